@@ -1,0 +1,51 @@
+"""The command line: `upseg segment photo.jpg`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from upseg import __version__
+from upseg.commands.models import models
+from upseg.commands.segment import segment
+from upseg.errors import UpsegError
+
+app = typer.Typer(
+    help="Image segmentation from the pixels up.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(segment)
+app.command()(models)
+
+
+def _show_version(wanted: bool | None) -> None:
+    if wanted:
+        typer.echo(f"upseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool | None, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = None,
+) -> None:
+    """Image segmentation from the pixels up."""
+
+
+def main() -> None:
+    """Run the command line and end the process: 0 all done, 1 some images failed, 2 wrong usage, 130 interrupted."""
+    try:
+        app(prog_name="upseg")
+    except UpsegError as error:
+        typer.echo(f"upseg: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

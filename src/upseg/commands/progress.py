@@ -1,0 +1,119 @@
+"""Progress on the terminal: images per second and time left, and the steps of an image that takes long."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from upseg.inference.batch import BatchObserver
+from upseg.inference.tasks import ImageResult
+
+_PATIENCE = 2.0  # seconds that one image may take before its steps are shown
+
+
+class ProgressDisplay(BatchObserver):
+    """Counts results, and draws bars on standard error if that is a terminal.
+
+    Attributes:
+        counts: How many images have which status so far.
+        total: How many images there are in all.
+    """
+
+    def __init__(self, *, visible: bool) -> None:
+        self.counts: Counter[str] = Counter()
+        self.total = 0
+        console = Console(stderr=True)
+        self._bars = _Bars(console) if visible and console.is_terminal else None
+
+    def __enter__(self) -> ProgressDisplay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    @property
+    def complete(self) -> int:
+        """How many images have complete results."""
+        return self.counts.total() - self.counts["failed"]
+
+    def on_start(self, results: Sequence[ImageResult], remaining: int) -> None:
+        """Count what is known, and start to draw."""
+        self.counts.update(result.status for result in results)
+        self.total = len(results) + remaining
+        if self._bars is not None and remaining:
+            self._bars.begin(remaining)
+
+    def on_step(self, done: int, total: int) -> None:
+        """Move the bar of the image in hand."""
+        if self._bars is not None:
+            self._bars.show_step(done, total)
+
+    def on_result(self, result: ImageResult) -> None:
+        """Count one image."""
+        self.counts[result.status] += 1
+        if self._bars is not None:
+            self._bars.count_image()
+
+
+class _RateColumn(TextColumn):
+    """Images per second, or seconds per image where that is more than one."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f} images/s" if speed >= 1 else f"{1 / speed:.1f} s/image")
+
+
+class _Bars(Progress):
+    """One bar for the images, where there are several, and below it one for the steps of an image that takes long."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        self._image_since = math.inf  # before `Progress` asks for the first time what to draw
+        super().__init__(*columns, console=console, transient=True)
+        self._images = self.add_task("images", total=None, visible=False)
+        self._steps = self.add_task("this image", total=None, visible=False)
+
+    def begin(self, images: int) -> None:
+        """Start to draw."""
+        self.update(self._images, total=images, visible=images > 1)
+        self._image_since = time.monotonic()
+        self.start()
+
+    def show_step(self, done: int, total: int) -> None:
+        """Set the lower bar."""
+        self.update(self._steps, completed=done, total=total)
+
+    def count_image(self) -> None:
+        """Advance the upper bar and clear the lower one."""
+        self._image_since = time.monotonic()
+        self.advance(self._images)
+        self.reset(self._steps, total=None, visible=False)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Called a few times a second: the lower bar appears when its image has taken long."""
+        late = time.monotonic() - self._image_since > _PATIENCE
+        shown = [task for task in self.tasks if task.visible or (late and task.id == self._steps)]
+        for task in shown:
+            task.visible = True
+        yield self.make_tasks_table(shown)

@@ -1,0 +1,157 @@
+"""`upseg segment`: images in, files with segments out."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upseg.errors import UpsegError
+
+if TYPE_CHECKING:
+    from upseg.inference.batch import BatchSummary
+
+_FEW = 10  # up to so many images are listed one by one
+_INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+_DEFAULT_OUTPUT = Path("upseg-out")
+_RESULTS = {
+    "done": "segmented",
+    "replaced": "segmented again (older results replaced)",
+    "skipped": "already done",
+    "failed": "failed",
+}
+
+_Paths = Annotated[list[str], typer.Argument(help="Images, folders (searched throughout) and globs.")]
+_Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
+_Model = Annotated[
+    str, typer.Option("--model", "-m", help="A name from `upseg models`, a model folder, or owner/name of a hub model.")
+]
+_Preset = Annotated[str | None, typer.Option(help="A named set of settings; for dynaseg: default or paper.")]
+_Detail = Annotated[float | None, typer.Option(help="From 0 (few, large segments) to 1 (all that were found).")]
+_Seed = Annotated[int | None, typer.Option(help="Where random numbers start: same seed, same results.")]
+_Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting of the method; repeatable.")
+]
+_Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help="png, tif, coco, panoptic, geojson, svg, npz or overlay; repeatable. Without any: png and overlay.",
+    ),
+]
+_Overlay = Annotated[bool, typer.Option("--overlay", help="Also draw the segments over the image.")]
+_Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Images segmented side by side.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+_Channels = Annotated[
+    str | None, typer.Option(metavar="N[,N,N]", help="Channels to take as grey, or as red, green and blue, from 0.")
+]
+_Page = Annotated[int | None, typer.Option(min=0, help="Which plane of a TIFF stack to segment, from 0.")]
+_MaxPixels = Annotated[int | None, typer.Option(min=1, help="Refuse larger images; without it 200,000,000.")]
+_Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier results of the image.")
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of each failure.")]
+
+
+def segment(
+    paths: _Paths,
+    output: _Output = _DEFAULT_OUTPUT,
+    model: _Model = "dynaseg",
+    preset: _Preset = None,
+    detail: _Detail = None,
+    seed: _Seed = None,
+    assignments: _Assignments = None,
+    formats: _Formats = None,
+    overlay: _Overlay = False,
+    workers: _Workers = 1,
+    device: _Device = "auto",
+    channels: _Channels = None,
+    page: _Page = None,
+    max_pixels: _MaxPixels = None,
+    overwrite: _Overwrite = False,
+    as_json: _AsJson = False,
+    quiet: _Quiet = False,
+    debug: _Debug = False,
+) -> None:
+    """Segment images.
+
+    A second run with the same arguments does only what is missing. One broken image never stops the rest.
+    """
+    from upseg.commands.progress import ProgressDisplay
+    from upseg.inference.batch import DEFAULT_FORMATS, segment_files
+    from upseg.inference.images import DEFAULT_MAX_PIXELS
+    from upseg.inference.tasks import ReadingOptions
+
+    warnings.filterwarnings("ignore", module="PIL")  # what Pillow could put right about an odd file
+    with ProgressDisplay(visible=not quiet) as display:
+        try:
+            summary = segment_files(
+                paths,
+                output,
+                model=model,
+                settings=_settings(model, assignments, preset=preset, detail=detail, seed=seed),
+                formats=[*(formats or ()), *(("overlay",) if overlay else ())] or DEFAULT_FORMATS,
+                workers=workers,
+                device=device,
+                reading=ReadingOptions(_channel_numbers(channels), page, max_pixels or DEFAULT_MAX_PIXELS),
+                overwrite=overwrite,
+                observer=display,
+            )
+        except KeyboardInterrupt:
+            progress = (
+                f"{display.complete} of {display.total} images are done" if display.total else "nothing was begun"
+            )
+            typer.echo(f"upseg: stopped; {progress}, the same command does the rest", err=True)
+            raise typer.Exit(_INTERRUPTED) from None
+    _report(summary, as_json=as_json, quiet=quiet, debug=debug)
+    if summary.failures:
+        raise typer.Exit(1)
+
+
+def _settings(model: str, assignments: Sequence[str] | None, **options: Any) -> dict[str, Any]:
+    """All settings by name, typed as the method's are; those with an option of their own win over `--set`."""
+    from upseg.inference.models import settings_class
+    from upseg.inference.settings import parse_assignments
+
+    typed = parse_assignments(assignments, settings_class(model)) if assignments else {}
+    return {**typed, **{key: value for key, value in options.items() if value is not None}}
+
+
+def _channel_numbers(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    numbers = text.split(",")
+    if len(numbers) not in (1, 3) or not all(number.strip().isdecimal() for number in numbers):
+        raise UpsegError(f"--channels must be one number, or three with commas between, counted from 0, got {text!r}")
+    return tuple(int(number) for number in numbers)
+
+
+def _report(summary: BatchSummary, *, as_json: bool, quiet: bool, debug: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(summary.as_json(), indent=2))
+    elif not quiet:
+        _print_results(summary)
+    for result in summary.failures:
+        typer.echo(f"failed: {result.error}", err=True)
+        if debug and result.details:
+            typer.echo(result.details, err=True)
+
+
+def _print_results(summary: BatchSummary) -> None:
+    from upseg.inference.images import printable
+
+    total = len(summary.results)
+    for result in summary.results if total <= _FEW else ():
+        if result.status != "failed":
+            files = ", ".join(printable(path) for path in result.outputs)
+            typer.echo(f"{printable(result.input)}: {result.segments} segments ({result.status}) -> {files}")
+    counts = ", ".join(f"{count} {_RESULTS[status]}" for status, count in summary.counts().items() if count)
+    noun = "image" if total == 1 else "images"
+    typer.echo(f"{total} {noun}: {counts}, in {summary.seconds:.1f} s; results in {printable(summary.output)}")

@@ -1,0 +1,1 @@
+"""Ground truth: one type, readers of data sets, made-up scenes, transforms."""

@@ -1,0 +1,153 @@
+"""Result files: one module for each format, and `write` and `read`, which choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from upseg.errors import FormatError
+from upseg.formats.coco import read_coco, write_coco
+from upseg.formats.colours import segment_colours
+from upseg.formats.geojson import read_geojson, write_geojson
+from upseg.formats.montage import side_by_side
+from upseg.formats.npz import read_npz, write_npz
+from upseg.formats.overlay import draw_overlay, write_overlay
+from upseg.formats.panoptic import panoptic_pair, read_panoptic, write_panoptic
+from upseg.formats.png import read_png, write_png
+from upseg.formats.svg import read_svg, write_svg
+from upseg.formats.tif import read_tif, write_tif
+from upseg.segmentation import Segmentation
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "draw_overlay",
+    "output_paths",
+    "read",
+    "read_coco",
+    "read_geojson",
+    "read_panoptic",
+    "segment_colours",
+    "side_by_side",
+    "write",
+]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format for segmentations.
+
+    Attributes:
+        name: What the command line calls it.
+        suffix: How its files' names end.
+        description: One line for people.
+        write: Writes a segmentation to a path and returns the (main) file; that of `overlay` takes the image too.
+        read: Reads what `write` wrote; None if the segmentation cannot be had back from the file.
+    """
+
+    name: str
+    suffix: str
+    description: str
+    write: Callable[..., Path]
+    read: Callable[[Path], Segmentation] | None
+
+
+FORMATS: dict[str, Format] = {
+    form.name: form
+    for form in (
+        Format("png", ".png", "label map, grey PNG of 8 or 16 bits, up to 65,535 segments", write_png, read_png),
+        Format("tif", ".tif", "label map, TIFF of 32 bits, any number of segments", write_tif, read_tif),
+        Format("coco", ".json", "COCO instances, JSON with compressed run lengths", write_coco, read_coco),
+        Format("panoptic", ".panoptic.json", "COCO panoptic, JSON and a PNG beside it", write_panoptic, read_panoptic),
+        Format("geojson", ".geojson", "exact polygons in pixels, for QuPath and GIS", write_geojson, read_geojson),
+        Format("svg", ".svg", "exact outlines as a drawing, for browsers and Inkscape", write_svg, read_svg),
+        Format("npz", ".npz", "label map, compressed NumPy archive", write_npz, read_npz),
+        Format("overlay", ".overlay.png", "picture: the segments in colour over the image", write_overlay, None),
+    )
+}
+_OTHER_SUFFIXES = {".tiff": "tif", ".panoptic.png": "panoptic"}
+
+
+def write(
+    segmentation: Segmentation,
+    path: str | Path,
+    *,
+    format: str | None = None,  # noqa: A002 - what the command line calls it
+    image: Float32[np.ndarray, "h w 3"] | None = None,
+) -> Path:
+    """Write a segmentation, whole or not at all; folders are made, an existing file is replaced.
+
+    Args:
+        segmentation: What to write, at least one pixel.
+        path: Where to; used as it is.
+        format: A name in `FORMATS`; by default the longest suffix that fits the path decides.
+        image: The (H, W, 3) RGB image in [0, 1]; only the overlay needs it.
+
+    Returns:
+        The file written; of the two files of `panoptic` the JSON file.
+
+    Raises:
+        FormatError: If the format is unknown or cannot hold this segmentation.
+    """
+    path = Path(path)
+    chosen = _choose(path, format)
+    if segmentation.labels.size == 0:
+        raise FormatError(f"{path}: a segmentation of {segmentation.shape} pixels has nothing to write")
+    if chosen.name == "overlay":
+        return chosen.write(segmentation, path, image)
+    return chosen.write(segmentation, path)
+
+
+def read(path: str | Path, *, format: str | None = None) -> Segmentation:  # noqa: A002
+    """Read a segmentation from any file that `write` makes, except the overlay, or from another program's file.
+
+    Args:
+        path: The file; of the two files of `panoptic` either.
+        format: A name in `FORMATS`; by default the longest suffix that fits the path decides.
+
+    Raises:
+        FormatError: If the format is unknown, or the file is missing, broken or not in it.
+    """
+    path = Path(path)
+    chosen = _choose(path, format)
+    if chosen.read is None:
+        raise FormatError(
+            f"{path}: a file in the format {chosen.name} is a picture, from which the segments cannot be had back; "
+            "read one of the other formats"
+        )
+    return chosen.read(path)
+
+
+def output_paths(stem_path: str | Path, format: str) -> list[Path]:  # noqa: A002
+    """All files that a format makes for a result, the one to give `write` first.
+
+    Args:
+        stem_path: Folder and name without the format's suffix; dots in it are kept.
+        format: A name in `FORMATS`.
+
+    Raises:
+        FormatError: If there is no such format.
+    """
+    stem = Path(stem_path)
+    main = stem.with_name(stem.name + _by_name(format).suffix)
+    return list(panoptic_pair(main)) if format == "panoptic" else [main]
+
+
+def _by_name(name: str) -> Format:
+    if name not in FORMATS:
+        raise FormatError(f"there is no format {name!r}; the formats are {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def _choose(path: Path, name: str | None) -> Format:
+    if name is not None:
+        return _by_name(name)
+    names = {form.suffix: form.name for form in FORMATS.values()} | _OTHER_SUFFIXES
+    fitting = [suffix for suffix in names if path.name.lower().endswith(suffix)]
+    if not fitting:
+        raise FormatError(f"{path}: the name must end in one of {', '.join(sorted(names))}, or a format must be given")
+    return FORMATS[names[max(fitting, key=len)]]

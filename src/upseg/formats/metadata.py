@@ -1,0 +1,263 @@
+"""The facts about segments that image formats have no place for, as one JSON text; and what all readers share."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+import numpy as np
+from jaxtyping import Bool, Int32, Integer, Shaped
+
+from upseg.errors import FormatError
+from upseg.functional.label_maps import segment_boxes
+from upseg.segmentation import Category, Segment, Segmentation
+
+VERSION = 1  # of the metadata; a reader refuses what is newer
+LARGEST_MAP = 1 << 30  # pixels: a bound on what a damaged or hostile file can make a reader allocate
+
+_UNREADABLE = (
+    ValueError,  # JSON, numpy and Pillow decoding errors, and our own checks
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    RuntimeError,  # zip members that are encrypted or compressed in unknown ways, JSON nested too deeply
+    SyntaxError,  # what Pillow raises for a broken PNG
+    EOFError,
+    OSError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    ParseError,
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file says about segments beside their pixels, each by the segment's value in the file.
+
+    Attributes:
+        count: The number of segments where upseg wrote the file, so that the ids are 1..count and are kept as they are;
+            None for the files of other programs, whose ids are renumbered canonically.
+        scores: Confidence in [0, 1].
+        categories: Class.
+        parents: The value of the containing segment.
+        provenance: How the result came to be.
+    """
+
+    count: int | None = None
+    scores: Mapping[int, float] = field(default_factory=dict)
+    categories: Mapping[int, Category] = field(default_factory=dict)
+    parents: Mapping[int, int] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def facts_to_text(segmentation: Segmentation) -> str:
+    """All of a segmentation but its labels, as ASCII JSON with one column for each fact that any segment has."""
+    segments = segmentation.segments
+    categories = list(dict.fromkeys(s.category for s in segments if s.category is not None))
+    numbers = {category: number for number, category in enumerate(categories)}
+    data: dict[str, Any] = {"upseg": VERSION, "segments": len(segments), "provenance": dict(segmentation.provenance)}
+    if any(s.score is not None for s in segments):
+        data["scores"] = [None if s.score is None else float(s.score) for s in segments]
+    if any(s.parent is not None for s in segments):
+        data["parents"] = [s.parent for s in segments]
+    if categories:
+        data["categories"] = [{"id": c.id, "name": c.name, "is_thing": c.is_thing} for c in categories]
+        data["category_numbers"] = [None if s.category is None else numbers[s.category] for s in segments]
+    return dump_json(data)
+
+
+def facts_from_text(text: str) -> Facts:
+    """The inverse of `facts_to_text`.
+
+    Raises:
+        ValueError: If the text is not what `facts_to_text` writes.
+    """
+    data = object_of(json.loads(text), "the metadata")
+    check_version(data.get("upseg"))
+    count = integer_of(data.get("segments"), "the metadata's number of segments")
+    table = [read_category(entry, "is_thing") for entry in data.get("categories", [])]
+    numbers = _column(data, "category_numbers", count)
+    return Facts(
+        count=count,
+        scores={i: number_of(v, f"score of segment {i}") for i, v in _column(data, "scores", count).items()},
+        categories={i: table[integer_of(v, f"category number of segment {i}")] for i, v in numbers.items()},
+        parents={i: integer_of(v, f"parent of segment {i}") for i, v in _column(data, "parents", count).items()},
+        provenance=object_of(data.get("provenance"), "the provenance"),
+    )
+
+
+def _column(data: Mapping[str, Any], name: str, count: int) -> dict[int, Any]:
+    values = data.get(name)
+    if values is None:
+        return {}
+    if not isinstance(values, list) or len(values) != count:
+        raise ValueError(f"the metadata's {name} must be a list of {count} entries")
+    return {index: value for index, value in enumerate(values, start=1) if value is not None}
+
+
+def assemble(labels: Integer[np.ndarray, "h w"], facts: Facts) -> Segmentation:
+    """Put a label map and the facts about its values together.
+
+    Raises:
+        ValueError: If they contradict each other.
+    """
+    if facts.count is None:
+        return Segmentation.from_labels(
+            labels,
+            scores=facts.scores,
+            categories=facts.categories,
+            parents=facts.parents,
+            provenance=facts.provenance,
+        )
+    if labels.size == 0 or int(labels.min()) < 0 or int(labels.max()) > facts.count:
+        raise ValueError(f"its label map and its metadata disagree: ids must be 0..{facts.count}")
+    areas = np.bincount(labels.ravel(), minlength=facts.count + 1)
+    missing = np.flatnonzero(areas == 0)
+    if np.any(missing > 0):
+        raise ValueError(f"its metadata list segment {missing[missing > 0][0]}, which has no pixel in its label map")
+    wrong = sorted({p for p in facts.parents.values() if not 1 <= p <= facts.count})
+    if wrong:
+        raise ValueError(f"parents must be ids 1..{facts.count}, got {wrong[0]}")
+    own = labels.astype(np.int32)
+    segments = tuple(
+        Segment(i, int(areas[i]), box, facts.scores.get(i), facts.categories.get(i), facts.parents.get(i))
+        for i, box in enumerate(segment_boxes(own), start=1)
+    )
+    return Segmentation(own, segments, dict(facts.provenance))
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a broken, truncated or foreign file raises in the block into one `FormatError` that names it."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)) if error.filename else path
+        raise FormatError(f"{missing}: no such file" + ("" if missing == path else f" (belongs to {path})")) from error
+    except _UNREADABLE as error:
+        reason = str(error) or type(error).__name__
+        raise FormatError(f"{path}: cannot be read as {kind}: {reason}") from error
+
+
+def dump_json(data: object) -> str:
+    """Compact ASCII JSON, the same for the same data.
+
+    Raises:
+        FormatError: If JSON cannot hold the data exactly.
+    """
+    try:
+        return json.dumps(data, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise FormatError(
+            "scores and provenance must be finite numbers, texts, booleans, None, lists and dictionaries of those: "
+            f"{error}"
+        ) from error
+
+
+def load_json(path: Path) -> Any:
+    """Parse a JSON file; call it inside `reading`."""
+    return json.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def object_of(value: object, what: str) -> dict[str, Any]:
+    """The value, if it is a JSON object; else a ValueError that says `what` it should have been."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} must be a JSON object, got {_shown(value)}")
+    return value
+
+
+def list_of(value: object, what: str) -> list[Any]:
+    """The value, if it is a JSON list; else a ValueError."""
+    if not isinstance(value, list):
+        raise ValueError(f"{what} must be a JSON list, got {_shown(value)}")
+    return value
+
+
+def integer_of(value: object, what: str) -> int:
+    """The value, if it is an integer; else a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{what} must be an integer, got {_shown(value)}")
+    return value
+
+
+def number_of(value: object, what: str) -> float:
+    """The value as a float, if it is a number; else a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{what} must be a number, got {_shown(value)}")
+    return float(value)
+
+
+def size_of(height: object, width: object) -> tuple[int, int]:
+    """(H, W), if both are positive and their product is not beyond `LARGEST_MAP`; else a ValueError."""
+    rows, columns = integer_of(height, "the height"), integer_of(width, "the width")
+    if rows < 1 or columns < 1 or rows * columns > LARGEST_MAP:
+        raise ValueError(f"height and width must be at least 1 and at most {LARGEST_MAP} pixels, got {rows}x{columns}")
+    return rows, columns
+
+
+def label_map_of(array: Shaped[np.ndarray, "*shape"]) -> Integer[np.ndarray, "h w"]:
+    """The array, if it can be a label map: (H, W), integers or booleans; else a ValueError."""
+    if array.ndim != 2 or array.dtype.kind not in "iub":
+        raise ValueError(f"a label map has one channel of integers, got {array.dtype} of shape {array.shape}")
+    size_of(*array.shape)
+    if array.dtype.itemsize == 8 and int(array.max()) > np.iinfo(np.int64).max:
+        raise ValueError(f"the ids of a label map must fit 64 bits with a sign, got {array.max()}")
+    if array.dtype == bool:
+        return array.astype(np.uint8)
+    return array.astype(np.int64) if array.dtype.itemsize == 8 else array
+
+
+def read_category(value: object, thing_key: str) -> Category:
+    """A category from a JSON object with an id, a name and, under `thing_key`, whether it is a thing (default: yes)."""
+    data = object_of(value, "a category")
+    identity = integer_of(data.get("id"), "a category's id")
+    return Category(identity, str(data.get("name", identity)), bool(data.get(thing_key, True)))
+
+
+def check_version(version: object) -> None:
+    """Refuse metadata of a newer upseg with a ValueError."""
+    if integer_of(version, "the metadata's version") > VERSION:
+        raise ValueError(f"its metadata are of version {version}, this upseg reads up to {VERSION}: update upseg")
+
+
+def warn_of_losses(
+    path: Path, labels: Int32[np.ndarray, " n"], hidden: Bool[np.ndarray, " k1"], names: Sequence[object]
+) -> None:
+    """Say which segments of another program's file are not in the label map as they were in the file.
+
+    Args:
+        path: The file.
+        labels: The flattened map, where segment i of the file has the value i + 1.
+        hidden: For each value, whether others lie on top of it.
+        names: What the file calls each segment.
+    """
+    areas = np.bincount(labels, minlength=len(names) + 1)
+    for lost, what in (
+        (np.flatnonzero(hidden & (areas[: len(hidden)] > 0)), "overlap smaller ones, which lie on top"),
+        (np.flatnonzero(areas[: len(names) + 1] == 0), "cover no pixel of their own and are left out"),
+    ):
+        listed = [str(names[value - 1]) for value in lost[lost > 0].tolist()]
+        if listed:
+            shown = ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")
+            warnings.warn(f"{path}: {len(listed)} segments {what}: {shown}", stacklevel=3)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,123 @@
+"""SVG: each segment's exact outline as one filled path."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from jaxtyping import Int32, Int64
+
+from upseg.formats.colours import segment_colours
+from upseg.formats.metadata import assemble, facts_from_text, facts_to_text, reading, size_of
+from upseg.functional.polygons import fill_rings, trace_rings
+from upseg.functional.runs import paint_runs
+from upseg.inference.files import atomic_path
+from upseg.segmentation import Segment, Segmentation
+
+_NAMESPACE = "http://www.w3.org/2000/svg"
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 cannot hold
+_RING = re.compile(r"M(-?\d+) (-?\d+)((?:[hv]-?\d+)*)z")
+_STEP = re.compile(r"([hv])(-?\d+)")
+
+
+def write_svg(segmentation: Segmentation, path: Path) -> Path:
+    """Write one `path` for each segment, in the overlay's colours; the facts as JSON in `metadata`.
+
+    One unit is one pixel. Each path has the id `segment-N`, the classes `segment` and, with a category, `category-ID`,
+    the area in pixels as `data-area`, and the category's name (or the id) as title, which browsers show on hovering.
+    """
+    height, width = segmentation.shape
+    rings = trace_rings(segmentation.labels)
+    bounds = np.searchsorted(rings.labels, np.arange(1, len(segmentation) + 2)).tolist()
+    colours = segment_colours(segmentation).tolist()
+    facts = html.escape(facts_to_text(segmentation), quote=False)
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(
+            f'<svg xmlns="{_NAMESPACE}" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+            f'shape-rendering="crispEdges">\n<metadata>{facts}</metadata>\n'
+        )
+        for segment, colour, first, stop in zip(segmentation, colours, bounds[:-1], bounds[1:], strict=True):
+            outlines = (rings.vertices[rings.offsets[n] : rings.offsets[n + 1]] for n in range(first, stop))
+            file.write(_path_element(segment, colour, "".join(map(_ring_to_text, outlines))))
+        file.write("</svg>\n")
+    return path
+
+
+def _path_element(segment: Segment, colour: list[int], outline: str) -> str:
+    category = segment.category
+    title = f"segment {segment.id}" if category is None else _NO_XML.sub("\ufffd", category.name)
+    classes = "segment" if category is None else f"segment category-{category.id}"
+    red, green, blue = colour
+    title = html.escape(title, quote=False)
+    return (
+        f'<path id="segment-{segment.id}" class="{classes}" data-area="{segment.area}" fill-rule="evenodd" '
+        f'fill="#{red:02x}{green:02x}{blue:02x}" d="{outline}"><title>{title}</title></path>\n'
+    )
+
+
+def _ring_to_text(corners: Int32[np.ndarray, "n 2"]) -> str:
+    """Horizontal and vertical steps from the first corner; `z` draws the last one."""
+    row, column = corners[0].tolist()
+    downwards, rightwards = np.diff(corners, axis=0).T.tolist()
+    steps = (f"h{right}" if right else f"v{down}" for down, right in zip(downwards, rightwards, strict=True))
+    return f"M{column} {row}{''.join(steps)}z"
+
+
+def read_svg(path: Path) -> Segmentation:
+    """Read an SVG file that upseg wrote.
+
+    SVG has no rules for what a segment is, so the files of other programs are refused.
+
+    Raises:
+        FormatError: If the file is broken or upseg did not write it.
+    """
+    with reading(path, "an SVG file of upseg"):
+        text = path.read_text(encoding="utf-8")
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:  # upseg writes none, and entities can be made to fill the memory
+            raise ValueError("it has a document type, which upseg never writes")
+        root = ElementTree.fromstring(text)  # noqa: S314 - no entities, see above
+        metadata = root.find(f"{{{_NAMESPACE}}}metadata")
+        if metadata is None or not (metadata.text or "").startswith('{"upseg":'):
+            raise ValueError(
+                "upseg did not write it: use a label PNG or GeoJSON to bring in outlines of other programs"
+            )
+        facts = facts_from_text(metadata.text or "")
+        _, _, width, height = map(int, root.get("viewBox", "").split())
+        shape = size_of(height, width)
+        elements = root.findall(f"{{{_NAMESPACE}}}path")
+        if [e.get("id") for e in elements] != [f"segment-{i}" for i in range(1, (facts.count or 0) + 1)]:
+            raise ValueError(f"its paths must be segment-1 to segment-{facts.count}")
+        vertices, offsets, owners = _parse_paths([element.get("d", "") for element in elements])
+        flat, hidden = paint_runs(fill_rings(vertices.astype(np.float64), offsets, owners, shape), height * width)
+        if hidden.any():
+            raise ValueError("its segments overlap, which upseg never writes")
+        return assemble(flat.reshape(shape), facts)
+
+
+def _parse_paths(
+    outlines: list[str],
+) -> tuple[Int64[np.ndarray, "n 2"], Int64[np.ndarray, " r1"], Int64[np.ndarray, " r"]]:
+    """Corners as (row, column), where each ring begins, and the number of the path (from 1) of each ring."""
+    rings: list[Int64[np.ndarray, "_ 2"]] = []
+    owners: list[int] = []
+    for number, outline in enumerate(outlines, start=1):
+        end = 0
+        for match in _RING.finditer(outline):
+            if match.start() != end:
+                break
+            end = match.end()
+            column, row, steps = match.groups()
+            moves = _STEP.findall(steps)
+            corners = np.zeros((len(moves) + 1, 2), np.int64)
+            corners[0] = int(row), int(column)
+            for axis, letter in enumerate("vh"):
+                corners[1:, axis] = [int(length) if kind == letter else 0 for kind, length in moves]
+            rings.append(np.cumsum(corners, axis=0))
+            owners.append(number)
+        if end != len(outline) or end == 0:
+            raise ValueError(f"the outline of segment-{number} is not one that upseg writes")
+    offsets = np.cumsum([0, *map(len, rings)], dtype=np.int64)
+    return np.concatenate([np.zeros((0, 2), np.int64), *rings]), offsets, np.array(owners, np.int64)

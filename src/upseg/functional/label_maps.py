@@ -1,0 +1,74 @@
+"""Label maps: canonical numbering, areas, boxes, connected components."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int32, Int64, Integer
+from scipy import ndimage
+from skimage.measure import label as label_components
+
+
+def canonical_order(
+    labels: Integer[np.ndarray, "h w"],
+) -> tuple[Int32[np.ndarray, "h w"], Integer[np.ndarray, " k"]]:
+    """Renumber the segments 1..K by their first pixel in row-major order; 0 stays 0.
+
+    Args:
+        labels: (H, W) integers, 0 void.
+
+    Returns:
+        The (H, W) int32 map, and the K original values in their new order.
+
+    Raises:
+        ValueError: If `labels` is not a two-dimensional integer array.
+    """
+    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be an (H, W) integer array, got {labels.dtype} of shape {labels.shape}")
+    if labels.size == 0:
+        return np.zeros(labels.shape, np.int32), np.zeros(0, labels.dtype)
+    low, high = int(labels.min()), int(labels.max())
+    if high - low <= 4 * labels.size:  # a table over the range of values: linear, no sort
+        flat = labels.ravel().astype(np.int64) - low
+        first = np.full(high - low + 1, labels.size, np.int64)
+        # written backwards, so the last write of each value is its first pixel
+        first[flat[::-1]] = np.arange(labels.size - 1, -1, -1)
+        values = np.flatnonzero(first < labels.size)
+        values = values[values != -low]
+        values = values[np.argsort(first[values], kind="stable")]
+        table = np.zeros(high - low + 1, np.int32)
+        table[values] = np.arange(1, len(values) + 1)
+        return table[flat].reshape(labels.shape), (values + low).astype(labels.dtype)
+    unique, first_index, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    order = np.argsort(first_index, kind="stable")
+    order = order[unique[order] != 0]
+    ranks = np.zeros(len(unique), np.int32)
+    ranks[order] = np.arange(1, len(order) + 1)
+    return ranks[inverse].reshape(labels.shape), unique[order]
+
+
+def segment_areas(labels: Integer[np.ndarray, "h w"]) -> Int64[np.ndarray, " k1"]:
+    """Pixel counts of the values 0..K of a map whose ids are small non-negative integers: shape (K + 1,)."""
+    return np.bincount(labels.ravel(), minlength=1).astype(np.int64)
+
+
+def segment_boxes(labels: Int32[np.ndarray, "h w"]) -> list[tuple[int, int, int, int]]:
+    """(row, column, row, column) half-open boxes of the ids 1..K, each of which must occur."""
+    if labels.size == 0:
+        return []
+    return [
+        (rows.start, columns.start, rows.stop, columns.stop)
+        for rows, columns in (found for found in ndimage.find_objects(labels) if found is not None)
+    ]
+
+
+def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int = 1) -> Int32[np.ndarray, "h w"]:
+    """Split each label into its connected parts, numbered 1..C by first pixel; 0 stays 0.
+
+    Args:
+        labels: (H, W) integers, 0 void.
+        connectivity: 1 for the four neighbours that share an edge, 2 for all eight.
+    """
+    if labels.size == 0:
+        return np.zeros(labels.shape, np.int32)
+    parts = label_components(labels, background=0, connectivity=connectivity)  # type: ignore[no-untyped-call]
+    return canonical_order(parts.astype(np.int32))[0]

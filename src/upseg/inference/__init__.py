@@ -1,0 +1,1 @@
+"""From files to results: reading images, finding models, running over folders."""

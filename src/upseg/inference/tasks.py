@@ -1,0 +1,150 @@
+"""One image of many: read it, segment it, write its results, and say how it went."""
+
+from __future__ import annotations
+
+import inspect
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from upseg.errors import UpsegError
+from upseg.formats import output_paths, write
+from upseg.inference.files import remove_partials
+from upseg.inference.images import DEFAULT_MAX_PIXELS, printable, read_image
+from upseg.segmentation import Segmentation, Segmenter
+
+Status = Literal["done", "replaced", "skipped", "failed"]
+StepCallback = Callable[[int, int], None]
+"""Told how many steps of how many are done with the image in hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How images are read; see `upseg.inference.images.read_image`."""
+
+    channels: tuple[int, ...] | None = None
+    page: int | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTask:
+    """What a process needs to know to segment one image.
+
+    Attributes:
+        path: The image.
+        name: Its name among the inputs, with slashes.
+        stem: Folder and name of the results, without a format's suffix.
+        formats: Names in `upseg.formats.FORMATS`.
+        reading: How to read the image.
+        status: What a success will be called.
+    """
+
+    path: Path
+    name: str
+    stem: Path
+    formats: tuple[str, ...]
+    reading: ReadingOptions
+    status: Status = "done"
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Every file that the formats make."""
+        return tuple(path for name in self.formats for path in output_paths(self.stem, name))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """How it went with one image.
+
+    Attributes:
+        input: The image.
+        status: `done`; `replaced`, where there was an older result; `skipped`, where an earlier run had done it;
+            or `failed`.
+        outputs: The files with its results; empty if it failed.
+        segments: Their number of segments, where known.
+        seconds: Time it took in this run.
+        error: Why it failed, in one line that names the image.
+        details: The traceback of the failure.
+    """
+
+    input: Path
+    status: Status
+    outputs: tuple[Path, ...] = ()
+    segments: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+    details: str | None = None
+
+    @classmethod
+    def failure(cls, path: Path, reason: str, *, details: str | None = None) -> ImageResult:
+        """A failed image; `reason` gets the image's path in front where it does not name it."""
+        shown = printable(path)
+        return cls(path, "failed", error=reason if reason.startswith(shown) else f"{shown}: {reason}", details=details)
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines, without the traceback."""
+        return {
+            "input": str(self.input),
+            "status": self.status,
+            "outputs": [str(path) for path in self.outputs],
+            "segments": self.segments,
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
+            "error": self.error,
+        }
+
+
+def run_task(task: ImageTask, segmenter: Segmenter, on_step: StepCallback | None = None) -> ImageResult:
+    """Segment one image and write its results; whatever goes wrong concerns only this image.
+
+    Args:
+        task: What to do.
+        segmenter: The loaded model.
+        on_step: Told of progress, if the segmenter's `segment` has a parameter `progress`.
+    """
+    started = time.perf_counter()
+    try:
+        segmentation = _segment_and_write(task, segmenter, on_step)
+    except UpsegError as error:
+        return ImageResult.failure(task.path, str(error), details=traceback.format_exc())
+    except MemoryError:
+        return ImageResult.failure(task.path, "there is not enough memory", details=traceback.format_exc())
+    except Exception as error:  # noqa: BLE001 - a bug in one image must not stop the others
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        return ImageResult.failure(task.path, f"unexpected {reason}", details=traceback.format_exc())
+    seconds = time.perf_counter() - started
+    return ImageResult(task.path, task.status, task.outputs, len(segmentation), seconds)
+
+
+def discard_partials(task: ImageTask) -> None:
+    """Delete what a killed process left half-written for a task."""
+    for path in task.outputs:
+        remove_partials(path)
+
+
+def _segment_and_write(task: ImageTask, segmenter: Segmenter, on_step: StepCallback | None) -> Segmentation:
+    reading = task.reading
+    image = read_image(task.path, channels=reading.channels, page=reading.page, max_pixels=reading.max_pixels)
+    reports = "progress" in inspect.signature(segmenter.segment).parameters
+    options: dict[str, Any] = {"progress": on_step} if reports and on_step is not None else {}
+    segmentation = segmenter.segment(image, **options)
+    segmentation = segmentation.with_provenance({**segmentation.provenance, **_origin(task)})
+    try:
+        for name in task.formats:
+            write(segmentation, output_paths(task.stem, name)[0], format=name, image=image)
+    except OSError as error:
+        raise UpsegError(
+            f"{printable(task.path)}: the result cannot be written to {printable(task.stem.parent)} "
+            f"({error.strerror or error})"
+        ) from error
+    return segmentation
+
+
+def _origin(task: ImageTask) -> dict[str, Any]:
+    """Which pixels were segmented."""
+    channels = None if task.reading.channels is None else list(task.reading.channels)
+    chosen = {"channels": channels, "page": task.reading.page}
+    return {"image": task.name, **{key: value for key, value in chosen.items() if value is not None}}

@@ -1,0 +1,1 @@
+"""Network modules that two methods or more use."""

@@ -1,0 +1,1 @@
+"""One folder per published method, the same file names in each."""

@@ -1,0 +1,136 @@
+"""The settings of DynaSeg, and the two named sets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from upseg.methods.dynaseg.equations import WEIGHTINGS
+
+PAPER_ALPHA: Mapping[str, float] = MappingProxyType({"fsf": 15.0, "scf": 50.0, "fixed": 5.0})
+"""alpha of each weighting in the paper's experiments (Sec. 4.1; for `fixed`, mu in Table 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DynaSegSettings:
+    """Everything that decides DynaSeg's answer; the defaults are the preset `default`.
+
+    Attributes:
+        extractor: `cnn` (M blocks at full resolution) or `resnet18-fpn`.
+        features: p, channels of the features.
+        clusters: q, the number of labels there are.
+        blocks: M, of the `cnn` extractor.
+        pretrained: Whether `resnet18-fpn` starts from ImageNet weights, downloaded once.
+        weights: A `.safetensors` file with the weights of a ResNet-18 instead, for use offline.
+        weighting: How mu balances the two losses: `fsf` (Eq. 8), `scf` (Eq. 9) or `fixed` (mu = alpha).
+        alpha: Of the weighting; None for the paper's value for it (15, 50, 5).
+        steps: T, the most optimisation steps, at least 0.
+        learning_rate: Of SGD.
+        momentum: Of SGD, in [0, 1).
+        weight_decay: Of SGD.
+        floor: q*, the fit stops when no more labels are in use: a number, or `silhouette` to read it off the image.
+        crop: Side in pixels of the random square that each step sees; None for the whole image.
+        precision: `bfloat16` computes convolutions in bfloat16 (weights and losses stay float32); `float32`.
+        working_pixels: Larger images are reduced to about this many pixels for the fit; the borders of the result
+            are then drawn at full size. None never reduces.
+        grouping: `hierarchy` merges small regions up to a level of detail; `labels` gives the label map as it is.
+        connected: For `labels`: whether the 4-connected parts of a label become segments of their own.
+        detail: For `hierarchy`: 0 (few large segments) to 1 (all regions); None for 0.5.
+        seed: Of the network's first weights, the crops and the silhouette phase.
+    """
+
+    extractor: Literal["cnn", "resnet18-fpn"] = "cnn"
+    features: int = 64
+    clusters: int = 64
+    blocks: int = 3
+    pretrained: bool = False
+    weights: str | None = None
+    weighting: Literal["fsf", "scf", "fixed"] = "fsf"
+    alpha: float | None = None
+    steps: int = 10
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    floor: Literal["silhouette"] | int = "silhouette"
+    crop: int | None = 240
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    working_pixels: int | None = 1_000_000
+    grouping: Literal["hierarchy", "labels"] = "hierarchy"
+    connected: bool = True
+    detail: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str) and not value >= low:
+                raise ValueError(f"{name} must be at least {low}, got {value}")
+        if self.learning_rate <= 0 or not 0 <= self.momentum < 1:
+            raise ValueError(
+                f"learning_rate must be above 0 and momentum in [0, 1), got {self.learning_rate} and {self.momentum}"
+            )
+        if self.alpha is not None and not self.alpha > 0:
+            raise ValueError(f"alpha must be above 0, got {self.alpha}")
+        if self.weighting not in WEIGHTINGS:
+            raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}, got {self.weighting!r}")
+        if self.detail is not None and not 0 <= self.detail <= 1:
+            raise ValueError(f"detail must be between 0 (few, large) and 1 (all), got {self.detail}")
+        if self.detail is not None and self.grouping != "hierarchy":
+            raise ValueError(
+                "detail chooses a level of the region hierarchy; with grouping=labels there is none "
+                "(the preset paper has none: use the preset default, or grouping=hierarchy)"
+            )
+        if self.extractor == "cnn" and (self.pretrained or self.weights is not None):
+            raise ValueError("pretrained and weights belong to the extractor resnet18-fpn, but it is cnn")
+
+    @classmethod
+    def preset(cls, name: str = "default", **changes: Any) -> DynaSegSettings:
+        """A named set of settings, with changes.
+
+        Args:
+            name: `default` (tuned on the training images of BSDS500) or `paper` (the paper's own: Sec. 4.1).
+            changes: Fields that differ from it.
+
+        Raises:
+            ValueError: If there is no such preset, or a value is out of range.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"the presets are {', '.join(PRESETS)}, got {name!r}")
+        return cls(**{**asdict(PRESETS[name]), **changes})
+
+    @property
+    def balance(self) -> float:
+        """alpha as the weighting takes it."""
+        return PAPER_ALPHA[self.weighting] if self.alpha is None else self.alpha
+
+
+_LEAST: Mapping[str, float] = MappingProxyType(
+    {
+        "features": 1,
+        "clusters": 1,
+        "blocks": 1,
+        "steps": 0,
+        "weight_decay": 0,
+        "floor": 1,
+        "crop": 1,
+        "working_pixels": 1,
+        "seed": 0,
+    }
+)
+
+PRESETS: Mapping[str, DynaSegSettings] = MappingProxyType(
+    {
+        "default": DynaSegSettings(),
+        "paper": DynaSegSettings(
+            features=100,
+            clusters=100,
+            steps=1000,
+            crop=None,
+            precision="float32",
+            working_pixels=None,
+            grouping="labels",
+        ),
+    }
+)

@@ -1,0 +1,126 @@
+"""Class-agnostic recall, mean IoU and Boundary IoU: is each ground-truth segment found, whatever it is called?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64, Integer
+
+from upseg.metrics.accumulator import Accumulator, ratio
+from upseg.metrics.boundary_iou import DILATION_RATIO, boundary_ious
+
+RECALL_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class BestMatches:
+    """For each ground-truth segment of one image the predicted segment of the highest IoU.
+
+    Attributes:
+        truth_ids: The ground-truth segments, ascending.
+        prediction_ids: The best predicted segment of each, 0 where none touches it.
+        ious: Their IoU, in [0, 1].
+        boundary_ious: The Boundary IoU of that same pair, in [0, 1].
+    """
+
+    truth_ids: Int64[np.ndarray, " k"]
+    prediction_ids: Int64[np.ndarray, " k"]
+    ious: Float64[np.ndarray, " k"]
+    boundary_ious: Float64[np.ndarray, " k"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAgnosticScores:
+    """Means over ground-truth segments, each in [0, 1]; nan without any. False positives do not enter.
+
+    Attributes:
+        recall: Share of the segments with a prediction of IoU > 0.5.
+        mean_iou: Mean of the best IoU.
+        boundary_iou: Mean Boundary IoU of the pair of that best IoU.
+        segments: Number of ground-truth segments.
+    """
+
+    recall: float
+    mean_iou: float
+    boundary_iou: float
+    segments: int
+
+
+def best_matches(
+    truth: Integer[np.ndarray, "h w"],
+    prediction: Integer[np.ndarray, "h w"],
+    valid: Bool[np.ndarray, "h w"] | None = None,
+    dilation_ratio: float = DILATION_RATIO,
+) -> BestMatches:
+    """Match each ground-truth segment with its best prediction; one prediction may be the best of several.
+
+    Args:
+        truth: (H, W) ids, 0 no segment. A predicted segment that spills over 0 pays for it in its union.
+        prediction: (H, W) ids, 0 void.
+        valid: Pixels to look at; the others (crowd, ignored) count neither for nor against.
+        dilation_ratio: Width of the Boundary IoU's rim in image diagonals.
+
+    Raises:
+        ValueError: If the shapes differ, or a map is not one of integers >= 0.
+    """
+    found, rims = boundary_ious(truth, prediction, valid, dilation_ratio)
+    ious, cells = found.best_cells()
+    partners = np.append(found.column_ids[found.columns], 0)[cells]  # -1, for none, is the 0 at the end
+    return BestMatches(found.row_ids[1:], partners, ious, np.append(rims, 0.0)[cells])
+
+
+def class_agnostic_scores(
+    truth: Integer[np.ndarray, "h w"],
+    prediction: Integer[np.ndarray, "h w"],
+    valid: Bool[np.ndarray, "h w"] | None = None,
+    dilation_ratio: float = DILATION_RATIO,
+) -> ClassAgnosticScores:
+    """Recall, mean IoU and Boundary IoU of one image; arguments as for `best_matches`."""
+    metric = ClassAgnostic(dilation_ratio)
+    metric.update(truth, prediction, valid)
+    return metric.compute_scores()
+
+
+def relative_gain(recall: float, baseline: float) -> float:
+    """By how many percent a recall is above a baseline's; nan where the baseline is 0."""
+    return 100.0 * ratio(recall - baseline, baseline)
+
+
+class ClassAgnostic(Accumulator):
+    """Recall, mean IoU and Boundary IoU over all ground-truth segments of all images.
+
+    Args:
+        dilation_ratio: Width of the Boundary IoU's rim in image diagonals.
+    """
+
+    def __init__(self, dilation_ratio: float = DILATION_RATIO) -> None:
+        count, total = np.zeros((), np.int64), np.zeros(())
+        super().__init__({"segments": count, "recalled": count, "iou": total, "boundary_iou": total})
+        self.dilation_ratio = dilation_ratio
+
+    def update(
+        self,
+        truth: Integer[np.ndarray, "h w"],
+        prediction: Integer[np.ndarray, "h w"],
+        valid: Bool[np.ndarray, "h w"] | None = None,
+    ) -> None:
+        """Add one image; see `best_matches`."""
+        found = best_matches(truth, prediction, valid, self.dilation_ratio)
+        self.add(
+            segments=len(found.ious),
+            recalled=np.sum(found.ious > RECALL_THRESHOLD),
+            iou=found.ious.sum(),
+            boundary_iou=found.boundary_ious.sum(),
+        )
+
+    def compute_scores(self) -> ClassAgnosticScores:
+        """The scores so far."""
+        segments = int(self.sums["segments"])
+        recall, mean_iou, boundary_iou = (ratio(self.sums[k], segments) for k in ("recalled", "iou", "boundary_iou"))
+        return ClassAgnosticScores(recall, mean_iou, boundary_iou, segments)
+
+    def compute(self) -> dict[str, float]:
+        """`recall`, `mean_iou` and `boundary_iou`."""
+        scores = self.compute_scores()
+        return {"recall": scores.recall, "mean_iou": scores.mean_iou, "boundary_iou": scores.boundary_iou}

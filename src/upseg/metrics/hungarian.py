@@ -1,0 +1,155 @@
+"""Unsupervised labels against classes: Hungarian assignment, mean IoU and pixel accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64, Integer
+from scipy.optimize import linear_sum_assignment
+
+from upseg.metrics.accumulator import Accumulator, ratio
+from upseg.segmentation import Category
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticScores:
+    """How well a semantic map agrees with the classes, each in [0, 1].
+
+    Attributes:
+        pixel_accuracy: Share of the pixels with the right class; nan without any.
+        ious: IoU of each class; nan for one that is neither in the ground truth nor predicted.
+    """
+
+    pixel_accuracy: float
+    ious: Float64[np.ndarray, " classes"]
+
+    def mean_iou(self, classes: Bool[np.ndarray, " classes"] | None = None) -> float:
+        """Mean over the chosen classes that occur; nan where none does."""
+        chosen = self.ious if classes is None else self.ious[classes]
+        chosen = chosen[~np.isnan(chosen)]
+        return ratio(chosen.sum(), len(chosen))
+
+
+def confusion_matrix(
+    truth: Integer[np.ndarray, "h w"],
+    prediction: Integer[np.ndarray, "h w"],
+    class_count: int,
+    label_count: int,
+    valid: Bool[np.ndarray, "h w"] | None = None,
+) -> Int64[np.ndarray, "labels1 classes"]:
+    """Count the pixels of each pair of label and class.
+
+    Args:
+        truth: (H, W) class indices 0..class_count - 1 at the valid pixels.
+        prediction: (H, W) labels 1..label_count, 0 void.
+        class_count: Number of classes C.
+        label_count: Number of labels L.
+        valid: Pixels to count (such as those that are labelled); all of them where it is None.
+
+    Returns:
+        (L + 1, C), row 0 void.
+
+    Raises:
+        ValueError: If the shapes differ, or a class or label is out of range.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"truth and prediction must have the same shape, got {truth.shape} and {prediction.shape}")
+    if valid is not None:
+        truth, prediction = truth[valid], prediction[valid]
+    for name, values, highest in (("classes", truth, class_count - 1), ("labels", prediction, label_count)):
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) <= highest:
+            raise ValueError(f"expected {name} in 0..{highest}, got {values.min()}..{values.max()}")
+    fused = prediction.astype(np.int64).ravel() * class_count + truth.astype(np.int64).ravel()
+    table = np.bincount(fused, minlength=(label_count + 1) * class_count)
+    return table.reshape(label_count + 1, class_count)
+
+
+def assign_labels(confusion: Integer[np.ndarray, "labels1 classes"]) -> Int64[np.ndarray, " labels1"]:
+    """One class for each label and one label for each class, so that the most pixels are right (Hungarian method).
+
+    Returns:
+        (L + 1,) the class of each label, -1 for void, for labels beyond the number of classes, and for pairs that share
+        no pixel.
+    """
+    labels, classes = linear_sum_assignment(confusion[1:], maximize=True)
+    assignment = np.full(len(confusion), -1, np.int64)
+    useful = confusion[1:][labels, classes] > 0
+    assignment[labels[useful] + 1] = classes[useful]
+    return assignment
+
+
+def apply_assignment(
+    confusion: Integer[np.ndarray, "labels1 classes"], assignment: Int64[np.ndarray, " labels1"]
+) -> Int64[np.ndarray, "classes1 classes"]:
+    """Sum rows by assigned class: (C + 1, C), row 0 for labels without one, row c + 1 for those of class c."""
+    merged = np.zeros((confusion.shape[1] + 1, confusion.shape[1]), np.int64)
+    np.add.at(merged, assignment + 1, confusion)
+    return merged
+
+
+def semantic_scores(confusion: Integer[np.ndarray, "classes1 classes"]) -> SemanticScores:
+    """IoU and accuracy of a (C + 1, C) table: row 0 pixels predicted as no class, row c + 1 those predicted as c."""
+    right = np.diagonal(confusion[1:]).astype(np.float64)
+    unions = confusion[1:].sum(axis=1) + confusion.sum(axis=0) - right
+    ious = np.full(len(right), np.nan)
+    np.divide(right, unions, out=ious, where=unions > 0)
+    return SemanticScores(ratio(right.sum(), confusion.sum()), ious)
+
+
+class HungarianScores(Accumulator):
+    """Hungarian mean IoU and pixel accuracy over a data set.
+
+    By default labels mean the same in every image, and `compute` makes one assignment for all. With `per_image`
+    each image's labels are its own (as those of a network fitted to it), and each gets its own assignment.
+
+    Args:
+        categories: The classes, in the order of their indices.
+        label_count: Number of labels; None for `per_image`.
+        per_image: Whether to assign labels image by image.
+
+    Raises:
+        ValueError: If there is no category, or the number of labels is missing, or given for `per_image`.
+    """
+
+    def __init__(
+        self, categories: Sequence[Category], label_count: int | None = None, *, per_image: bool = False
+    ) -> None:
+        if not categories:
+            raise ValueError("expected at least one category")
+        if per_image != (label_count is None):
+            raise ValueError(f"label_count must be given unless labels are per_image, got {label_count}, {per_image=}")
+        self.categories, self.per_image = tuple(categories), per_image
+        rows = len(categories) if label_count is None else label_count
+        super().__init__({"confusion": np.zeros((rows + 1, len(categories)), np.int64)})
+
+    def update(
+        self,
+        truth: Integer[np.ndarray, "h w"],
+        prediction: Integer[np.ndarray, "h w"],
+        valid: Bool[np.ndarray, "h w"] | None = None,
+    ) -> None:
+        """Add one image; arguments as for `confusion_matrix`."""
+        classes = len(self.categories)
+        labels = int(prediction.max(initial=0)) if self.per_image else len(self.sums["confusion"]) - 1
+        confusion = confusion_matrix(truth, prediction, classes, labels, valid)
+        if self.per_image:
+            confusion = apply_assignment(confusion, assign_labels(confusion))
+        self.add(confusion=confusion)
+
+    def compute_scores(self) -> SemanticScores:
+        """The scores so far, class by class."""
+        confusion = self.sums["confusion"]
+        return semantic_scores(confusion if self.per_image else apply_assignment(confusion, assign_labels(confusion)))
+
+    def compute(self) -> dict[str, float]:
+        """`mean_iou`, `mean_iou_things`, `mean_iou_stuff` and `pixel_accuracy`."""
+        scores = self.compute_scores()
+        is_thing = np.array([category.is_thing for category in self.categories])
+        return {
+            "mean_iou": scores.mean_iou(),
+            "mean_iou_things": scores.mean_iou(is_thing),
+            "mean_iou_stuff": scores.mean_iou(~is_thing),
+            "pixel_accuracy": scores.pixel_accuracy,
+        }

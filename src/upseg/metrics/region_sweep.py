@@ -1,0 +1,148 @@
+"""Covering, probabilistic Rand index and variation of information over a sweep of one setting: ODS and OIS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Integer
+
+from upseg.metrics.accumulator import Accumulator
+from upseg.metrics.contingency import overlaps
+from upseg.metrics.rand_index import probabilistic_rand_index
+from upseg.metrics.variation_of_information import variation_of_information
+
+
+@dataclass(frozen=True, slots=True)
+class SweepScores:
+    """One measure at the data set's best setting (ODS) and at each image's best setting (OIS).
+
+    Attributes:
+        ods: Optimal data-set scale: one setting for all images.
+        ois: Optimal image scale: for each image its own best setting.
+        setting: Index of the setting that ODS uses.
+    """
+
+    ods: float
+    ois: float
+    setting: int
+
+
+class RegionSweep(Accumulator):
+    """The region half of the BSDS500 benchmark: each image segmented once for each setting of a parameter.
+
+    Covering is pooled over the annotators and images by area, as the benchmark's code does (each annotator of an image
+    weighs the same where they label every pixel); the other two are means over images of means over annotators.
+    With one setting ODS and OIS are the plain value.
+
+    Source: Arbeláez et al., Contour Detection and Hierarchical Image Segmentation, PAMI 2011, Sec. 3.2 and 5.2.
+
+    Args:
+        settings: Number of settings in the sweep, at least 1.
+    """
+
+    def __init__(self, settings: int = 1) -> None:
+        if settings < 1:
+            raise ValueError(f"a sweep needs at least one setting, got {settings}")
+        super().__init__(
+            {
+                "images": np.zeros((), np.int64),
+                "area": np.zeros((), np.int64),
+                "covered": np.zeros(settings),
+                "covered_best_setting": np.zeros(()),
+                "covered_best_region": np.zeros(()),
+                "rand": np.zeros(settings),
+                "rand_best": np.zeros(()),
+                "information": np.zeros(settings),
+                "information_best": np.zeros(()),
+            }
+        )
+
+    def update(
+        self,
+        truths: Sequence[Integer[np.ndarray, "h w"]],
+        predictions: Sequence[Integer[np.ndarray, "h w"]],
+        valid: Bool[np.ndarray, "h w"] | None = None,
+    ) -> None:
+        """Add one image.
+
+        Args:
+            truths: One (H, W) map for each annotator, 0 unlabelled.
+            predictions: One (H, W) map for each setting, 0 void.
+            valid: Pixels to look at; all of them where it is None.
+
+        Raises:
+            ValueError: If there is no annotator or labelled pixel, or not one prediction for each setting.
+        """
+        settings = len(self.sums["covered"])
+        if len(predictions) != settings:
+            raise ValueError(f"expected one prediction for each of the {settings} settings, got {len(predictions)}")
+        if not truths or not any(np.any(truth) for truth in truths):
+            raise ValueError("an image needs at least one annotator's map with labelled pixels")
+        area, covered = _covered_areas(truths, predictions, valid)
+        rand = np.array([probabilistic_rand_index(truths, prediction, valid) for prediction in predictions])
+        information = np.array([_mean_information(truths, prediction, valid) for prediction in predictions])
+        by_setting = covered.sum(axis=1)
+        self.add(
+            images=1,
+            area=area,
+            covered=by_setting,
+            covered_best_setting=by_setting.max(),
+            covered_best_region=covered.max(axis=0).sum(),
+            rand=rand,
+            rand_best=rand.max(),
+            information=information,
+            information_best=information.min(),
+        )
+
+    def compute_scores(self) -> dict[str, SweepScores]:
+        """`covering` and `probabilistic_rand_index` (higher is better), `variation_of_information` (bits, lower is)."""
+        sums, images = self.sums, int(self.sums["images"])
+        area, count = (float(sums["area"]), float(images)) if images else (np.nan, np.nan)
+        best = {
+            "covering": int(np.argmax(sums["covered"])),
+            "probabilistic_rand_index": int(np.argmax(sums["rand"])),
+            "variation_of_information": int(np.argmin(sums["information"])),
+        }
+        values = {
+            "covering": (sums["covered"] / area, sums["covered_best_setting"] / area),
+            "probabilistic_rand_index": (sums["rand"] / count, sums["rand_best"] / count),
+            "variation_of_information": (sums["information"] / count, sums["information_best"] / count),
+        }
+        return {
+            name: SweepScores(float(ods[best[name]]), float(ois), best[name]) for name, (ods, ois) in values.items()
+        }
+
+    def compute(self) -> dict[str, float]:
+        """ODS and OIS of each measure, and `covering_best` (each region covered by the best of all settings)."""
+        area = float(self.sums["area"])
+        table = {
+            f"{name}_{kind}": getattr(scores, kind)
+            for name, scores in self.compute_scores().items()
+            for kind in ("ods", "ois")
+        }
+        return table | {"covering_best": float(self.sums["covered_best_region"]) / area if area else float("nan")}
+
+
+def _covered_areas(
+    truths: Sequence[Integer[np.ndarray, "h w"]],
+    predictions: Sequence[Integer[np.ndarray, "h w"]],
+    valid: Bool[np.ndarray, "h w"] | None,
+) -> tuple[int, Float64[np.ndarray, "settings regions"]]:
+    """The labelled area of all annotators' maps, and for each setting and region its area times its best IoU."""
+    table = [[overlaps(truth, prediction, valid) for truth in truths] for prediction in predictions]
+    area = sum(int(found.row_areas[1:].sum()) for found in table[0])
+    covered = [
+        np.concatenate([found.row_areas[1:] * found.best_cells()[0] for found in annotators]) for annotators in table
+    ]
+    return area, np.stack(covered)
+
+
+def _mean_information(
+    truths: Sequence[Integer[np.ndarray, "h w"]],
+    prediction: Integer[np.ndarray, "h w"],
+    valid: Bool[np.ndarray, "h w"] | None,
+) -> float:
+    """Mean variation of information over the annotators."""
+    return float(np.mean([variation_of_information(truth, prediction, valid) for truth in truths]))

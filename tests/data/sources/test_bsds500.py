@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from upseg.data.sources.bsds500 import BSDS500, read_annotations
+from upseg.errors import DataError
+
+
+def write_annotations(path: Path, maps: list[np.ndarray]) -> None:
+    """A `.mat` file as BSDS500 has them: a cell array of structures."""
+    cells = np.empty((1, len(maps)), object)
+    for index, labels in enumerate(maps):
+        cells[0, index] = {"Segmentation": labels, "Boundaries": np.zeros(labels.shape, np.uint8)}
+    savemat(path, {"groundTruth": cells})
+
+
+def draw_tree(root: Path, split: str = "val") -> Path:
+    """Two images of 6 x 8 pixels, with one and two annotators."""
+    images, truths = root / "images" / split, root / "groundTruth" / split
+    images.mkdir(parents=True)
+    truths.mkdir(parents=True)
+    halves = np.repeat([[1, 1, 1, 1, 2, 2, 2, 2]], 6, axis=0).astype(np.uint16)
+    for name, maps in {"12": [halves], "7": [halves, np.ones((6, 8), np.uint16)]}.items():
+        Image.fromarray(np.full((6, 8, 3), 90, np.uint8)).save(images / f"{name}.jpg")
+        write_annotations(truths / f"{name}.mat", maps)
+    (images / "Thumbs.db").write_bytes(b"of no interest")
+    return root
+
+
+@pytest.mark.parametrize("above", ["", "data", "BSDS500/data", "BSR/BSDS500/data"])
+def test_reads_the_official_layout(tmp_path: Path, above: str) -> None:
+    draw_tree(tmp_path / above)
+    items = list(BSDS500(tmp_path, "val"))
+    assert [item.image_path.name for item in items] == ["12.jpg", "7.jpg"]
+    assert [len(item.label_maps) for item in items] == [1, 2]
+    assert items[1].label_maps[0].tolist() == [[1, 1, 1, 1, 2, 2, 2, 2]] * 6
+    assert all(labels.dtype == np.int32 for item in items for labels in item.label_maps)
+
+
+def test_says_what_is_missing(tmp_path: Path) -> None:
+    draw_tree(tmp_path)
+    with pytest.raises(DataError, match=r"images/train is not a folder; .*\*\.jpg.* holds val"):
+        BSDS500(tmp_path, "train")
+    with pytest.raises(DataError, match="nowhere/images/val is not a folder"):
+        BSDS500(tmp_path / "nowhere", "val")
+    (tmp_path / "groundTruth" / "val" / "7.mat").unlink()
+    with pytest.raises(DataError, match="1 names have only one of the two: 7"):
+        BSDS500(tmp_path, "val")
+    (tmp_path / "groundTruth" / "val" / "12.mat").rename(tmp_path / "groundTruth" / "val" / "12.txt")
+    with pytest.raises(DataError, match=r"should hold the \*\.mat files of this split, but holds 12\.txt"):
+        BSDS500(tmp_path, "val")
+
+
+DAMAGES = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:400]),
+    "empty": lambda path: path.write_bytes(b""),
+    "foreign": lambda path: path.write_bytes(b"\x89PNG" + bytes(range(256)) * 4),
+    "other variable": lambda path: savemat(path, {"something": np.ones(3)}),
+    "no structure": lambda path: savemat(path, {"groundTruth": np.ones((2, 2))}),
+    "no annotator": lambda path: write_annotations(path, []),
+    "real numbers": lambda path: write_annotations(path, [np.full((6, 8), 0.5)]),
+    "no region": lambda path: write_annotations(path, [np.zeros((6, 8), np.uint16)]),
+    "other size": lambda path: write_annotations(path, [np.ones((8, 6), np.uint16)]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_annotations_are_named_or_skipped(tmp_path: Path, damage: str) -> None:
+    path = draw_tree(tmp_path) / "groundTruth" / "val" / "12.mat"
+    DAMAGES[damage](path)
+    with pytest.raises(DataError, match=r"12\.mat: "):
+        list(BSDS500(tmp_path))
+    with pytest.warns(UserWarning, match="skipped") as caught:
+        items = list(BSDS500(tmp_path, on_error="skip"))
+    assert [item.image_path.name for item in items] == ["7.jpg"]
+    assert "skipped 1 of 2 images" in str(caught[-1].message)
+
+
+def test_damaged_image_is_named(tmp_path: Path) -> None:
+    path = draw_tree(tmp_path) / "images" / "val" / "7.jpg"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"7\.jpg: not a readable image"):
+        BSDS500(tmp_path)[1]
+
+
+@pytest.mark.skipif(not os.environ.get("UPSEG_DATA"), reason="UPSEG_DATA names no folder with real data")
+def test_real_files() -> None:
+    source = BSDS500(Path(os.environ["UPSEG_DATA"]) / "bsds500", "val")
+    assert len(source) == 100
+    item = source[0]
+    assert item.label_maps[0].shape in {(321, 481), (481, 321)}
+    assert 4 <= len(item.label_maps) <= 9
+    assert len(read_annotations(source.paths[0][1])) == len(item.label_maps)
