@@ -8,16 +8,10 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from tests.data.sources.trees import draw_bsds500, numbers, write_bsds_annotations
+from upseg.data.sources import open_dataset
 from upseg.data.sources.bsds500 import BSDS500, read_annotations
 from upseg.errors import DataError
-
-
-def write_annotations(path: Path, maps: list[np.ndarray]) -> None:
-    """A `.mat` file as BSDS500 has them: a cell array of structures."""
-    cells = np.empty((1, len(maps)), object)
-    for index, labels in enumerate(maps):
-        cells[0, index] = {"Segmentation": labels, "Boundaries": np.zeros(labels.shape, np.uint8)}
-    savemat(path, {"groundTruth": cells})
 
 
 def draw_tree(root: Path, split: str = "val") -> Path:
@@ -28,7 +22,7 @@ def draw_tree(root: Path, split: str = "val") -> Path:
     halves = np.repeat([[1, 1, 1, 1, 2, 2, 2, 2]], 6, axis=0).astype(np.uint16)
     for name, maps in {"12": [halves], "7": [halves, np.ones((6, 8), np.uint16)]}.items():
         Image.fromarray(np.full((6, 8, 3), 90, np.uint8)).save(images / f"{name}.jpg")
-        write_annotations(truths / f"{name}.mat", maps)
+        write_bsds_annotations(truths / f"{name}.mat", maps)
     (images / "Thumbs.db").write_bytes(b"of no interest")
     return root
 
@@ -45,15 +39,18 @@ def test_reads_the_official_layout(tmp_path: Path, above: str) -> None:
 
 def test_says_what_is_missing(tmp_path: Path) -> None:
     draw_tree(tmp_path)
-    with pytest.raises(DataError, match=r"images/train is not a folder; .*\*\.jpg.* holds val"):
+    with pytest.raises(DataError, match=r"images/train should be a folder .* none; .*images holds val"):
         BSDS500(tmp_path, "train")
-    with pytest.raises(DataError, match="nowhere/images/val is not a folder"):
+    with pytest.raises(DataError, match="nowhere/images/val should be a folder"):
         BSDS500(tmp_path / "nowhere", "val")
     (tmp_path / "groundTruth" / "val" / "7.mat").unlink()
-    with pytest.raises(DataError, match="1 names have only one of the two: 7"):
+    with pytest.raises(DataError, match=r"1 files in .*images/val have no partner in .*groundTruth/val: 7\.jpg"):
         BSDS500(tmp_path, "val")
+    partly = BSDS500(tmp_path, "val", on_error="skip")
+    assert [item.image_path.name for item in partly] == ["12.jpg"]
+    assert len(partly.problems) == 1
     (tmp_path / "groundTruth" / "val" / "12.mat").rename(tmp_path / "groundTruth" / "val" / "12.txt")
-    with pytest.raises(DataError, match=r"should hold the \*\.mat files of this split, but holds 12\.txt"):
+    with pytest.raises(DataError, match=r"should hold BSDS500's annotations .*\*\.mat\), but holds 12\.txt"):
         BSDS500(tmp_path, "val")
 
 
@@ -63,10 +60,10 @@ DAMAGES = {
     "foreign": lambda path: path.write_bytes(b"\x89PNG" + bytes(range(256)) * 4),
     "other variable": lambda path: savemat(path, {"something": np.ones(3)}),
     "no structure": lambda path: savemat(path, {"groundTruth": np.ones((2, 2))}),
-    "no annotator": lambda path: write_annotations(path, []),
-    "real numbers": lambda path: write_annotations(path, [np.full((6, 8), 0.5)]),
-    "no region": lambda path: write_annotations(path, [np.zeros((6, 8), np.uint16)]),
-    "other size": lambda path: write_annotations(path, [np.ones((8, 6), np.uint16)]),
+    "no annotator": lambda path: write_bsds_annotations(path, []),
+    "real numbers": lambda path: write_bsds_annotations(path, [np.full((6, 8), 0.5)]),
+    "no region": lambda path: write_bsds_annotations(path, [np.zeros((6, 8), np.uint16)]),
+    "other size": lambda path: write_bsds_annotations(path, [np.ones((8, 6), np.uint16)]),
 }
 
 
@@ -85,8 +82,16 @@ def test_damaged_annotations_are_named_or_skipped(tmp_path: Path, damage: str) -
 def test_damaged_image_is_named(tmp_path: Path) -> None:
     path = draw_tree(tmp_path) / "images" / "val" / "7.jpg"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(DataError, match=r"7\.jpg: not a readable image"):
+    with pytest.raises(DataError, match=r"7\.jpg: the file is damaged"):
         BSDS500(tmp_path)[1]
+
+
+def test_samples_have_the_maps_of_all_annotators(tmp_path: Path) -> None:
+    draw_bsds500(tmp_path)
+    sample = open_dataset("bsds500", tmp_path)[0]
+    assert sample.segment_map.tolist() == numbers(1, 3, elsewhere=2).tolist()  # renumbered by first pixel
+    assert [found.tolist() for found in sample.other_maps] == [numbers(1, 1, elsewhere=2).tolist()]
+    assert [segment.category for segment in sample.segments] == [None] * 3
 
 
 @pytest.mark.skipif(not os.environ.get("UPSEG_DATA"), reason="UPSEG_DATA names no folder with real data")

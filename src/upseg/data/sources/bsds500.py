@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Int32
-from PIL import Image
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from upseg.data.dataset import Dataset, OnError
+from upseg.data.sample import Sample
+from upseg.data.sources.folders import choose_split, find_folder, image_of, list_files, shared_keys
 from upseg.errors import DataError
-
-Split = Literal["train", "val", "test"]
 
 # below the folder that a user may name: the archive's root, or any folder on the way down
 _ROOTS = (".", "data", "BSDS500/data", "BSR/BSDS500/data")
@@ -45,41 +44,32 @@ class BSDS500:
         root: The folder that holds `images` and `groundTruth`, or the unpacked archive above it.
         split: train (200 images), val (100) or test (200).
         on_error: What iterating does with a damaged image or annotation: raise, or skip it with a warning and give
-            the count at the end.
+            the count at the end; and whether files without a partner are left out (`problems` has them).
 
     Raises:
         DataError: If a folder is missing or empty, or an image has no annotation file, or the reverse.
     """
 
-    def __init__(self, root: Path | str, split: Split = "val", on_error: Literal["raise", "skip"] = "raise") -> None:
+    def __init__(self, root: Path | str, split: str = "val", on_error: OnError = "raise") -> None:
         root = Path(root)
         data = next((root / part for part in _ROOTS if (root / part / "images").is_dir()), root)
         self.image_folder = data / "images" / split
         self.truth_folder = data / "groundTruth" / split
         self.on_error = on_error
-        images = _files_by_stem(self.image_folder, ".jpg")
-        truths = _files_by_stem(self.truth_folder, ".mat")
-        unpaired = sorted(images.keys() ^ truths.keys())
-        if unpaired:
-            raise DataError(
-                f"every {self.image_folder}/NAME.jpg needs {self.truth_folder}/NAME.mat and the reverse, but "
-                f"{len(unpaired)} names have only one of the two: {', '.join(unpaired[:5])}"
-            )
-        self.paths = [(images[name], truths[name]) for name in sorted(images)]
+        images = list_files(self.image_folder, (".jpg",), "BSDS500's images of this split")
+        truths = list_files(self.truth_folder, (".mat",), "BSDS500's annotations of this split")
+        names, self.problems = shared_keys(images, truths, on_error)
+        self.paths = [(images.path(name), truths.path(name)) for name in names]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> AnnotatedImage:
         image_path, truth_path = self.paths[index]
-        width, height = _image_size(image_path)
         label_maps = read_annotations(truth_path)
         for label_map in label_maps:
-            if label_map.shape != (height, width):
-                raise DataError(
-                    f"{truth_path}: a map is {label_map.shape[0]} x {label_map.shape[1]} pixels, but {image_path.name} "
-                    f"is {height} x {width}; the two files do not belong together"
-                )
+            lazy = image_of(image_path, (label_map.shape[0], label_map.shape[1]), truth_path)
+        lazy.read()
         return AnnotatedImage(image_path, label_maps)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
@@ -126,31 +116,34 @@ def read_annotations(path: Path) -> list[Int32[np.ndarray, "h w"]]:
     return [found.astype(np.int32) for found in maps]
 
 
-def _files_by_stem(folder: Path, suffix: str) -> dict[str, Path]:
-    """The files of one kind in a folder, by name without suffix."""
-    if not folder.is_dir():
-        nearest = next(parent for parent in folder.parents if parent.is_dir())
-        raise DataError(
-            f"{folder} is not a folder; BSDS500 keeps its *{suffix} files there, "
-            f"but {nearest} holds {_names_in(nearest)}"
-        )
-    files = {path.stem: path for path in folder.iterdir() if path.suffix == suffix}
-    if not files:
-        raise DataError(f"{folder} should hold the *{suffix} files of this split, but holds {_names_in(folder)}")
-    return files
+class BSDS500Samples(Dataset):
+    """One split of BSDS500 as samples: the first annotator's map is the segment map, those of the others `other_maps`.
 
+    Args:
+        root: The folder that holds `images` and `groundTruth`, or the unpacked archive above it.
+        split: train (200 images), val (100) or test (200); None for val, or the only one there is.
+        on_error: What to do with damaged samples.
 
-def _names_in(folder: Path) -> str:
-    """The first names in a folder, for an error message."""
-    names = sorted(path.name for path in folder.iterdir())
-    return f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else "nothing"
+    Raises:
+        DataError: If a folder is missing or empty, or an image has no annotation file, or the reverse.
+    """
 
+    def __init__(self, root: Path, split: str | None = None, *, on_error: OnError = "raise") -> None:
+        folder = find_folder(root, [f"{part}/images" for part in _ROOTS], "the folders train, val and test of BSDS500")
+        there = [path.name for path in folder.iterdir() if path.is_dir()]
+        source = BSDS500(root, choose_split(split, there, folder), on_error)
+        self._paths = source.paths
+        super().__init__((), on_error, source.problems)
 
-def _image_size(path: Path) -> tuple[int, int]:
-    """(width, height) of an image, which is decoded to be sure that it is whole."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image.size
-    except (OSError, SyntaxError) as error:
-        raise DataError(f"{path}: not a readable image: {error}") from error
+    @property
+    def names(self) -> Sequence[str]:
+        """The images' numbers."""
+        return [image.stem for image, _ in self._paths]
+
+    def load(self, index: int) -> Sample:
+        """Read one image's maps."""
+        image, truth = self._paths[index]
+        maps = read_annotations(truth)
+        for found in maps:
+            lazy = image_of(image, (found.shape[0], found.shape[1]), truth)
+        return Sample.from_labels(lazy, maps[0], name=image.stem, other_maps=maps[1:])

@@ -1,1 +1,6 @@
-"""DynaSeg: unsupervised segmentation of one image by a small network fitted to it."""
+"""DynaSeg: unsupervised segmentation by fitting a small network to the one image (PAPER.md has the details)."""
+
+from upseg.methods.dynaseg.segmenter import DynaSegSegmenter
+from upseg.methods.dynaseg.settings import PRESETS, DynaSegSettings
+
+__all__ = ["PRESETS", "DynaSegSegmenter", "DynaSegSettings"]

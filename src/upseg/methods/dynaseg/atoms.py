@@ -18,7 +18,7 @@ LAB_UNIT = 20.0
 """CIELAB is divided by this, so that a clearly visible difference of colour is about 1."""
 GRADIENT_SIGMA = 1.0
 """Smoothing in pixels before the gradient is taken."""
-LEAST_DEPTH = 0.25
+LEAST_DEPTH = 0.12
 """Basins shallower than this, in units of the gradient, belong to a neighbour."""
 ROWS_AT_A_TIME = 256
 """Large images pass through the colour conversion in strips, which bounds its memory."""
@@ -68,7 +68,7 @@ def find_atoms(gradient: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]
     Returns:
         (H, W) ids 1..R by first pixel; every pixel belongs to an atom, every atom is 4-connected.
     """
-    basins = watershed(gradient, connectivity=1).astype(np.int32)
+    basins = watershed(gradient, connectivity=1).astype(np.int32)  # type: ignore[no-untyped-call]
     return canonical_order(_merge_shallow(basins, gradient))[0]
 
 
@@ -78,7 +78,7 @@ def refine_borders(
     """Draw the borders of an enlarged region map anew where the full-size gradient is strongest.
 
     Pixels within `margin` of a border are taken from their regions and flooded again from what is left; a region that
-    lies wholly within the margin keeps its most inner pixels.
+    lies wholly within the margin keeps its most inner pixels. Costs a flood of the bands, not of the image.
 
     Args:
         regions: (H, W) ids from 1.
@@ -87,20 +87,31 @@ def refine_borders(
     """
     if margin < 1:
         return regions
+    depth = _depth_inside(regions)
+    deepest = np.zeros(int(regions.max()) + 1, depth.dtype)
+    np.maximum.at(deepest, regions.ravel(), depth.ravel())
+    kept = depth >= np.minimum(deepest, margin + 1)[regions]
+    band = depth <= margin + 2  # the pixels to flood, and a rim of kept ones to flood from: all others cost nothing
+    flooded: Int32[np.ndarray, "h w"] = watershed(  # type: ignore[no-untyped-call]
+        gradient, np.where(kept & band, regions, 0), connectivity=1, mask=band
+    ).astype(np.int32)
+    return np.where(band, flooded, regions)
+
+
+def _depth_inside(regions: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
+    """Chessboard distance to the nearest pixel of another region minus one: 0 for pixels that touch one."""
     border = np.zeros(regions.shape, bool)
-    border[:, 1:] |= regions[:, 1:] != regions[:, :-1]
-    border[1:] |= regions[1:] != regions[:-1]
-    border[:, :-1] |= border[:, 1:]
-    border[:-1] |= border[1:]
-    depth = ndimage.distance_transform_cdt(~border, metric="chessboard")
-    deepest = ndimage.maximum(depth, regions, index=np.arange(regions.max() + 1))
-    inside = depth >= np.minimum(deepest, margin + 1)[regions]
-    return watershed(gradient, np.where(inside, regions, 0), connectivity=1).astype(np.int32)
+    across, down = regions[:, 1:] != regions[:, :-1], regions[1:] != regions[:-1]
+    border[:, 1:] |= across
+    border[:, :-1] |= across
+    border[1:] |= down
+    border[:-1] |= down
+    depth: Int32[np.ndarray, "h w"] = ndimage.distance_transform_cdt(~border, metric="chessboard").astype(np.int32)
+    # without any border the transform has nothing to measure to
+    return depth if border.any() else np.full(regions.shape, max(regions.shape), np.int32)
 
 
-def _merge_shallow(
-    basins: Int32[np.ndarray, "h w"], gradient: Float32[np.ndarray, "h w"]
-) -> Int32[np.ndarray, "h w"]:
+def _merge_shallow(basins: Int32[np.ndarray, "h w"], gradient: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
     """Join each basin to the neighbour over its lowest pass if the pass is less than `LEAST_DEPTH` above its floor."""
     count = int(basins.max()) + 1
     floors = np.full(count, np.inf, np.float32)
@@ -118,4 +129,4 @@ def _merge_shallow(
     first = first[height[first] - floors[source[first]] < LEAST_DEPTH]
     links = sparse.coo_matrix((np.ones(len(first), bool), (source[first], target[first])), shape=(count, count))
     _, joined = sparse.csgraph.connected_components(links, directed=False)
-    return (joined[basins] + 1).astype(np.int32)
+    return np.asarray(joined[basins] + 1, np.int32)

@@ -74,7 +74,7 @@ def fit_network(
     Returns:
         The network and its history.
     """
-    network = build_network(settings).to(image.device, memory_format=torch.channels_last)
+    network = build_network(settings).to(image.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=settings.learning_rate,
@@ -82,7 +82,8 @@ def fit_network(
         weight_decay=settings.weight_decay,
     )
     generator = torch.Generator().manual_seed(settings.seed)
-    used: deque[Bool[Tensor, " q"]] = deque(maxlen=1 if settings.crop is None else CROPS_FOR_FLOOR)
+    window = 1 if settings.crop is None else CROPS_FOR_FLOOR
+    used: deque[Bool[Tensor, " q"]] = deque(maxlen=window)
     counts: list[Int64[Tensor, ""]] = []
     losses: list[Float[Tensor, ""]] = []
     # reading q' waits for the device; a GPU is asked one step late, when the answer has long been there
@@ -94,7 +95,7 @@ def fit_network(
         labels = cluster_labels(response)
         used.append(labels_in_use(labels, settings.clusters))
         counts.append(torch.stack(tuple(used)).any(0).sum())
-        if step >= delay and int(counts[step - delay]) <= floor and len(used) == used.maxlen:
+        if step - delay >= window - 1 and int(counts[step - delay]) <= floor:
             break
         weight = WEIGHTINGS[settings.weighting](used[-1].sum(), settings.balance)
         loss = fused_total_loss(response, labels, weight).total
@@ -111,7 +112,7 @@ def fit_network(
 def whole_response(
     network: DynaSegNetwork, image: Float[Tensor, "1 3 h w"], settings: DynaSegSettings
 ) -> Float[Tensor, "1 q h w"]:
-    """r' of the whole image, normalised by the image's own statistics as during the fit.
+    """R' of the whole image, normalised by the image's own statistics as during the fit.
 
     Paper: Sec. 3.4.
     """

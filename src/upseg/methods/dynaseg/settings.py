@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, Literal
-
-from upseg.methods.dynaseg.equations import WEIGHTINGS
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 PAPER_ALPHA: Mapping[str, float] = MappingProxyType({"fsf": 15.0, "scf": 50.0, "fixed": 5.0})
 """alpha of each weighting in the paper's experiments (Sec. 4.1; for `fixed`, mu in Table 1)."""
@@ -63,18 +61,17 @@ class DynaSegSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_choices()
         for name, low in _LEAST.items():
             value = getattr(self, name)
             if value is not None and not isinstance(value, str) and not value >= low:
                 raise ValueError(f"{name} must be at least {low}, got {value}")
-        if self.learning_rate <= 0 or not 0 <= self.momentum < 1:
+        if not self.learning_rate > 0 or not 0 <= self.momentum < 1:
             raise ValueError(
                 f"learning_rate must be above 0 and momentum in [0, 1), got {self.learning_rate} and {self.momentum}"
             )
         if self.alpha is not None and not self.alpha > 0:
             raise ValueError(f"alpha must be above 0, got {self.alpha}")
-        if self.weighting not in WEIGHTINGS:
-            raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}, got {self.weighting!r}")
         if self.detail is not None and not 0 <= self.detail <= 1:
             raise ValueError(f"detail must be between 0 (few, large) and 1 (all), got {self.detail}")
         if self.detail is not None and self.grouping != "hierarchy":
@@ -82,8 +79,17 @@ class DynaSegSettings:
                 "detail chooses a level of the region hierarchy; with grouping=labels there is none "
                 "(the preset paper has none: use the preset default, or grouping=hierarchy)"
             )
+
+    def _check_choices(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if isinstance(self.floor, str) and self.floor != "silhouette":
+            raise ValueError(f"floor must be a number or silhouette, got {self.floor!r}")
         if self.extractor == "cnn" and (self.pretrained or self.weights is not None):
             raise ValueError("pretrained and weights belong to the extractor resnet18-fpn, but it is cnn")
+        if self.pretrained and self.weights is not None:
+            raise ValueError("give either pretrained or weights, not both")
 
     @classmethod
     def preset(cls, name: str = "default", **changes: Any) -> DynaSegSettings:
@@ -102,9 +108,17 @@ class DynaSegSettings:
 
     @property
     def balance(self) -> float:
-        """alpha as the weighting takes it."""
+        """Alpha as the weighting takes it."""
         return PAPER_ALPHA[self.weighting] if self.alpha is None else self.alpha
 
+
+_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        name: get_args(annotation)
+        for name, annotation in get_type_hints(DynaSegSettings).items()
+        if get_origin(annotation) is Literal
+    }
+)
 
 _LEAST: Mapping[str, float] = MappingProxyType(
     {

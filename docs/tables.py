@@ -1,0 +1,67 @@
+"""Tables that the pages take from the code, so that they cannot fall behind it: `{{ name }}` in Markdown."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+import typer
+
+from upseg.cli import app
+from upseg.formats import FORMATS
+from upseg.methods.dynaseg import PRESETS, DynaSegSettings
+
+_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
+
+
+def all_tables() -> dict[str, str]:
+    """The Markdown of each table, by the name that the pages use."""
+    return {
+        "dynaseg_settings": _settings(),
+        "formats": _formats(),
+        "segment_options": _options("segment"),
+        "models_options": _options("models"),
+    }
+
+
+def _settings() -> str:
+    meanings = {name: " ".join(text.split()) for name, text in _ATTRIBUTE.findall(inspect.getdoc(DynaSegSettings))}
+    presets = {name: asdict(settings) for name, settings in PRESETS.items()}
+    rows = (
+        [f"`{setting}`", *(_as_typed(preset[setting]) for preset in presets.values()), meanings[setting]]
+        for setting in presets["default"]
+    )
+    return _table(["setting", *(f"`{name}`" for name in presets), "meaning"], rows)
+
+
+def _formats() -> str:
+    rows = (
+        [f"`{form.name}`", f"`{form.suffix}`", form.description, "yes" if form.read else "no"]
+        for form in FORMATS.values()
+    )
+    return _table(["`--format`", "files end in", "what it is", "can be read back"], rows)
+
+
+def _options(command: str) -> str:
+    parameters = typer.main.get_command(app).commands[command].params
+    options = [parameter for parameter in parameters if parameter.param_type_name == "option"]
+    rows = (
+        [
+            ", ".join(f"`{name}`" for name in option.opts),
+            _as_typed(option.default) if option.default else "",
+            option.help,
+        ]
+        for option in options
+    )
+    return _table(["option", "default", "meaning"], rows)
+
+
+def _as_typed(value: object) -> str:
+    """A value as the command line takes it."""
+    return f"`{value if isinstance(value, str) else json.dumps(value, default=str)}`"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)

@@ -1,0 +1,200 @@
+"""`upseg data`: which data sets can be read, what is in one, and what it looks like."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upseg.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from upseg.data.dataset import Dataset
+    from upseg.data.summary import DatasetSummary
+
+_MOST_PROBLEMS = 20  # listed on the terminal; JSON has all
+_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+data_app = typer.Typer(help="Data sets: which can be read, what is in them, what they look like.", no_args_is_help=True)
+
+_Source = Annotated[str, typer.Argument(metavar="DATASET", help="A name that `upseg data sources` lists.")]
+_Path = Annotated[Path, typer.Argument(help="Its folder, as its official archives unpack.")]
+_Split = Annotated[str | None, typer.Option(help="Such as train or val; without it the validation split.")]
+_Images = Annotated[Path | None, typer.Option(help="A text file with the names of the images to use, one in a line.")]
+_Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the data set; repeatable.")
+]
+_Fast = Annotated[bool, typer.Option("--fast", help="Do not decode the images, only read the ground truth.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
+_Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write, .png or .jpg.")]
+_Count = Annotated[int, typer.Option("--count", "-n", min=1, help="How many samples to draw.")]
+_Seed = Annotated[int | None, typer.Option(help="Choose them at random; without it the first ones.")]
+_Names = Annotated[list[str] | None, typer.Option("--name", help="Draw the sample of this name; repeatable.")]
+
+
+@data_app.command()
+def sources(as_json: _AsJson = False) -> None:
+    """List the data sets that can be read."""
+    from dataclasses import fields
+
+    from upseg.data.sources import SOURCES
+
+    rows = [
+        {
+            "name": source.name,
+            "description": source.description,
+            "layout": source.layout,
+            "options": ", ".join(option.name for option in fields(source.options_class())),
+        }
+        for source in SOURCES.values()
+    ]
+    if as_json:
+        typer.echo(json.dumps({"sources": rows}, indent=2))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("name", "description", "what the folder holds", "options (--set)")
+    table.columns[2].overflow = "fold"
+    for row in rows:
+        table.add_row(*map(escape, row.values()))
+    Console().print(table)
+
+
+@data_app.command()
+def check(
+    source: _Source,
+    path: _Path,
+    split: _Split = None,
+    images: _Images = None,
+    assignments: _Assignments = None,
+    fast: _Fast = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Read all of a data set and say what is in it and what is wrong with it; exit code 1 if anything is."""
+    from upseg.data.summary import summarise
+
+    dataset = _open(source, path, split, images, assignments)
+    dataset.decode_images = not fast
+    summary = _with_progress(dataset, summarise)
+    if as_json:
+        typer.echo(json.dumps(summary.as_json(), indent=2))
+    else:
+        _print_summary(summary)
+    if summary.problems:
+        raise typer.Exit(1)
+
+
+@data_app.command()
+def show(
+    source: _Source,
+    path: _Path,
+    output: _Output,
+    split: _Split = None,
+    images: _Images = None,
+    assignments: _Assignments = None,
+    count: _Count = 4,
+    seed: _Seed = None,
+    names: _Names = None,
+) -> None:
+    """Draw samples of a data set: image, segments and names side by side."""
+    from PIL import Image
+
+    from upseg.data.picture import draw_samples
+    from upseg.inference.files import atomic_path
+
+    kind = _SUFFIXES.get(output.suffix.lower())
+    if kind is None:
+        raise DataError(f"{output}: the name of the picture must end in .png or .jpg")
+    dataset = _open(source, path, split, images, assignments)
+    chosen = dataset.subset(names) if names else dataset
+    wanted = range(len(chosen)) if names else _choice(len(chosen), count, seed)
+    samples = [sample for sample in map(chosen.read, wanted) if sample is not None]
+    if not samples:
+        raise DataError(f"none of the samples can be drawn: {'; '.join(chosen.problems[:3])}")
+    with atomic_path(output) as partial:
+        Image.fromarray(draw_samples(samples)).save(partial, format=kind)
+    typer.echo(f"{len(samples)} of {len(dataset)} samples -> {output}")
+
+
+def _choice(total: int, count: int, seed: int | None) -> list[int]:
+    """Which samples to draw."""
+    import numpy as np
+
+    if seed is None:
+        return list(range(min(count, total)))
+    return sorted(np.random.default_rng(seed).permutation(total)[:count].tolist())
+
+
+def _open(source: str, path: Path, split: str | None, images: Path | None, assignments: list[str] | None) -> Dataset:
+    from upseg.data.sources import SOURCES, open_dataset
+    from upseg.inference.settings import parse_assignments
+
+    options: dict[str, Any] = {}
+    if assignments and source in SOURCES:
+        try:
+            options = parse_assignments(assignments, SOURCES[source].options_class())
+        except ModelError as error:
+            raise DataError(f"{source}: {error}") from error
+    return open_dataset(source, path, split=split, on_error="skip", images=images, **options)
+
+
+def _with_progress(dataset: Dataset, work: Any) -> DatasetSummary:
+    """Show a bar on standard error while the samples are read, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("samples", total=len(dataset))
+        summary: DatasetSummary = work(dataset, lambda done, _: bar.update(task, completed=done))
+    return summary
+
+
+def _print_summary(summary: DatasetSummary) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    data = summary.as_json()
+    typer.echo(
+        f"{summary.samples} samples, {summary.segments} segments, {data['labelled_share']:.1%} of pixels labelled"
+    )
+    height, width = data["height"], data["width"]
+    typer.echo(
+        f"size (height x width): {height['smallest']} to {height['largest']} x {width['smallest']} to "
+        f"{width['largest']} pixels, median {height['median']} x {width['median']}"
+    )
+    if summary.with_depth:
+        typer.echo(f"{summary.with_depth} samples have depth")
+    if set(summary.annotators) - {1}:
+        typer.echo(f"{min(summary.annotators)} to {max(summary.annotators)} annotators for each image")
+    if summary.without_segments:
+        typer.echo(f"{summary.without_segments} samples have no segment")
+    table = Table("id", "category", "kind", "images", "segments", "crowds", "share of pixels")
+    for row in data["categories"]:
+        table.add_row(
+            "" if row["id"] is None else str(row["id"]),
+            "(no category)" if row["name"] is None else escape(row["name"]),
+            "thing" if row["is_thing"] else "stuff",
+            *(str(row[key]) for key in ("images", "segments", "crowds")),
+            f"{row['pixels'] / summary.pixels:.2%}" if summary.pixels else "",
+        )
+    if data["categories"]:
+        Console().print(table)
+    _print_list("masks that a label map cannot show", summary.left_out)
+    _print_list("problems", summary.problems)
+
+
+def _print_list(title: str, texts: list[str]) -> None:
+    if not texts:
+        typer.echo(f"no {title}")
+        return
+    typer.echo(f"{len(texts)} {title}:")
+    for text in texts[:_MOST_PROBLEMS]:
+        typer.echo(f"  {text}")
+    if len(texts) > _MOST_PROBLEMS:
+        typer.echo(f"  ... and {len(texts) - _MOST_PROBLEMS} more (all of them with --json)")

@@ -1,0 +1,101 @@
+"""Whole scenes: planned, painted from back to front, photographed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from upseg.data.dataset import Dataset
+from upseg.data.sample import Sample
+from upseg.data.shapes.camera import photograph
+from upseg.data.shapes.layout import plan_groups, plan_regions
+from upseg.data.shapes.painter import Painter
+from upseg.data.shapes.settings import CATEGORIES, Difficulty
+
+
+def draw_scene(
+    seed: int | tuple[int, ...], size: tuple[int, int] = (128, 128), difficulty: float | Difficulty = 0.5
+) -> Sample:
+    """Draw a scene of shapes before a textured background, with its exact ground truth.
+
+    A pixel belongs to the shape that is nearest to the viewer at its centre; in the image a pixel on a border mixes the
+    colours of both sides by area. Every pixel has a segment and a depth. Things are told apart by their outline, stuff
+    by its texture; all regions of one texture are one segment.
+
+    Args:
+        seed: The same seed, size and difficulty give the same scene, bit for bit.
+        size: (H, W) in pixels.
+        difficulty: From 0 (few large clear shapes) to 1 (crowded, faint, noisy), or each setting by itself.
+
+    Raises:
+        ValueError: If a side is less than 1 pixel, or the difficulty is not in [0, 1].
+    """
+    if min(size) < 1:
+        raise ValueError(f"size must be (H, W) of at least 1 x 1 pixels, got {size}")
+    settings = difficulty if isinstance(difficulty, Difficulty) else Difficulty.at(difficulty)
+    rng = np.random.default_rng(seed)
+    painter = Painter(rng, size, settings)
+    painter.paint_regions(plan_regions(rng, size, settings))
+    for group in plan_groups(rng, size, settings):
+        painter.paint_group(group)
+    canvas = painter.canvas
+    return Sample.from_labels(
+        photograph(rng, canvas.image, settings, monochrome=canvas.style.monochrome),
+        canvas.labels,
+        categories=painter.categories,
+        depth=canvas.depth,
+        name=_name(seed),
+    )
+
+
+class ShapeScenes(Dataset):
+    """A data set of made-up scenes, drawn when they are asked for.
+
+    Args:
+        length: Number of scenes.
+        size: (H, W) in pixels.
+        difficulty: One for all scenes: a level in [0, 1] or a `Difficulty`; or a range of levels, from which each scene
+            draws its own.
+        seed: Another seed gives other scenes.
+
+    Raises:
+        ValueError: If the length is negative, the size less than 1 x 1, or a level not in [0, 1].
+    """
+
+    def __init__(
+        self,
+        length: int,
+        size: tuple[int, int] = (128, 128),
+        difficulty: float | tuple[float, float] | Difficulty = (0.0, 1.0),
+        seed: int = 0,
+    ) -> None:
+        super().__init__(CATEGORIES)
+        if length < 0 or min(size) < 1:
+            raise ValueError(f"expected at least 0 scenes of at least 1 x 1 pixels, got {length} of {size}")
+        if not isinstance(difficulty, Difficulty):
+            for level in difficulty if isinstance(difficulty, tuple) else (difficulty,):
+                Difficulty.at(level)
+        self.length = length
+        self.size = size
+        self.difficulty = difficulty
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.length
+
+    @property
+    def names(self) -> Sequence[str]:
+        """`shapes-SEED-NUMBER`."""
+        return [_name((self.seed, index)) for index in range(self.length)]
+
+    def load(self, index: int) -> Sample:
+        """Draw scene 0..len - 1."""
+        difficulty = self.difficulty
+        if isinstance(difficulty, tuple):
+            difficulty = float(np.random.default_rng((self.seed, index, 1)).uniform(*difficulty))
+        return draw_scene((self.seed, index), self.size, difficulty)
+
+
+def _name(seed: int | tuple[int, ...]) -> str:
+    return "-".join(("shapes", *(str(number) for number in (seed if isinstance(seed, tuple) else (seed,)))))

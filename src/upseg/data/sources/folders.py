@@ -1,0 +1,227 @@
+"""Finding the folders and files of a data set, and saying clearly what is not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from upseg.data.dataset import OnError
+from upseg.data.sample import LazyImage
+from upseg.errors import DataError, ImageError
+from upseg.inference.decoding import decoding_errors, orientation
+from upseg.inference.images import IMAGE_SUFFIXES
+
+IMAGES = tuple(sorted(IMAGE_SUFFIXES))
+LABELS = (".png", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of one kind below a folder.
+
+    Attributes:
+        folder: The folder.
+        files: For each key, by which files of several kinds belong together, the file below `folder`, with slashes.
+    """
+
+    folder: Path
+    files: Mapping[str, str]
+
+    def path(self, key: str) -> Path:
+        """The file with that key."""
+        return self.folder / self.files[key]
+
+    def name(self, key: str) -> str:
+        """The file without its suffix, below the folder."""
+        return str(PurePosixPath(self.files[key]).with_suffix(""))
+
+
+def find_folder(root: Path, places: Iterable[str], holds: str) -> Path:
+    """The first of some places below a folder that is a folder.
+
+    Args:
+        root: The folder that the user named.
+        places: Paths below it, the official layout first.
+        holds: What should be in it, for the message.
+
+    Raises:
+        DataError: If none is there; it says where was looked, for what, and what is there instead.
+    """
+    candidates = [root / place for place in places]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    looked = " or ".join(str(candidate) for candidate in candidates)
+    raise DataError(f"{looked} should be a folder with {holds}, but there is none; {nearest_contents(candidates[0])}")
+
+
+def find_file(root: Path, places: Iterable[str], holds: str) -> Path:
+    """The first of some places below a folder that is a file; else a `DataError` as from `find_folder`."""
+    candidates = [root / place for place in places]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    looked = " or ".join(str(candidate) for candidate in candidates)
+    raise DataError(f"{looked} should be a file with {holds}, but there is none; {nearest_contents(candidates[0])}")
+
+
+def list_files(folder: Path, endings: Sequence[str], holds: str, *, recursive: bool = False) -> Listing:
+    """All files in a folder that end in a certain way, keyed by what comes before that ending, in order of the keys.
+
+    Args:
+        folder: The folder.
+        endings: How the names end, in lower case; the first one that fits is cut off to make the key.
+        holds: What the files are, for messages.
+        recursive: Whether to look in folders below it as well.
+
+    Raises:
+        DataError: If there is no such folder, no such file in it, or two files have one key.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} should be a folder with {holds}, but there is none; {nearest_contents(folder)}")
+    files: dict[str, str] = {}
+    for name in _walk(folder, recursive=recursive):
+        ending = next((e for e in endings if name.lower().endswith(e)), None)
+        if ending is None:
+            continue
+        key = name[: len(name) - len(ending)]
+        if key in files:
+            raise DataError(f"{folder} holds both {files[key]} and {name}; which of the two is meant?")
+        files[key] = name
+    if not files:
+        raise DataError(
+            f"{folder} should hold {holds} ({', '.join(f'*{ending}' for ending in endings)}), {_contents(folder)}"
+        )
+    return Listing(folder, dict(sorted(files.items())))
+
+
+def _walk(folder: Path, *, recursive: bool) -> list[str]:
+    """The files below a folder as relative paths with slashes, hidden ones left out."""
+    if not recursive:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = Path(place).relative_to(folder)
+        found += [(below / name).as_posix() for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def shared_keys(first: Listing, second: Listing, on_error: OnError) -> tuple[list[str], list[str]]:
+    """The keys that two listings share, and what is wrong: one text for each that lacks partners of the other.
+
+    Raises:
+        DataError: If a file has no partner and `on_error` is "raise", or no file has one.
+    """
+    problems = []
+    for one, other in ((first, second), (second, first)):
+        lonely = [one.files[key] for key in sorted(one.files.keys() - other.files.keys())]
+        if lonely:
+            shown = ", ".join(lonely[:5]) + (" ..." if len(lonely) > 5 else "")
+            problems.append(f"{len(lonely)} files in {one.folder} have no partner in {other.folder}: {shown}")
+    keys = sorted(first.files.keys() & second.files.keys())
+    if not keys:
+        raise DataError(f"no two file names fit together: {'; '.join(problems)}")
+    if problems and on_error == "raise":
+        raise DataError(f'{"; ".join(problems)} (on_error="skip" leaves them out)')
+    return keys, problems
+
+
+def choose_split(wanted: str | None, found: Iterable[str], where: Path) -> str:
+    """The one of several splits that is meant.
+
+    Args:
+        wanted: Its name, also without the year that it ends with; None for the validation split, or the only one.
+        found: The splits that are there.
+        where: Where they were looked for, for the message.
+
+    Raises:
+        DataError: If it is not there, or more than one is meant.
+    """
+    splits = sorted(set(found))
+    if wanted is None:
+        preferred = [split for split in splits if split.rstrip("0123456789") in ("val", "validation", "Validation")]
+        matching = preferred or splits
+    else:
+        matching = [split for split in splits if split == wanted] or [
+            split for split in splits if split.rstrip("0123456789") == wanted
+        ]
+    if len(matching) == 1:
+        return matching[0]
+    if not splits:
+        raise DataError(f"no split of the data set is in {where}; {nearest_contents(where / 'split')}")
+    what = "no split was named" if wanted is None else f"the split {wanted!r} was asked for"
+    raise DataError(f"{what}, and {where} has {', '.join(splits)}: name one of these")
+
+
+def read_names(path: Path, holds: str) -> list[str]:
+    """The lines of a text file that are not empty.
+
+    Raises:
+        DataError: If there is no such file, it is no text, or it is empty.
+    """
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except FileNotFoundError as error:
+        raise DataError(f"{path} should be a file with {holds}, but there is none; {nearest_contents(path)}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected a text file with {holds}, but it cannot be read as one: {error}") from error
+    if not names:
+        raise DataError(f"{path}: expected {holds}, one in each line, but the file is empty")
+    return names
+
+
+def image_of(path: Path, shape: tuple[int, int], truth: Path) -> LazyImage:
+    """The image to some ground truth; that it is there and has the right size is seen from the file's first bytes.
+
+    Args:
+        path: The image file.
+        shape: (H, W) that its ground truth has.
+        truth: The file of the ground truth, for the message.
+
+    Raises:
+        DataError: If the image is missing, is no image, or has another size.
+    """
+    found = _image_shape(path)
+    if found is not None and found != shape:
+        raise DataError(
+            f"{truth}: its ground truth is {shape[0]} x {shape[1]} pixels (height x width), but its image {path} is "
+            f"{found[0]} x {found[1]}; the two files do not belong together"
+        )
+    return LazyImage(path, shape)
+
+
+def _image_shape(path: Path) -> tuple[int, int] | None:
+    """(H, W) of an image the right way up; None for what only decoding can tell."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with decoding_errors(), Image.open(path) as image:
+            upright = orientation(image) < 5
+            return (image.height, image.width) if upright else (image.width, image.height)
+    except UnidentifiedImageError as error:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            return None
+        raise DataError(f"{path}: this is not an image") from error
+    except ImageError as error:
+        if not path.is_file():
+            raise DataError(f"{path}: there is no such image; {nearest_contents(path)}") from error
+        raise DataError(f"{path}: {error}") from error
+
+
+def nearest_contents(path: Path) -> str:
+    """What the nearest folder above a missing path holds, for messages."""
+    above = next((parent for parent in path.parents if parent.is_dir()), None)
+    return "and no folder above it either" if above is None else f"{above} holds {_names_in(above)}"
+
+
+def _contents(folder: Path) -> str:
+    return f"but holds {_names_in(folder)}"
+
+
+def _names_in(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    return f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else "nothing"

@@ -1,0 +1,114 @@
+"""Label maps in image files: grey or palette PNG, TIFF, and colours that stand for numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Integer, UInt8
+
+from upseg.errors import DataError, FormatError
+from upseg.formats.metadata import label_map_of, reading, size_of
+from upseg.formats.png import load_png
+from upseg.segmentation import Category
+
+
+@contextmanager
+def truth_file(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a broken or foreign file raises in the block into one `DataError` that names it."""
+    try:
+        with reading(path, kind):
+            yield
+    except FormatError as error:
+        raise DataError(str(error)) from error
+
+
+def read_label_image(path: Path) -> Integer[np.ndarray, "h w"]:
+    """Read a grey or palette PNG, or a TIFF with one page of integers, as (H, W) numbers.
+
+    Raises:
+        DataError: If the file is missing, damaged, in colour, or neither PNG nor TIFF.
+    """
+    with truth_file(path, "a label map"):
+        if path.suffix.lower() in (".tif", ".tiff"):
+            import tifffile
+
+            with tifffile.TiffFile(path) as file:
+                if len(file.pages) != 1:
+                    raise ValueError(f"a label map is one page, this file has {len(file.pages)}")
+                size_of(*file.pages.first.shape[:2])
+                return label_map_of(np.asarray(file.pages.first.asarray()))
+        return label_map_of(load_png(path)[0])
+
+
+def read_colour_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """Read a PNG whose colours stand for numbers.
+
+    Raises:
+        DataError: If the file is missing, damaged, or not of 8-bit colours.
+    """
+    with truth_file(path, "a PNG whose colours are numbers"):
+        pixels = load_png(path)[0]
+        if pixels.ndim != 3 or pixels.dtype != np.uint8:
+            raise ValueError(f"expected 8-bit colours, got {pixels.dtype} of shape {pixels.shape}")
+        return pixels
+
+
+def read_mask_image(path: Path) -> Bool[np.ndarray, "h w"]:
+    """Read the mask of one object from a PNG: all pixels that are not black.
+
+    Raises:
+        DataError: If the file is missing, damaged, or all black.
+    """
+    with truth_file(path, "a mask"):
+        pixels = load_png(path)[0]
+        mask: Bool[np.ndarray, "h w"] = pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2)
+        if not mask.any():
+            raise ValueError("the mask is empty")
+        return mask
+
+
+def check_not_empty(labels: Integer[np.ndarray, "h w"], path: Path) -> None:
+    """Refuse ground truth without any labelled pixel.
+
+    Raises:
+        DataError: If all values are 0.
+    """
+    if not labels.any():
+        raise DataError(f"{path}: the annotation is empty: none of its {labels.size} pixels is labelled")
+
+
+def class_segments(
+    classes: Integer[np.ndarray, "h w"], table: Mapping[int, Category], void: Collection[int], path: Path
+) -> tuple[Integer[np.ndarray, "h w"], dict[int, Category], set[int]]:
+    """Make one segment of all pixels of a class; for things, which are not told apart, it is a crowd.
+
+    Args:
+        classes: (H, W) values of pixels.
+        table: Class by value; several values may stand for one class.
+        void: Values that are unlabelled.
+        path: The file that the map is from.
+
+    Returns:
+        (H, W) labels (0 unlabelled), the class of each label, and the labels that are crowds.
+
+    Raises:
+        DataError: If a value is neither in the table nor void, or nothing is labelled.
+    """
+    values, inverse = np.unique(classes, return_inverse=True)
+    unknown = [value for value in values.tolist() if value not in table and value not in void]
+    if unknown:
+        raise DataError(
+            f"{path}: the value {unknown[0]} has no category; the categories are numbered "
+            f"{min(table, default=0)} to {max(table, default=0)}"
+            + (f", unlabelled is {', '.join(map(str, sorted(void)))}" if void else "")
+        )
+    present = {value: table[value] for value in values.tolist() if value not in void}
+    # a class may have the id 0, which as a label would be unlabelled
+    by_value = np.array([present[v].id + 1 if v in present else 0 for v in values.tolist()], np.int64)
+    labels = by_value[inverse].reshape(classes.shape)
+    check_not_empty(labels, path)
+    categories = {category.id + 1: category for category in present.values()}
+    return labels, categories, {label for label, category in categories.items() if category.is_thing}

@@ -1,0 +1,178 @@
+"""What a user has: a folder of images beside label maps, class masks, or a COCO JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from upseg.data.dataset import Dataset, OnError
+from upseg.data.sample import Sample
+from upseg.data.sources.coco_json import CocoJson
+from upseg.data.sources.folders import IMAGES, LABELS, Listing, image_of, list_files, nearest_contents
+from upseg.data.sources.json_index import index_json
+from upseg.data.sources.label_images import check_not_empty, class_segments, read_label_image, truth_file
+from upseg.data.sources.paired_files import PairedFiles
+from upseg.data.sources.panoptic_json import PanopticJson
+from upseg.errors import DataError
+from upseg.formats.metadata import list_of, load_json, object_of, read_category
+from upseg.segmentation import Category
+
+_CATEGORIES = "categories.json"
+_UNLABELLED = frozenset({0, 255})
+
+
+class LabelFolder(PairedFiles):
+    """`images/NAME.*` beside `labels/NAME.png` or `.tif`: each value of a label map is one segment, 0 is unlabelled.
+
+    Args:
+        images: The images.
+        labels: The label maps, of any number of bits.
+        on_error: What to do with images without a label map, and with damaged samples.
+    """
+
+    def __init__(self, images: Listing, labels: Listing, on_error: OnError = "raise") -> None:
+        super().__init__(images, labels, (), on_error)
+
+    def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
+        """Read one label map."""
+        labels = read_label_image(truth)
+        check_not_empty(labels, truth)
+        if int(labels.min()) < 0:
+            raise DataError(f"{truth}: labels must be 0 (unlabelled) or more, got {labels.min()}")
+        return Sample.from_labels(image_of(image, (labels.shape[0], labels.shape[1]), truth), labels, name=name)
+
+
+class MaskFolder(PairedFiles):
+    """`images/NAME.*` beside `masks/NAME.png` or `.tif`: each value of a mask is a class, 0 and 255 are unlabelled.
+
+    All pixels of a class are one segment. Without a table of categories a class is called by its value and counts as
+    stuff, because a class mask tells no objects apart; classes that the table calls things are crowds.
+
+    Args:
+        images: The images.
+        masks: The class masks.
+        categories: Class by value; None to take the values that occur, for which all masks are read when somebody asks
+            for `categories`.
+        on_error: What to do with images without a mask, and with damaged samples.
+    """
+
+    def __init__(
+        self,
+        images: Listing,
+        masks: Listing,
+        categories: Mapping[int, Category] | None = None,
+        on_error: OnError = "raise",
+    ) -> None:
+        self._table = categories
+        super().__init__(images, masks, (categories or {}).values(), on_error)
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The classes of the table, or those that occur in any mask."""
+        if self._table is None and not self._categories:
+            values = set().union(*(np.unique(read_label_image(self.truths.path(key))).tolist() for key in self.keys))
+            self._categories = tuple(_unnamed(value) for value in sorted(values - _UNLABELLED))
+        return self._categories
+
+    def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
+        """Read one class mask."""
+        classes = read_label_image(truth)
+        table = self._table
+        if table is None:
+            table = {value: _unnamed(value) for value in set(np.unique(classes).tolist()) - _UNLABELLED}
+        labels, categories, crowds = class_segments(classes, table, _UNLABELLED, truth)
+        lazy = image_of(image, (labels.shape[0], labels.shape[1]), truth)
+        return Sample.from_labels(lazy, labels, categories=categories, crowds=crowds, name=name)
+
+
+def _unnamed(value: int) -> Category:
+    return Category(value, f"class {value}", is_thing=False)
+
+
+def open_folder(
+    root: Path,
+    split: str | None = None,
+    *,
+    on_error: OnError = "raise",
+    annotations: str | None = None,
+    only: tuple[str, ...] | None = None,
+) -> Dataset:
+    """Open a folder with `images` and one kind of ground truth beside it.
+
+    The ground truth is looked for in this order: a COCO JSON file (instances or panoptic; the only `*.json` beside
+    `images` or in `annotations`), `labels`, `masks`. Names of classes for `masks` come from `categories.json`, a list
+    like COCO's: `[{"id": 1, "name": "cell", "isthing": 1}]`. To a panoptic JSON file
+    belongs the folder of PNGs that is called like it.
+
+    Args:
+        root: The folder.
+        split: A folder below `root`, or below `images` and `labels` or `masks`; None for the whole.
+        on_error: What to do with images without ground truth, and with damaged samples.
+        annotations: The JSON file's name, where there are several.
+        only: Names of the categories to read from a JSON file; None for all.
+
+    Raises:
+        DataError: If there is no such folder, or no ground truth in it.
+    """
+    base = root / split if split is not None and (root / split / "images").is_dir() else root
+    below = "" if split is None or base != root else split
+    if not (base / "images").is_dir():
+        raise DataError(
+            f"{base} should hold a folder images beside labels, masks or a COCO JSON file; "
+            f"{nearest_contents(base / 'images')}"
+        )
+    json_file = _json_file(base, annotations)
+    if json_file is not None:
+        return _open_json(base, json_file, on_error, only)
+    if only is not None:
+        raise DataError(f"only=... chooses categories of a COCO JSON file, but {base} has none")
+    for kind, holds in (("labels", "label maps"), ("masks", "class masks")):
+        if (base / kind).is_dir():
+            images = list_files(base / "images" / below, IMAGES, "images", recursive=True)
+            truths = list_files(base / kind / below, LABELS, holds, recursive=True)
+            if kind == "labels":
+                return LabelFolder(images, truths, on_error)
+            return MaskFolder(images, truths, _read_categories(base), on_error)
+    raise DataError(
+        f"{base} should hold labels (label maps), masks (class masks) or a COCO JSON file beside images; "
+        f"{nearest_contents(base / 'labels')}"
+    )
+
+
+def _json_file(base: Path, name: str | None) -> Path | None:
+    """The COCO JSON file of a folder, if it has one."""
+    if name is not None:
+        places = [base / name, base / "annotations" / name]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise DataError(f"{places[0]} should be a COCO JSON file, but there is none; {nearest_contents(places[0])}")
+        return found
+    files = [path for place in (base, base / "annotations") for path in sorted(place.glob("*.json"))]
+    files = [path for path in files if path.name != _CATEGORIES]
+    if len(files) > 1:
+        raise DataError(
+            f"{base} has several JSON files ({', '.join(path.name for path in files[:5])}); "
+            "choose one with annotations=..."
+        )
+    return files[0] if files else None
+
+
+def _open_json(base: Path, path: Path, on_error: OnError, only: tuple[str, ...] | None) -> Dataset:
+    index = index_json(path, {})
+    first = index.rows("annotations", np.zeros(1, np.int64))[0] if len(index.tables.get("annotations", ())) else {}
+    if "segments_info" not in first:
+        return CocoJson(path, [base / "images", base], on_error=on_error, only=only)
+    if only is not None:
+        raise DataError(f"only=... chooses categories of instances, but {path} is COCO panoptic")
+    return PanopticJson(path, path.with_suffix(""), [base / "images", base], on_error=on_error)
+
+
+def _read_categories(base: Path) -> dict[int, Category] | None:
+    path = base / _CATEGORIES
+    if not path.is_file():
+        return None
+    with truth_file(path, "a list of categories"):
+        found = [read_category(object_of(row, "a category"), "isthing") for row in list_of(load_json(path), "the file")]
+    return {category.id: category for category in found}

@@ -1,0 +1,211 @@
+"""Random crops, flips and colour changes of samples: torchvision's transforms v2, with the ground truth kept true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int32
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+
+from upseg.data.sample import Sample
+
+
+class SegmentMap(tv_tensors.Mask):  # type: ignore[misc]
+    """Ids of segments; scaled by taking the pixel at each new pixel's centre, filled with 0 (unlabelled)."""
+
+
+class DepthMap(tv_tensors.Mask):  # type: ignore[misc]
+    """Metres; scaled like a `SegmentMap`, never mixed across a border, filled with 0 (not known)."""
+
+
+FILL: dict[type, float] = {tv_tensors.Image: 0.5, SegmentMap: 0, DepthMap: 0}
+"""What transforms write where they go beyond the image: give it as `fill`."""
+
+
+def _resize_map(
+    maps: SegmentMap | DepthMap,
+    size: Sequence[int] | None,
+    interpolation: object = None,  # noqa: ARG001 - torchvision hands on what is meant for the image
+    max_size: int | None = None,
+    antialias: bool | None = None,  # noqa: ARG001
+) -> Tensor:
+    # torchvision's own kernel for masks takes the corner of each new pixel, half a pixel off the image; float64 holds
+    # every id exactly
+    values = maps.as_subclass(Tensor)[None].double()
+    resized = F.resize_image(
+        values, None if size is None else list(size), interpolation=InterpolationMode.NEAREST_EXACT, max_size=max_size
+    )
+    scaled: Tensor = tv_tensors.wrap(resized[0].to(maps.dtype), like=maps)
+    return scaled
+
+
+def _resized_crop_map(
+    maps: SegmentMap | DepthMap,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    size: Sequence[int],
+    **options: Any,  # noqa: ARG001 - as above
+) -> Tensor:
+    return _resize_map(F.crop(maps, top, left, height, width), size)
+
+
+for _kind in (SegmentMap, DepthMap):
+    F.register_kernel(F.resize, _kind)(_resize_map)
+    F.register_kernel(F.resized_crop, _kind)(_resized_crop_map)
+
+
+class LargeScaleJitter(v2.Transform):  # type: ignore[misc]
+    """Scale the image by a random factor, then cut or pad it at a random place to a fixed size.
+
+    Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method", 2021. Torchvision's `ScaleJitter` takes
+    width for height where the size is not square.
+
+    Args:
+        size: (H, W) of the result.
+        scale: Range of the factor; 1 is the largest size at which the whole image fits into the result.
+
+    Raises:
+        ValueError: If the size or the range is not positive.
+    """
+
+    def __init__(self, size: tuple[int, int], scale: tuple[float, float] = (0.1, 2.0)) -> None:
+        super().__init__()
+        if min(size) < 1 or not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"size and scale must be positive and scale a range, got {size} and {scale}")
+        self.size = tuple(size)
+        self.scale = tuple(scale)
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the new size (H, W), and the (top, left) of the window in the scaled image, which may lie outside."""
+        old = v2.query_size(flat_inputs)
+        factor = float(torch.empty(()).uniform_(*self.scale))
+        factor *= min(new / side for new, side in zip(self.size, old, strict=True))
+        scaled = [max(1, round(side * factor)) for side in old]
+        rest = [side - window for side, window in zip(scaled, self.size, strict=True)]
+        place = [int(torch.randint(min(0, spare), max(0, spare) + 1, ())) for spare in rest]
+        return {"scaled": scaled, "place": place}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Scale, cut and pad one image or map."""
+        (top, left), (height, width) = params["place"], self.size
+        resized = F.resize(inpt, params["scaled"], antialias=True)
+        rows, columns = params["scaled"]
+        before = [max(0, -left), max(0, -top)]
+        after = [max(0, left + width - columns), max(0, top + height - rows)]
+        padded = F.pad(resized, [*before, *after], fill=FILL[type(inpt)])
+        return F.crop(padded, max(0, top), max(0, left), height, width)
+
+
+class SampleTransform:
+    """Applies torchvision transforms to samples.
+
+    The image, all label maps and the depth go through together. Segments of which nothing is left are dropped, the
+    others keep class and crowd flag and get their new areas. Depths keep their values, whatever the scale.
+
+    Args:
+        transforms: Applied one after the other.
+    """
+
+    def __init__(self, transforms: Sequence[v2.Transform]) -> None:
+        self.transforms = v2.Compose(list(transforms)) if transforms else v2.Identity()
+
+    def __call__(self, sample: Sample, seed: int) -> Sample:
+        """Transform one sample.
+
+        Args:
+            sample: It is not changed.
+            seed: All random choices come from it, and from nothing else.
+        """
+        parts: dict[str, Any] = {
+            "image": tv_tensors.Image(torch.from_numpy(sample.image).permute(2, 0, 1)),
+            "maps": [SegmentMap(torch.from_numpy(labels)) for labels in sample.annotations],
+        }
+        if sample.depth is not None:
+            parts["depth"] = DepthMap(torch.from_numpy(sample.depth))
+        with _seeded(seed):
+            parts = self.transforms(parts)
+        labels, *other_maps = (_to_array(labels) for labels in parts["maps"])
+        image = parts["image"].as_subclass(Tensor).clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
+        return Sample.from_labels(
+            image,
+            labels,
+            categories=sample.categories,
+            crowds=sample.crowds,
+            depth=_to_array(parts["depth"]) if "depth" in parts else None,
+            name=sample.name,
+            other_maps=other_maps,
+            left_out=sample.left_out,
+        )
+
+
+class Augmentation(SampleTransform):
+    """The usual training transform: crop, flips, colour.
+
+    Args:
+        size: (H, W) of the result.
+        crop: `resized` cuts a window of random size and aspect ratio and scales it to the result; `jitter` scales the
+            whole image by a random factor, then cuts or pads it (large-scale jitter).
+        scale: For `resized` the range of the window's share of the image's area, (0.25, 1) by default; for `jitter`
+            that of the factor, (0.1, 2) by default.
+        horizontal_flip: Probability of swapping left and right.
+        vertical_flip: Probability of swapping top and bottom: for images without an up, such as cells.
+        colour: Strength of the change of brightness, contrast and saturation, and a quarter of it that of the hue; 0 to
+            1, 0 for none.
+
+    Raises:
+        ValueError: If a setting is outside its range.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        crop: Literal["resized", "jitter"] = "resized",
+        scale: tuple[float, float] | None = None,
+        horizontal_flip: float = 0.5,
+        vertical_flip: float = 0.0,
+        colour: float = 0.4,
+    ) -> None:
+        if not all(0 <= value <= 1 for value in (horizontal_flip, vertical_flip, colour)):
+            raise ValueError(f"flips and colour must be in [0, 1], got {horizontal_flip}, {vertical_flip}, {colour}")
+        if scale is not None and not (0 < scale[0] <= scale[1] and (crop == "jitter" or scale[1] <= 1)):
+            raise ValueError(f"scale must be a positive range, at most 1 for resized crops, got {scale} for {crop!r}")
+        first: v2.Transform
+        if crop == "resized":
+            first = v2.RandomResizedCrop(size, scale or (0.25, 1.0), antialias=True)
+        elif crop == "jitter":
+            first = LargeScaleJitter(size, scale or (0.1, 2.0))
+        else:
+            raise ValueError(f"crop must be 'resized' or 'jitter', got {crop!r}")
+        transforms = [first]
+        if horizontal_flip:
+            transforms.append(v2.RandomHorizontalFlip(horizontal_flip))
+        if vertical_flip:
+            transforms.append(v2.RandomVerticalFlip(vertical_flip))
+        if colour:
+            transforms.append(v2.ColorJitter(colour, colour, colour, colour / 4))
+        super().__init__(transforms)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the generator from which torchvision draws, and put it back as it was; other devices' are left alone."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def _to_array(values: Tensor) -> Int32[np.ndarray, "h w"] | Float32[np.ndarray, "h w"]:
+    array: np.ndarray = values.as_subclass(Tensor).contiguous().numpy()
+    return array

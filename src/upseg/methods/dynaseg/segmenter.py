@@ -1,0 +1,93 @@
+"""Image to `Segmentation`, by DynaSeg."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from upseg.inference.images import ImageLike, read_image
+from upseg.methods.dynaseg.fit import Progress, fit_network, whole_response
+from upseg.methods.dynaseg.floor import silhouette_floor
+from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL, RegionHierarchy, group_hierarchy, group_labels
+from upseg.methods.dynaseg.settings import DynaSegSettings
+from upseg.segmentation import Segmentation
+
+
+class DynaSegSegmenter:
+    """Segments one image at a time by fitting a small network to it: no training, no weights.
+
+    Paper: Guermazi, Ksantini and Khan, "DynaSeg".
+
+    Args:
+        settings: None for the preset `default`.
+        device: What torch computes on: `cpu`, `cuda`, ...
+    """
+
+    def __init__(self, settings: DynaSegSettings | None = None, device: str = "cpu") -> None:
+        self.settings = settings or DynaSegSettings()
+        self.device = torch.device(device)
+
+    def segment(self, image: ImageLike, progress: Progress | None = None) -> Segmentation:
+        """Segment an image.
+
+        Args:
+            image: A path, or an array, Pillow image or tensor, as `read_image` takes it.
+            progress: Called with (steps done, steps at most).
+
+        Raises:
+            ImageError: If the image cannot be read.
+            ModelError: If pretrained weights are asked for and cannot be had.
+        """
+        pixels = read_image(image)
+        if self.settings.grouping == "labels":
+            _, response = self._fit(pixels, progress)
+            # every pixel of the image gets its own argmax, also where the fit was at a reduced size
+            full = _resize(response.float(), (pixels.shape[0], pixels.shape[1]))
+            labels = group_labels(full, connected=self.settings.connected)
+        else:
+            detail = DEFAULT_DETAIL if self.settings.detail is None else self.settings.detail
+            labels = self._hierarchy(pixels, progress).at(detail)
+        return Segmentation.from_labels(labels, provenance={"method": "dynaseg", "settings": asdict(self.settings)})
+
+    def hierarchy(self, image: ImageLike, progress: Progress | None = None) -> RegionHierarchy:
+        """Fit once, for any level of detail: `hierarchy(image).at(0.3)`; arguments and errors as for `segment`."""
+        return self._hierarchy(read_image(image), progress)
+
+    def _hierarchy(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> RegionHierarchy:
+        working_pixels, response = self._fit(pixels, progress)
+        return group_hierarchy(pixels, working_pixels, response)
+
+    @torch.inference_mode(False)  # a caller's no_grad or inference_mode must not stop the fit
+    def _fit(
+        self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None
+    ) -> tuple[Float32[np.ndarray, "h2 w2 3"], Float[Tensor, "1 q h2 w2"]]:
+        """The image at the size of the fit, and the fitted network's response to it."""
+        settings = self.settings
+        tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last in memory
+        reduced = _reduce(tensor, settings.working_pixels)
+        working_pixels = np.ascontiguousarray(reduced[0].permute(1, 2, 0).numpy())
+        floor = settings.floor
+        if floor == "silhouette":
+            floor = silhouette_floor(working_pixels, seed=settings.seed)
+        reduced = reduced.to(self.device, memory_format=torch.channels_last)
+        fit = fit_network(reduced, settings, floor, progress)
+        return working_pixels, whole_response(fit.network, reduced, settings)
+
+
+def _reduce(image: Float[Tensor, "1 3 h w"], pixels: int | None) -> Float[Tensor, "1 3 h2 w2"]:
+    height, width = image.shape[-2:]
+    if pixels is None or height * width <= pixels:
+        return image
+    factor = (pixels / (height * width)) ** 0.5
+    return _resize(image, (max(1, round(height * factor)), max(1, round(width * factor)))).clamp(0, 1)
+
+
+def _resize(values: Float[Tensor, "1 c h w"], size: tuple[int, int]) -> Float[Tensor, "1 c h2 w2"]:
+    if values.shape[-2:] == size:
+        return values
+    return F.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from tests.data.samples import Numbered
+from tests.data.test_batches import areas
+from upseg.data.batches import Batch
+from upseg.data.mixing import WeightedDataset
+from upseg.data.shapes import ShapeScenes
+from upseg.data.transforms import Augmentation
+from upseg.training.data import MixedDataModule
+
+# Python 3.12 warns when a process with threads forks, which PyTorch's loaders do
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+
+
+def module(workers: int = 0, **options) -> MixedDataModule:
+    sources = [WeightedDataset(Numbered("a", 6), 2.0), WeightedDataset(ShapeScenes(8, (12, 16)), 1.0)]
+    options = {"batch_size": 4, "epoch_length": 14, **options}
+    return MixedDataModule(sources, Augmentation((16, 16)), workers=workers, **options)
+
+
+def digests(loader: DataLoader) -> list[str]:
+    def digest(batch: Batch) -> str:
+        tensors = (batch.images, batch.segment_maps, batch.depths)
+        text = repr((batch.names, batch.segments)).encode()
+        return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors) + text).hexdigest()
+
+    return [digest(batch) for batch in loader]
+
+
+def epochs(data: MixedDataModule, count: int = 2) -> list[list[str]]:
+    loader = data.train_dataloader()
+    found = []
+    for epoch in range(count):
+        loader.sampler.set_epoch(epoch)
+        found.append(digests(loader))
+    return found
+
+
+def test_batches_do_not_depend_on_the_number_of_workers():
+    alone = epochs(module(0))
+    torch.manual_seed(99)  # nor on the state of the global generator
+    assert epochs(module(1)) == alone
+    assert epochs(module(2)) == alone
+    assert alone[0] != alone[1]
+    assert epochs(module(0, seed=1)) != alone
+
+
+def test_incomplete_batches_are_left_out_in_training():
+    assert [len(batch) for batch in module().train_dataloader()] == [4, 4, 4]
+
+
+def test_validation_has_one_loader_for_each_data_set_in_order():
+    data = module(validation=[Numbered("v", 3), Numbered("w", 2)], validation_batch_size=2)
+    first, second = data.val_dataloader()
+    assert [batch.names for batch in first] == [("v0", "v1"), ("v2",)]
+    assert [batch.names for batch in second] == [("w0", "w1")]
+    assert next(iter(first)).images.shape == (2, 3, 12, 16)
+
+
+class Recorder(lightning.LightningModule):
+    """Learns nothing, and writes down what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[list[str]] = []
+        self.validated: list[str] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.seen.append([])
+
+    def training_step(self, batch: Batch, index: int) -> torch.Tensor:
+        assert isinstance(batch, Batch)
+        assert batch.targets["labelled"].shape == (4,)
+        self.seen[-1].extend(batch.names)
+        return (self.weight * batch.images.mean()).sum()
+
+    def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:
+        self.validated.extend(batch.names)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # between Lightning and PyTorch
+def test_lightning_trains_on_it_and_tells_it_the_epoch(tmp_path: Path):
+    data = module(targets=areas, validation=[Numbered("v", 2)])
+    trainer = lightning.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        default_root_dir=tmp_path,
+    )
+    recorder = Recorder()
+    trainer.fit(recorder, datamodule=data)
+    expected = []
+    for epoch in range(2):
+        loader = module().train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        expected.append([name for batch in loader for name in batch.names])
+    assert recorder.seen == expected
+    assert recorder.validated == ["v0", "v1"] * 2
