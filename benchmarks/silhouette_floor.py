@@ -23,6 +23,7 @@ from harness.report import markdown_table, write_report
 from harness.runs import Photos, add_sums, argument_parser, measure_images, open_photos, report_name, sums_of
 
 from upseg.methods.dynaseg import DynaSegSettings
+from upseg.methods.dynaseg.equations import cluster_labels, count_labels
 from upseg.methods.dynaseg.grouping import group_labels
 from upseg.metrics.region_iou import RegionIoU
 
@@ -39,11 +40,11 @@ def measure(method: Method, image: np.ndarray, truths: Sequence[np.ndarray]) -> 
     """The sums of `RegionIoU` of the connected label map, and how the fit went."""
     fit, floor, response = fit_image(image, DynaSegSettings(**method.settings))
     metric = RegionIoU()
-    metric.update(truths, group_labels(response, connected=True))
+    metric.update(truths, group_labels(response.float(), connected=True))
     return {
         "sums": sums_of(metric),
         "floor": floor,
-        "labels": len(np.unique(response.argmax(0))),
+        "labels": int(count_labels(cluster_labels(response), response.shape[1])),
         "steps": len(fit.losses),
     }
 
@@ -102,7 +103,8 @@ def _comparison(name: str, images: Sequence[dict[str, Any]], other: str, others:
 def _image_score(image: dict[str, Any]) -> float:
     metric = RegionIoU()
     add_sums(metric, [image["sums"]])
-    return metric.compute()["all"]
+    score: float = metric.compute_scores().all
+    return score
 
 
 def run(photos: Photos, options: argparse.Namespace) -> None:

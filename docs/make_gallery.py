@@ -23,8 +23,8 @@ PAGE = DOCS / "gallery.md"
 PICTURES = DOCS / "_static" / "gallery"
 FRONT_PICTURE = DOCS / "_static" / "coffee.png"
 
-DETAILS = (0.1, 0.3, 0.8)
-FRONT_DETAILS = (0.1, DEFAULT_DETAIL, 0.8)
+DETAILS = (0.2, 0.4, 0.7)
+FRONT_DETAILS = (0.2, DEFAULT_DETAIL, 0.8)
 PANEL_PIXELS = 150_000  # of one photo in a picture
 FRONT_HEIGHT = 240
 MOST_BYTES = 150_000
@@ -61,7 +61,7 @@ INTRODUCTION = f"""\
 
 Eight photos that come with scikit-image, each segmented with the default settings: above the photo and its segments
 at the default level of detail ({DEFAULT_DETAIL}), below three other levels of the same hierarchy
-({", ".join(map(str, DETAILS))}). Nothing was tuned for any of them. `python docs/make_gallery.py` makes this page.
+({", ".join(map(str, DETAILS))}). `python docs/make_gallery.py` makes this page.
 """
 
 

@@ -65,7 +65,7 @@ def arguments() -> argparse.Namespace:
 
 def say(text: str) -> None:
     """Print at once, into a pipe too."""
-    print(text, flush=True)  # noqa: T201 - a script for people
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -27,18 +27,6 @@ _SHARED_SOURCES = (
     "metrics/region_sweep.py",
     "metrics/variation_of_information.py",
 )
-_DYNASEG_SOURCES = (
-    "atoms.py",
-    "equations.py",
-    "fit.py",
-    "floor.py",
-    "fused_loss.py",
-    "grouping.py",
-    "hierarchy.py",
-    "network.py",
-    "region_graph.py",
-    "segmenter.py",
-)
 _PACKAGES = ("numpy", "scikit-image", "scikit-learn", "scipy", "torch")
 
 
@@ -90,13 +78,13 @@ def _fingerprint(method: Method, measure: Callable[..., Any], purpose: str) -> s
 
 def _sources(method: Method) -> Iterator[str]:
     package = Path(upseg.__file__).parent
-    names = [*_SHARED_SOURCES]
+    files = [package / name for name in _SHARED_SOURCES]
     if method.family.startswith("dynaseg"):
-        names += [f"methods/dynaseg/{name}" for name in _DYNASEG_SOURCES]
+        # settings.py only holds defaults; a method's settings are spelled out
+        files += [path for path in sorted((package / "methods/dynaseg").glob("*.py")) if path.name != "settings.py"]
         yield inspect.getsource(fits)
     yield inspect.getsource(methods)
-    for name in names:
-        yield (package / name).read_text()
+    yield from (path.read_text() for path in files)
 
 
 def _code(source: str) -> str:

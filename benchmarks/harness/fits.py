@@ -13,11 +13,11 @@ from upseg.methods.dynaseg.floor import silhouette_floor
 
 
 class ImageFit(NamedTuple):
-    """A fit, q* that it stops at, and the (q, H, W) response r' of the whole image."""
+    """A fit, q* that it stops at, and the (1, q, H, W) response r' of the whole image."""
 
     fit: Fit
     floor: int
-    response: np.ndarray
+    response: torch.Tensor
 
 
 def fit_image(image: np.ndarray, settings: DynaSegSettings) -> ImageFit:
@@ -32,4 +32,4 @@ def fit_image(image: np.ndarray, settings: DynaSegSettings) -> ImageFit:
     batch = torch.from_numpy(image).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last in memory
     floor = silhouette_floor(image, seed=settings.seed) if settings.floor == "silhouette" else settings.floor
     fit = fit_network(batch, settings, floor)
-    return ImageFit(fit, floor, whole_response(fit.network, batch, settings)[0].float().numpy())
+    return ImageFit(fit, floor, whole_response(fit.network, batch, settings))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import ndimage
 from skimage.color import rgb2lab
 from skimage.segmentation import felzenszwalb
@@ -82,7 +83,7 @@ def mean_shift_maps(image: np.ndarray, settings: Settings, sweep: Sequence[Setti
     from sklearn.cluster import MeanShift
 
     height, width = image.shape[:2]
-    places = np.stack(np.mgrid[:height, :width], axis=-1)
+    places = np.moveaxis(np.mgrid[:height, :width], 0, -1)
     colours = rgb2lab(image)
     maps = []
     for changes in sweep:
@@ -129,7 +130,7 @@ def dynaseg_network_only(image: np.ndarray, settings: Settings, sweep: Sequence[
 
 def dynaseg_no_network(image: np.ndarray, _settings: Settings, sweep: Sequence[Settings]) -> LabelMaps:
     """The hierarchy from a response that is the same everywhere: regions merge by colour alone, nothing is fitted."""
-    hierarchy = group_hierarchy(image, image, np.zeros((1, *image.shape[:2]), np.float32))
+    hierarchy = group_hierarchy(image, image, torch.zeros(1, 1, *image.shape[:2]))
     return [hierarchy.at(changes["detail"]) for changes in sweep]
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,8 @@ def seconds_per_image(
 ) -> list[list[float]]:
     """Seconds that each method takes for each of the first images, from pixels in memory to label map.
 
-    One process with `--threads` threads and nothing beside it; several methods take turns image by image, so that
-    what else the machine does meets all of them.
+    One process with `--threads` threads (DynaSeg too, whatever its settings say) and nothing beside it; several
+    methods take turns image by image, so that what else the machine does meets all of them.
 
     Args:
         methods: To be timed.
@@ -115,7 +115,7 @@ def seconds_per_image(
     """
     torch.set_num_threads(options.threads)
     threadpool_limits(options.threads)
-    rows = list(methods)
+    rows = [_with_threads(method, options.threads) for method in methods]
     caches = [Cache(options.output, method, _time_one, f"{options.threads} threads") for method in rows]
     taken: list[list[float]] = [[] for _ in rows]
     warm: set[int] = set()
@@ -159,6 +159,11 @@ def say(text: str) -> None:
 def _one_thread() -> None:
     torch.set_num_threads(1)
     threadpool_limits(1)
+
+
+def _with_threads(method: Method, threads: int) -> Method:
+    settings = method.settings
+    return replace(method, settings={**settings, "threads": threads}) if "threads" in settings else method
 
 
 def _measure_one(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from upseg import __version__
+from upseg.commands.data import data_app
 from upseg.commands.models import models
 from upseg.commands.segment import segment
 from upseg.errors import UpsegError
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.command()(models)
+app.add_typer(data_app, name="data")
 
 
 def _show_version(wanted: bool | None) -> None:

@@ -80,7 +80,7 @@ def read_coco(path: str | Path, image: int | str | None = None) -> Segmentation:
         if facts.count is not None and names != list(range(1, facts.count + 1)):
             raise ValueError(f"the ids of its annotations must be 1..{facts.count}, as upseg wrote them")
         height, width = entry.shape
-        flat, hidden = paint_runs(_mask_runs(own, entry.shape), height * width)
+        flat, hidden = paint_runs(mask_runs(own, entry.shape), height * width)
         if facts.count is None:
             warn_of_losses(path, flat, hidden, names)
         elif hidden.any():
@@ -88,7 +88,7 @@ def read_coco(path: str | Path, image: int | str | None = None) -> Segmentation:
         return assemble(np.ascontiguousarray(flat.reshape(width, height).T), facts)
 
 
-def _mask_runs(annotations: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> Runs:
+def mask_runs(annotations: Sequence[Mapping[str, Any]], shape: tuple[int, int]) -> Runs:
     """The column-major runs of every annotation; the i-th has the id i + 1."""
     texts: dict[int, str] = {}
     lengths: dict[int, list[int]] = {}

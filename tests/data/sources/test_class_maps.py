@@ -73,7 +73,9 @@ def test_coco_stuff_maps_may_lie_among_the_images(tmp_path: Path) -> None:
 def test_coco_stuff_refuses_unknown_values(tmp_path: Path) -> None:
     draw_coco_stuff(tmp_path)
     write_map(tmp_path / "stuffthingmaps_trainval2017" / "val2017" / "000000000001.png", numbers(16, 200))
-    with pytest.raises(DataError, match=r"000000000001\.png: the value 200 has no category; .* 0 to 181, unlabelled is 255"):
+    with pytest.raises(
+        DataError, match=r"000000000001\.png: the value 200 has no category; .* 0 to 181, unlabelled is 255"
+    ):
         open_dataset("coco-stuff", tmp_path)[0]
 
 
@@ -180,6 +182,13 @@ def test_ade20k_full_names_what_is_wrong(tmp_path: Path, change: dict[str, str],
     write_json(path, data)
     with pytest.raises(DataError, match=rf"ADE_val_00000002\.json: .*{reason}"):
         open_dataset("ade20k-full", tmp_path)[0]
+
+
+def test_ade20k_full_is_partly_in_latin_1(tmp_path: Path) -> None:
+    draw_ade20k_full(tmp_path)
+    path = tmp_path / "images" / "ADE" / "validation" / "room" / "ADE_val_00000002.json"
+    path.write_bytes(path.read_bytes().replace(b"sky", b"caf\xe9"))
+    assert "café" in {category.name for category in open_dataset("ade20k-full", tmp_path)[0].categories.values()}
 
 
 def test_ade20k_full_masks_have_one_size(tmp_path: Path) -> None:

@@ -99,7 +99,10 @@ def test_only_some_categories(tmp_path: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown category": ({"annotations": [row(7, run_lengths(LEFT), category_id=99)]}, "annotation 7 has the category 99"),
+    "unknown category": (
+        {"annotations": [row(7, run_lengths(LEFT), category_id=99)]},
+        "annotation 7 has the category 99",
+    ),
     "no category": ({"annotations": [row(7, run_lengths(LEFT), category_id=None)]}, "category_id of annotation 7"),
     "no mask": ({"annotations": [row(7, [])]}, "annotation 7 is empty: it has no mask"),
     "mask without pixels": ({"annotations": [row(7, run_lengths(ALL & ~ALL))]}, "annotation 7 is empty: its mask has"),
@@ -150,7 +153,9 @@ def test_annotations_of_unknown_images_can_be_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "..\\a.png", "", None, "a\0.png", "c:/a.png", "."])
 def test_a_file_name_cannot_leave_the_folder(tmp_path: Path, name: object) -> None:
-    instances(tmp_path, images=[{"id": 10, "file_name": name, "height": HEIGHT, "width": WIDTH}], annotations=[row(1, [])])
+    instances(
+        tmp_path, images=[{"id": 10, "file_name": name, "height": HEIGHT, "width": WIDTH}], annotations=[row(1, [])]
+    )
     with pytest.raises(DataError, match="file_name of image 10 must be a file below the images"):
         opened(tmp_path)[0]
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.data.sources.trees import HEIGHT, TREES, WIDTH, Tree, write_image
+from tests.data.sources.trees import HEIGHT, TREES, WIDTH, Tree, write_cut_image, write_image
 from upseg.data.dataset import Dataset
 from upseg.data.sample import IGNORE
 from upseg.data.sources import SOURCES, open_dataset
@@ -97,9 +96,7 @@ def damage_image(path: Path, damage: str) -> None:
     if damage == "missing":
         path.unlink()
     elif damage == "cut":
-        noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(path)
-        path.write_bytes(path.read_bytes()[:-40])
+        write_cut_image(path)
     else:
         path.write_bytes({"empty": b"", "text": b"no image at all"}[damage])
 

@@ -73,7 +73,9 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def test_tables_and_keys(tmp_path: Path) -> None:
-    path = write(tmp_path, '\ufeff{"a": [{"id" :\n -7, "b": {"id": 1}}, {"c": [{"id": 2}], "id":8}], "d": [], "e": "[{"}')
+    path = write(
+        tmp_path, '\ufeff{"a": [{"id" :\n -7, "b": {"id": 1}}, {"c": [{"id": 2}], "id":8}], "d": [], "e": "[{"}'
+    )
     index = index_json(path, {"a": "id"})
     assert index.tables["a"].keys.tolist() == [-7, 8]
     assert index.tables["a"].keys.dtype == np.int64

@@ -22,7 +22,10 @@ def test_segments_are_read(tmp_path: Path) -> None:
     assert [(c.id, c.name, c.is_thing) for c in dataset.categories] == [(1, "person", True), (119, "sky", False)]
     first, second = dataset
     assert first.segment_map.tolist() == numbers(1, 2).tolist()
-    assert [(s.category.name, s.is_crowd, s.area) for s in first.segments] == [("sky", False, 18), ("person", False, 12)]
+    assert [(s.category.name, s.is_crowd, s.area) for s in first.segments] == [
+        ("sky", False, 18),
+        ("person", False, 12),
+    ]
     assert second.crowds == {2}
     assert first.semantic_map(dataset.categories).tolist() == numbers(1, 0, elsewhere=-1).tolist()
     assert first.instance_map().tolist() == numbers(0, 2).tolist()
@@ -75,11 +78,11 @@ def test_a_grey_map_is_refused(tmp_path: Path) -> None:
 def test_the_split_has_to_be_clear(tmp_path: Path) -> None:
     draw_coco_panoptic(tmp_path)
     assert len(open_dataset("coco-panoptic", tmp_path, split="train")) == 2
-    with pytest.raises(DataError, match="the split 'val' was asked for, and .*annotations has train2017"):
+    with pytest.raises(DataError, match=r"the split 'val' was asked for, and .*annotations has train2017"):
         open_dataset("coco-panoptic", tmp_path, split="val")
     (tmp_path / JSON).with_name("panoptic_train2014.json").write_text("{}")
-    with pytest.raises(DataError, match="no split was named, and .* has train2014, train2017: name one"):
+    with pytest.raises(DataError, match=r"no split was named, and .* has train2014, train2017: name one"):
         open_dataset("coco-panoptic", tmp_path)
-    with pytest.raises(DataError, match="'train' was asked for, and .* has train2014, train2017"):
+    with pytest.raises(DataError, match=r"'train' was asked for, and .* has train2014, train2017"):
         open_dataset("coco-panoptic", tmp_path, split="train")
     assert len(open_dataset("coco-panoptic", tmp_path, split="train2017")) == 2

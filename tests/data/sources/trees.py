@@ -47,6 +47,13 @@ def write_image(path: Path, shape: tuple[int, int] = (HEIGHT, WIDTH), value: int
     Image.fromarray(np.full((*shape, 3), value, np.uint8)).save(path)
 
 
+def write_cut_image(path: Path) -> None:
+    """An image whose size can still be read, but not all of its pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:-40])
+
+
 def write_map(path: Path, values: np.ndarray, palette: bool = False) -> None:
     """A grey PNG or TIFF of 8 or 16 bits, or a palette PNG; three channels are colours."""
     path.parent.mkdir(parents=True, exist_ok=True)

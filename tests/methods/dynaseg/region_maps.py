@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from tests.reference.dynaseg_grouping import Scene, connected_parts
 from upseg.methods.dynaseg import region_graph
+from upseg.methods.dynaseg.region_graph import RegionGraph, build_region_graph
 
 
 def random_regions(height: int, width: int, count: int, seed: int) -> np.ndarray:
@@ -15,6 +17,10 @@ def random_regions(height: int, width: int, count: int, seed: int) -> np.ndarray
     rows, columns = np.mgrid[:height, :width]
     distances = (rows[..., None] - points[:, 0]) ** 2 + (columns[..., None] - points[:, 1]) ** 2
     return connected_parts(distances.argmin(-1))
+
+
+def graph_of(regions: np.ndarray, scene: Scene) -> RegionGraph:
+    return build_region_graph(regions, scene.colours, torch.from_numpy(scene.response)[None])
 
 
 def random_scene(regions: np.ndarray, seed: int, clusters: int = 5) -> Scene:

@@ -5,10 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.methods.dynaseg.region_maps import random_regions, random_scene
+from tests.methods.dynaseg.region_maps import graph_of, random_regions, random_scene
 from tests.reference import dynaseg_grouping as slow
 from upseg.functional.label_maps import canonical_order
 from upseg.methods.dynaseg import hierarchy as module
@@ -20,9 +21,8 @@ ONE_BY_ONE = 1e-9
 """As `SHARE_OF_PAIRS`: so small a share that one pair merges at a time."""
 
 
-def graph_of(regions: np.ndarray, seed: int = 0) -> RegionGraph:
-    scene = random_scene(regions, seed)
-    return build_region_graph(regions, scene.colours, scene.response)
+def random_graph(regions: np.ndarray, seed: int = 0) -> RegionGraph:
+    return graph_of(regions, random_scene(regions, seed))
 
 
 def all_costs(graph: RegionGraph, weights: MergeWeights) -> np.ndarray:
@@ -53,7 +53,8 @@ class TestCostsByHand:
         regions = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [1, 1, 3, 3]], np.int32)
         colours = np.array([[1, 0, 0], [2, 0, 0], [1, 0, 2]], np.float32)[regions - 1]
         label = np.array([[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
-        return build_region_graph(regions, colours, np.stack([label == 0, label == 1]).astype(np.float32))
+        response = torch.from_numpy(np.stack([label == 0, label == 1])).float()
+        return build_region_graph(regions, colours, response[None])
 
     @pytest.mark.parametrize(
         ("changes", "expected"),
@@ -101,14 +102,14 @@ class TestCostsByHand:
 
 class TestAgainstLoops:
     def test_there_is_a_weight_for_each_contrast(self) -> None:
-        assert len(MergeWeights().contrasts) == graph_of(random_regions(4, 4, 3, 0)).contrasts.shape[1]
+        assert len(MergeWeights().contrasts) == random_graph(random_regions(4, 4, 3, 0)).contrasts.shape[1]
 
     @pytest.mark.parametrize(("height", "width", "count"), [(1, 9, 3), (2, 2, 4), (11, 13, 7), (14, 9, 25)])
     @pytest.mark.parametrize("seed", [0, 1])
     def test_costs(self, height: int, width: int, count: int, seed: int) -> None:
         regions = random_regions(height, width, count, seed)
         scene = random_scene(regions, seed + 1)
-        graph = build_region_graph(regions, scene.colours, scene.response)
+        graph = graph_of(regions, scene)
         expected = slow.merge_costs(regions, scene, MergeWeights(), slow.pair_contrasts(scene))
         assert [(a + 1, b + 1) for a, b in graph.edges.tolist()] == list(expected)
         np.testing.assert_allclose(all_costs(graph, MergeWeights()), list(expected.values()), rtol=1e-4)
@@ -119,7 +120,7 @@ class TestAgainstLoops:
         monkeypatch.setattr(module, "SHARE_OF_PAIRS", ONE_BY_ONE)
         regions = random_regions(height, width, count, seed)
         scene = random_scene(regions, seed + 1)
-        tree = build_merge_tree(build_region_graph(regions, scene.colours, scene.response), MergeWeights())
+        tree = build_merge_tree(graph_of(regions, scene), MergeWeights())
         expected = slow.greedy_merges(regions, scene, MergeWeights())
         assert (tree.merges + 1).tolist() == [[a, b] for a, b, _ in expected]
         np.testing.assert_allclose(tree.heights, [height for *_, height in expected], rtol=1e-4)
@@ -131,8 +132,8 @@ class TestAgainstLoops:
         quarters = np.kron([[0, 1], [2, 3]], np.ones((8, 8), np.int64))
         colours = np.array([[1, 1, 0], [4, -2, 2], [2, 2, -2], [3, 0, 1]])[quarters]
         colours = (colours + generator.normal(0, 0.05, colours.shape)).astype(np.float32)
-        response = np.stack([quarters == label for label in range(4)]).astype(np.float32)
-        tree = build_merge_tree(build_region_graph(regions, colours, response), MergeWeights())
+        response = torch.from_numpy(np.stack([quarters == label for label in range(4)])).float()
+        tree = build_merge_tree(build_region_graph(regions, colours, response[None]), MergeWeights())
         assert (tree.heights[:12] < tree.heights[12:].min()).all()
         between = (tree.heights[11] + tree.heights[12]) / 2
         found = tree.cut(float(between))[regions - 1]
@@ -144,7 +145,7 @@ class TestEveryTree:
     @given(height=st.integers(1, 14), width=st.integers(1, 14), count=st.integers(1, 40), seed=st.integers(0, 999))
     def test_is_a_tree_with_rising_heights(self, height: int, width: int, count: int, seed: int) -> None:
         regions = random_regions(height, width, count, seed)
-        tree = build_merge_tree(graph_of(regions, seed), MergeWeights())
+        tree = build_merge_tree(random_graph(regions, seed), MergeWeights())
         assert tree.regions == int(regions.max())
         assert tree.merges.shape == (tree.regions - 1, 2)  # an image is connected: in the end all is one
         assert len(set(tree.merges[:, 1].tolist())) == tree.regions - 1
@@ -160,7 +161,7 @@ class TestEveryTree:
     @given(height=st.integers(1, 14), width=st.integers(1, 14), count=st.integers(1, 40), seed=st.integers(0, 999))
     def test_cuts_are_nested_and_connected_and_complete(self, height: int, width: int, count: int, seed: int) -> None:
         regions = random_regions(height, width, count, seed)
-        tree = build_merge_tree(graph_of(regions, seed), MergeWeights())
+        tree = build_merge_tree(random_graph(regions, seed), MergeWeights())
         maps = [tree.cut(level)[regions - 1] + 1 for level in levels(tree)]
         np.testing.assert_array_equal(maps[0], regions)
         assert (maps[-1] == 1).all()
@@ -179,10 +180,7 @@ class TestEveryTree:
         renamed = names[regions - 1]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "SHARE_OF_PAIRS", share)
-            tree, other = (
-                build_merge_tree(build_region_graph(ids, scene.colours, scene.response), MergeWeights())
-                for ids in (regions, renamed)
-            )
+            tree, other = (build_merge_tree(graph_of(ids, scene), MergeWeights()) for ids in (regions, renamed))
         np.testing.assert_allclose(np.sort(other.heights), np.sort(tree.heights), rtol=1e-6)
         for level in levels(tree):
             expected, found = tree.cut(level)[regions - 1], other.cut(level)[renamed - 1]
@@ -191,14 +189,14 @@ class TestEveryTree:
     def test_regions_that_are_all_the_same_merge_at_once(self) -> None:
         regions = random_regions(12, 11, 20, 0)
         flat = np.zeros((12, 11, 3), np.float32)
-        tree = build_merge_tree(build_region_graph(regions, flat, flat.transpose(2, 0, 1)), MergeWeights())
+        tree = build_merge_tree(build_region_graph(regions, flat, torch.zeros(1, 3, 12, 11)), MergeWeights())
         assert tree.heights.max() < 1e-3
         assert (tree.cut(tree.top) == 0).all()
 
     @pytest.mark.parametrize("share", [ONE_BY_ONE, 0.5, 1.0])
     def test_building_it_leaves_the_graph_as_it_was(self, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
         monkeypatch.setattr(module, "SHARE_OF_PAIRS", share)
-        graph, copy = (graph_of(random_regions(12, 11, 20, 0)) for _ in range(2))
+        graph, copy = (random_graph(random_regions(12, 11, 20, 0)) for _ in range(2))
         first = build_merge_tree(graph, MergeWeights())
         for field in fields(RegionGraph):
             np.testing.assert_array_equal(getattr(graph, field.name), getattr(copy, field.name))
@@ -207,7 +205,7 @@ class TestEveryTree:
         np.testing.assert_array_equal(again.heights, first.heights)
 
     def test_one_region(self) -> None:
-        tree = build_merge_tree(graph_of(np.ones((3, 4), np.int32)), MergeWeights())
+        tree = build_merge_tree(random_graph(np.ones((3, 4), np.int32)), MergeWeights())
         assert (tree.regions, tree.merges.shape, tree.heights.shape, tree.top) == (1, (0, 2), (0,), 0.0)
         assert tree.cut(9.0).tolist() == [0]
 

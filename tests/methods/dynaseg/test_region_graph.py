@@ -4,18 +4,14 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+import torch
 
-from tests.methods.dynaseg.region_maps import random_regions, random_scene
-from tests.reference.dynaseg_grouping import borders, describe_region, pair_contrasts
+from tests.methods.dynaseg.region_maps import graph_of, random_regions, random_scene
+from tests.reference.dynaseg_grouping import Scene, borders, describe_region, pair_contrasts
 from upseg.methods.dynaseg import region_graph as module
 from upseg.methods.dynaseg.region_graph import RegionGraph, border_sums, build_region_graph
 
 HAND_DRAWN = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [1, 1, 3, 3]], np.int32)
-
-
-def graph_of(regions: np.ndarray, seed: int = 0) -> RegionGraph:
-    scene = random_scene(regions, seed)
-    return build_region_graph(regions, scene.colours, scene.response)
 
 
 class TestByHand:
@@ -24,8 +20,8 @@ class TestByHand:
         monkeypatch.setattr(module, "REACHES", (0,))
         colours = np.array([[1, 0, 0], [2, 0, 0], [1, 0, 2]], np.float32)[HAND_DRAWN - 1]
         label = np.array([[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]])
-        response = np.stack([label == 0, label == 1]).astype(np.float32)
-        return build_region_graph(HAND_DRAWN, colours, response)
+        response = torch.from_numpy(np.stack([label == 0, label == 1])).float()
+        return build_region_graph(HAND_DRAWN, colours, response[None])
 
     def test_regions(self, graph: RegionGraph) -> None:
         assert graph.pixels == 12
@@ -59,7 +55,7 @@ class TestAgainstLoops:
     def test_every_fact(self, height: int, width: int, count: int) -> None:
         regions = random_regions(height, width, count, seed=3)
         scene = random_scene(regions, seed=4)
-        graph = build_region_graph(regions, scene.colours, scene.response)
+        graph = graph_of(regions, scene)
         facts = [describe_region(regions, i, scene) for i in range(1, int(regions.max()) + 1)]
         assert graph.pixels == regions.size
         assert graph.areas.tolist() == [region.area for region in facts]
@@ -77,18 +73,33 @@ class TestAgainstLoops:
     def test_colours_beyond_the_range_fall_into_the_end_bins(self) -> None:
         regions = np.ones((1, 2), np.int32)
         colours = np.array([[[-9, -9, -9], [9, 9, 9]]], np.float32)
-        graph = build_region_graph(regions, colours, np.zeros((1, 1, 2), np.float32))
+        graph = build_region_graph(regions, colours, torch.zeros(1, 1, 1, 2))
         ends = np.zeros(module.COLOUR_BINS)
         ends[[0, -1]] = 1
         assert graph.histograms.tolist() == [[*ends, *ends, *ends]]
+
+    def test_memory_layout_precision_and_portions_do_not_matter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        regions = random_regions(11, 13, 7, seed=3)
+        scene = random_scene(regions, seed=4)
+        graph = graph_of(regions, scene)
+        monkeypatch.setattr(module, "PAIRS_AT_A_TIME", 5)
+        rounded = torch.from_numpy(scene.response)[None].bfloat16().contiguous(memory_format=torch.channels_last)
+        for response, tolerance in (
+            (rounded, 0.02),
+            (rounded.float(), 0.02),
+            (torch.from_numpy(scene.response)[None], 1e-6),
+        ):
+            other = build_region_graph(regions, scene.colours, response)
+            np.testing.assert_allclose(other.contrasts, graph.contrasts, rtol=tolerance, atol=1e-6)
 
 
 class TestInvariances:
     def test_merging_regions_is_adding_rows(self) -> None:
         regions = random_regions(11, 13, 7, seed=3)
         coarse = np.where(regions == regions.max(), 1, regions).astype(np.int32)
-        fine, scene = graph_of(regions), random_scene(regions, 0)
-        merged = build_region_graph(coarse, scene.colours, scene.response)
+        scene = random_scene(regions, 0)
+        fine = graph_of(regions, scene)
+        merged = graph_of(coarse, scene)
         for name in ("areas", "colours", "histograms", "textures"):
             expected = getattr(fine, name)[:-1].copy()
             expected[0] += getattr(fine, name)[-1]
@@ -98,19 +109,17 @@ class TestInvariances:
     def test_mirroring_the_image_changes_nothing(self) -> None:
         regions = random_regions(11, 13, 7, seed=3)
         scene = random_scene(regions, 0)
-        graph = build_region_graph(regions, scene.colours, scene.response)
-        flipped = build_region_graph(
-            *(np.ascontiguousarray(array) for array in (regions[:, ::-1], scene.colours[:, ::-1])),
-            np.ascontiguousarray(scene.response[:, :, ::-1]),
-        )
+        graph = graph_of(regions, scene)
+        mirrored = [np.ascontiguousarray(array) for array in (scene.colours[:, ::-1], scene.response[:, :, ::-1])]
+        flipped = graph_of(np.ascontiguousarray(regions[:, ::-1]), Scene(*mirrored, *scene[2:]))
         for field in fields(RegionGraph):
             np.testing.assert_allclose(getattr(flipped, field.name), getattr(graph, field.name), rtol=1e-4)
 
     def test_the_scale_of_the_response_does_not_matter(self) -> None:
         regions = random_regions(11, 13, 7, seed=3)
         scene = random_scene(regions, 0)
-        graph = build_region_graph(regions, scene.colours, scene.response)
-        scaled = build_region_graph(regions, scene.colours, 7 * scene.response)
+        graph = graph_of(regions, scene)
+        scaled = graph_of(regions, scene._replace(response=7 * scene.response))
         np.testing.assert_allclose(scaled.contrasts, graph.contrasts, rtol=1e-5)
         np.testing.assert_array_equal(scaled.textures, graph.textures)
 
@@ -119,7 +128,7 @@ class TestInvariances:
         scene = random_scene(regions, 0)
         given = (regions, scene.colours, scene.response)
         copies = [array.copy() for array in given]
-        build_region_graph(*given)
+        graph_of(regions, scene)
         for array, copy in zip(given, copies, strict=True):
             np.testing.assert_array_equal(array, copy)
 
@@ -127,7 +136,8 @@ class TestInvariances:
 class TestDegenerate:
     @pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 3)])
     def test_one_region_has_no_borders(self, size: tuple[int, int]) -> None:
-        graph = graph_of(np.ones(size, np.int32))
+        regions = np.ones(size, np.int32)
+        graph = graph_of(regions, random_scene(regions, 0))
         assert graph.areas.tolist() == [size[0] * size[1]]
         assert graph.edges.shape == (0, 2)
         assert graph.lengths.shape == (0,)
@@ -136,7 +146,7 @@ class TestDegenerate:
     def test_a_flat_response_has_no_contrast(self) -> None:
         regions = random_regions(6, 7, 4, seed=0)
         colours = random_scene(regions, 0).colours
-        graph = build_region_graph(regions, colours, np.full((3, 6, 7), 0.7, np.float32))
+        graph = build_region_graph(regions, colours, torch.full((1, 3, 6, 7), 0.7))
         assert graph.contrasts[:, -1].tolist() == [0] * len(graph.edges)
         assert graph.textures.shape == (int(regions.max()), 1)
 

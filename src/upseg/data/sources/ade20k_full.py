@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from upseg.data.sources.ade20k_classes import STUFF_NAMES
 from upseg.data.sources.folders import choose_split, find_folder, image_of, list_files
 from upseg.data.sources.label_images import read_mask_image, truth_file
 from upseg.errors import DataError
-from upseg.formats.metadata import integer_of, list_of, load_json, object_of
+from upseg.formats.metadata import integer_of, list_of, object_of
 from upseg.segmentation import Category
 
 _ROOTS = (".", "images/ADE", "ADE20K_2021_17_01/images/ADE", "ADE")
@@ -60,7 +61,7 @@ class ADE20KFull(Dataset):
         """Draw the masks of one image."""
         path = self._files.path(self._keys[index])
         with truth_file(path, "an annotation of ADE20K"):
-            annotation = object_of(object_of(load_json(path), "the file").get("annotation"), "annotation")
+            annotation = object_of(object_of(_load_json(path), "the file").get("annotation"), "annotation")
             rows = [object_of(row, "an object") for row in list_of(annotation.get("object"), "object")]
             objects = [row for row in rows if self._level(row) == self.part_level]
             if not objects:
@@ -81,6 +82,15 @@ class ADE20KFull(Dataset):
     @staticmethod
     def _level(row: dict[str, Any]) -> int:
         return integer_of(object_of(row.get("parts"), "parts").get("part_level"), f"part_level of {row.get('id')}")
+
+
+def _load_json(path: Path) -> Any:
+    """Parse an annotation; some files of the release are in Latin-1, which JSON does not allow."""
+    content = path.read_bytes()
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError:
+        return json.loads(content.decode("latin-1"))
 
 
 def _category(row: dict[str, Any]) -> Category:

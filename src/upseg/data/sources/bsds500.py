@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.sample import Sample
 from upseg.data.sources.folders import choose_split, find_folder, image_of, list_files, shared_keys
+from upseg.data.sources.label_images import truth_file
+from upseg.data.sources.matlab import read_matlab
 from upseg.errors import DataError
 
+_HOLDS = "a BSDS500 annotation (MATLAB cells `groundTruth{i}.Segmentation`)"
 # below the folder that a user may name: the archive's root, or any folder on the way down
 _ROOTS = (".", "data", "BSDS500/data", "BSR/BSDS500/data")
 
@@ -94,17 +94,9 @@ def read_annotations(path: Path) -> list[Int32[np.ndarray, "h w"]]:
     Raises:
         DataError: If the file is damaged, or does not hold what BSDS500's annotation files hold.
     """
-    try:
-        cells = loadmat(path)["groundTruth"].ravel()
-        maps = [np.asarray(cell["Segmentation"][0, 0]) for cell in cells]
-    except KeyError as error:
-        raise DataError(f"{path}: expected the MATLAB variable `groundTruth`, which is not in this file") from error
-    # what scipy raises on truncated or foreign bytes
-    except (MatReadError, ValueError, TypeError, IndexError, OSError, NotImplementedError, zlib.error) as error:
-        raise DataError(
-            f"{path}: expected a BSDS500 annotation file (MATLAB cells `groundTruth{{i}}.Segmentation`), "
-            f"but it cannot be read as one: {error}"
-        ) from error
+    cells = read_matlab(path, "groundTruth", _HOLDS)
+    with truth_file(path, _HOLDS):
+        maps = [np.asarray(cell["Segmentation"][0, 0]) for cell in cells.ravel()]
     if not maps:
         raise DataError(f"{path}: no annotator in this file; expected at least one region map")
     for found in maps:

@@ -48,8 +48,6 @@ class CIHP(PairedFiles):
         on_error: OnError = "raise",
         segments: Literal["parts", "people"] = "parts",
     ) -> None:
-        if segments not in ("parts", "people"):
-            raise DataError(f"segments must be parts or people, got {segments!r}")
         base = find_folder(
             root,
             [f"{place}/{name}" for place in (".", "instance-level_human_parsing") for name in _SPLITS.values()],

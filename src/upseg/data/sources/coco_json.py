@@ -16,7 +16,7 @@ from upseg.data.sources.folders import image_of, nearest_contents
 from upseg.data.sources.json_index import JsonIndex, Table, index_json
 from upseg.data.sources.label_images import truth_file
 from upseg.errors import DataError
-from upseg.formats.coco import _mask_runs as mask_runs
+from upseg.formats.coco import mask_runs
 from upseg.formats.metadata import integer_of, read_category, size_of
 from upseg.functional.runs import Runs, paint_runs
 from upseg.segmentation import Category
@@ -57,6 +57,7 @@ class CocoTables(Dataset):
                 f"{'is' if len(missing) == 1 else 'are'} missing or empty"
             )
         self.image_ids, self._order, self._bounds, problems = _join(self._index, on_error)
+        self._index = self._index.without_keys()  # each worker gets a copy of it
         super().__init__(_categories(self._index), on_error, problems)
         self._by_id = {category.id: category for category in self.categories}
 

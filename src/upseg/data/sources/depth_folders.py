@@ -78,12 +78,12 @@ def _matching(everything: Listing, words: Sequence[str], suffixes: Sequence[str]
         if not file.lower().endswith(tuple(suffixes)):
             continue
         prefix = _PREFIX.match(file.lower())
-        told = prefix.group(1) if prefix else folders[-1].lower() if folders else ""
+        telling = [n for n, folder in enumerate(folders) if folder.lower() in (*_IMAGE, *_DEPTH)][-1:]
+        told = prefix.group(1) if prefix else folders[telling[0]].lower() if telling else ""
         if told not in words:
             continue
-        inner = folders[:-1] if folders and folders[-1].lower() in (*_IMAGE, *_DEPTH) else folders
-        stem = file[prefix.end() if prefix else 0 :].rpartition(".")[0]
-        key = "/".join([*inner, stem])
+        inner = [folder for n, folder in enumerate(folders) if n not in telling]
+        key = "/".join([*inner, file[prefix.end() if prefix else 0 :].rpartition(".")[0]])
         if key in files:
             raise DataError(f"{everything.folder} holds both {files[key]} and {name}; which of the two is meant?")
         files[key] = name

@@ -49,8 +49,6 @@ class EVICAN(CocoJson):
         split = split or "val"
         if split not in _SPLITS:
             raise DataError(f"the splits of EVICAN are {', '.join(_SPLITS)}; got {split!r}")
-        if classes not in ("EVICAN2", "EVICAN60"):
-            raise DataError(f"classes must be EVICAN2 or EVICAN60, got {classes!r}")
         name = f"instances_{_SPLITS[split]}_{classes}.json"
         places = (".", "annotations", f"annotations/{classes}", "Annotations", f"Annotations/{classes}")
         file = find_file(root, [f"{place}/{name}" for place in places], "EVICAN's annotations")

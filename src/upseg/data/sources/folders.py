@@ -102,8 +102,13 @@ def _walk(folder: Path, *, recursive: bool) -> list[str]:
     if not recursive:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
-    found = []
+    found, visited = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in visited:  # a link to a folder above
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = Path(place).relative_to(folder)
         found += [(below / name).as_posix() for name in names if not name.startswith(".")]
@@ -200,7 +205,8 @@ def _image_shape(path: Path) -> tuple[int, int] | None:
 
     try:
         with decoding_errors(), Image.open(path) as image:
-            upright = orientation(image) < 5
+            # asking a PNG for an orientation that it does not have would decode all of it
+            upright = (image.format == "PNG" and "exif" not in image.info) or orientation(image) < 5
             return (image.height, image.width) if upright else (image.width, image.height)
     except UnidentifiedImageError as error:
         if path.suffix.lower() in (".tif", ".tiff"):

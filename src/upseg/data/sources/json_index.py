@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -83,6 +83,10 @@ class JsonIndex:
                     numbers.tolist(), table.starts[numbers].tolist(), table.stops[numbers].tolist(), strict=True
                 )
             ]
+
+    def without_keys(self) -> JsonIndex:
+        """The same without what rows are looked up by, which needs less memory."""
+        return replace(self, tables={name: replace(table, keys=None) for name, table in self.tables.items()})
 
     def all_rows(self, name: str) -> Iterator[dict[str, Any]]:
         """Parse all rows of a table, a thousand at a time."""

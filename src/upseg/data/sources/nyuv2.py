@@ -14,6 +14,7 @@ from upseg.data.sample import Sample
 from upseg.data.sources.depth_folders import DepthFolders
 from upseg.data.sources.folders import find_file, nearest_contents
 from upseg.data.sources.label_images import truth_file
+from upseg.data.sources.matlab import read_matlab
 from upseg.errors import DataError
 from upseg.segmentation import Category
 
@@ -46,8 +47,6 @@ class NYUv2Labelled(Dataset):
         on_error: OnError = "raise",
         depth: Literal["filled", "raw"] = "filled",
     ) -> None:
-        if depth not in ("filled", "raw"):
-            raise DataError(f"depth must be filled or raw, got {depth!r}")
         self.path = path
         self._depths = "depths" if depth == "filled" else "rawDepths"
         with truth_file(path, "NYUv2's labelled subset"), _open(path) as file:
@@ -138,18 +137,11 @@ def _text(file: Any, reference: Any) -> str:
 
 def _read_split(path: Path, split: str, count: int) -> Int64[np.ndarray, " m"]:
     """Which scenes of the file are in a split, from 0."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     if split not in ("train", "test"):
         raise DataError(f"the splits of NYUv2 are train and test, got {split!r}")
-    if not path.is_file():
-        raise DataError(f"{path} should hold the official split, but there is none; {nearest_contents(path)}")
-    with truth_file(path, "NYUv2's splits (trainNdxs and testNdxs)"):
-        try:
-            numbers = np.asarray(loadmat(path)[f"{split}Ndxs"]).ravel().astype(np.int64) - 1
-        except (MatReadError, NotImplementedError) as error:
-            raise ValueError(str(error)) from error
-        if not len(numbers) or numbers.min() < 0 or numbers.max() >= count:
+    numbers = read_matlab(path, f"{split}Ndxs", "NYUv2's official split, splits.mat")
+    with truth_file(path, "NYUv2's official split"):
+        found = np.sort(np.asarray(numbers).ravel().astype(np.int64)) - 1
+        if not len(found) or found[0] < 0 or found[-1] >= count:
             raise ValueError(f"its numbers must be 1 to {count}")
-        return np.sort(numbers)
+        return found

@@ -72,9 +72,19 @@ class MaskFolder(PairedFiles):
     def categories(self) -> tuple[Category, ...]:
         """The classes of the table, or those that occur in any mask."""
         if self._table is None and not self._categories:
-            values = set().union(*(np.unique(read_label_image(self.truths.path(key))).tolist() for key in self.keys))
-            self._categories = tuple(_unnamed(value) for value in sorted(values - _UNLABELLED))
+            self._categories = tuple(_unnamed(value) for value in sorted(self._values() - _UNLABELLED))
         return self._categories
+
+    def _values(self) -> set[int]:
+        """The values that occur in any mask; damaged ones are skipped where samples are."""
+        values: set[int] = set()
+        for key in self.keys:
+            try:
+                values |= set(np.unique(read_label_image(self.truths.path(key))).tolist())
+            except DataError:
+                if self.on_error == "raise":
+                    raise
+        return values
 
     def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
         """Read one class mask."""
@@ -101,8 +111,8 @@ def open_folder(
 ) -> Dataset:
     """Open a folder with `images` and one kind of ground truth beside it.
 
-    The ground truth is looked for in this order: a COCO JSON file (instances or panoptic; the only `*.json` beside
-    `images` or in `annotations`), `labels`, `masks`. Names of classes for `masks` come from `categories.json`, a list
+    The ground truth is looked for in this order: `labels`, `masks`, a COCO JSON file (instances or panoptic; the only
+    `*.json` beside `images` or in `annotations`). Names of classes for `masks` come from `categories.json`, a list
     like COCO's: `[{"id": 1, "name": "cell", "isthing": 1}]`. To a panoptic JSON file
     belongs the folder of PNGs that is called like it.
 
@@ -110,7 +120,7 @@ def open_folder(
         root: The folder.
         split: A folder below `root`, or below `images` and `labels` or `masks`; None for the whole.
         on_error: What to do with images without ground truth, and with damaged samples.
-        annotations: The JSON file's name, where there are several.
+        annotations: The JSON file's name, where there are several, or `labels` or `masks` as well.
         only: Names of the categories to read from a JSON file; None for all.
 
     Raises:
@@ -123,26 +133,20 @@ def open_folder(
             f"{base} should hold a folder images beside labels, masks or a COCO JSON file; "
             f"{nearest_contents(base / 'images')}"
         )
-    json_file = _json_file(base, annotations)
-    if json_file is not None:
-        return _open_json(base, json_file, on_error, only)
+    kind = next((kind for kind in ("labels", "masks") if (base / kind).is_dir()), None)
+    if annotations is not None or kind is None:
+        return _open_json(base, _json_file(base, annotations), on_error, only)
     if only is not None:
-        raise DataError(f"only=... chooses categories of a COCO JSON file, but {base} has none")
-    for kind, holds in (("labels", "label maps"), ("masks", "class masks")):
-        if (base / kind).is_dir():
-            images = list_files(base / "images" / below, IMAGES, "images", recursive=True)
-            truths = list_files(base / kind / below, LABELS, holds, recursive=True)
-            if kind == "labels":
-                return LabelFolder(images, truths, on_error)
-            return MaskFolder(images, truths, _read_categories(base), on_error)
-    raise DataError(
-        f"{base} should hold labels (label maps), masks (class masks) or a COCO JSON file beside images; "
-        f"{nearest_contents(base / 'labels')}"
-    )
+        raise DataError(f"only=... chooses categories of a COCO JSON file, but {base} has {kind}")
+    images = list_files(base / "images" / below, IMAGES, "images", recursive=True)
+    truths = list_files(base / kind / below, LABELS, "label maps or class masks", recursive=True)
+    if kind == "labels":
+        return LabelFolder(images, truths, on_error)
+    return MaskFolder(images, truths, _read_categories(base), on_error)
 
 
-def _json_file(base: Path, name: str | None) -> Path | None:
-    """The COCO JSON file of a folder, if it has one."""
+def _json_file(base: Path, name: str | None) -> Path:
+    """The COCO JSON file of a folder."""
     if name is not None:
         places = [base / name, base / "annotations" / name]
         found = next((place for place in places if place.is_file()), None)
@@ -156,7 +160,12 @@ def _json_file(base: Path, name: str | None) -> Path | None:
             f"{base} has several JSON files ({', '.join(path.name for path in files[:5])}); "
             "choose one with annotations=..."
         )
-    return files[0] if files else None
+    if not files:
+        raise DataError(
+            f"{base} should hold labels (label maps), masks (class masks) or a COCO JSON file beside images; "
+            f"{nearest_contents(base / 'labels')}"
+        )
+    return files[0]
 
 
 def _open_json(base: Path, path: Path, on_error: OnError, only: tuple[str, ...] | None) -> Dataset:

@@ -9,7 +9,7 @@ from jaxtyping import Integer
 
 from upseg.data.sources.folders import find_folder, read_names
 from upseg.data.sources.label_images import truth_file
-from upseg.errors import DataError
+from upseg.data.sources.matlab import read_matlab
 
 
 class SBD:
@@ -57,16 +57,10 @@ def find_sbd(*roots: Path) -> Path | None:
 
 
 def _segmentation(path: Path, variable: str) -> Integer[np.ndarray, "h w"]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    with truth_file(path, f"SBD's annotation ({variable}.Segmentation in a MATLAB file)"):
-        try:
-            found = np.asarray(loadmat(path)[variable]["Segmentation"][0, 0])
-        except (MatReadError, NotImplementedError) as error:
-            raise ValueError(str(error)) from error
-        except KeyError as error:
-            raise ValueError(f"it has no {error}") from error
+    holds = f"SBD's annotation ({variable}.Segmentation)"
+    content = read_matlab(path, variable, holds)
+    with truth_file(path, holds):
+        found = np.asarray(content["Segmentation"][0, 0])
         if found.ndim != 2 or not np.issubdtype(found.dtype, np.integer) or not found.size:
-            raise DataError(f"{path}: expected an (H, W) integer map, got {found.dtype} of shape {found.shape}")
+            raise ValueError(f"expected an (H, W) integer map, got {found.dtype} of shape {found.shape}")
         return found

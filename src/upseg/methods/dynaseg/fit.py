@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.optim.sgd import sgd
 
 from upseg.methods.dynaseg.equations import WEIGHTINGS, cluster_labels, labels_in_use
 from upseg.methods.dynaseg.fused_loss import fused_total_loss
@@ -75,12 +76,8 @@ def fit_network(
         The network and its history.
     """
     network = build_network(settings).to(image.device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    parameters = list(network.parameters())
+    velocities: list[Tensor | None] = [None] * len(parameters)
     generator = torch.Generator().manual_seed(settings.seed)
     window = 1 if settings.crop is None else CROPS_FOR_FLOOR
     used: deque[Bool[Tensor, " q"]] = deque(maxlen=window)
@@ -99,9 +96,8 @@ def fit_network(
             break
         weight = WEIGHTINGS[settings.weighting](used[-1].sum(), settings.balance)
         loss = fused_total_loss(response, labels, weight).total
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        gradients = list(torch.autograd.grad(loss, parameters))
+        _update(parameters, gradients, velocities, settings)
         losses.append(loss.detach())
         if progress:
             progress(step + 1, settings.steps)
@@ -119,6 +115,25 @@ def whole_response(
     with _precision(settings, image.device):
         response: Tensor = network(image)
     return response
+
+
+@torch.no_grad()
+def _update(
+    parameters: list[Tensor], gradients: list[Tensor], velocities: list[Tensor | None], settings: DynaSegSettings
+) -> None:
+    """One step of SGD; the function, because making the optimizer object imports torch's compiler: seconds."""
+    sgd(
+        parameters,
+        gradients,
+        velocities,
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        dampening=0.0,
+        nesterov=False,
+        maximize=False,
+        foreach=False,
+    )
 
 
 def _random_crop(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
 from upseg.inference.images import ImageLike, read_image
@@ -45,10 +47,7 @@ class DynaSegSegmenter:
         """
         pixels = read_image(image)
         if self.settings.grouping == "labels":
-            _, response = self._fit(pixels, progress)
-            # every pixel of the image gets its own argmax, also where the fit was at a reduced size
-            full = _resize(response.float(), (pixels.shape[0], pixels.shape[1]))
-            labels = group_labels(full, connected=self.settings.connected)
+            labels = self._labels(pixels, progress)
         else:
             detail = DEFAULT_DETAIL if self.settings.detail is None else self.settings.detail
             labels = self._hierarchy(pixels, progress).at(detail)
@@ -58,9 +57,17 @@ class DynaSegSegmenter:
         """Fit once, for any level of detail: `hierarchy(image).at(0.3)`; arguments and errors as for `segment`."""
         return self._hierarchy(read_image(image), progress)
 
+    def _labels(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> Int32[np.ndarray, "h w"]:
+        with _torch_threads(self.settings.threads):
+            _, response = self._fit(pixels, progress)
+            # every pixel of the image gets its own argmax, also where the fit was at a reduced size
+            full = _resize(response.float(), (pixels.shape[0], pixels.shape[1]))
+            return group_labels(full, connected=self.settings.connected)
+
     def _hierarchy(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> RegionHierarchy:
-        working_pixels, response = self._fit(pixels, progress)
-        return group_hierarchy(pixels, working_pixels, response)
+        with _torch_threads(self.settings.threads):
+            working_pixels, response = self._fit(pixels, progress)
+            return group_hierarchy(pixels, working_pixels, response)
 
     @torch.inference_mode(False)  # a caller's no_grad or inference_mode must not stop the fit
     def _fit(
@@ -77,6 +84,16 @@ class DynaSegSegmenter:
         reduced = reduced.to(self.device, memory_format=torch.channels_last)
         fit = fit_network(reduced, settings, floor, progress)
         return working_pixels, whole_response(fit.network, reduced, settings)
+
+
+@contextmanager
+def _torch_threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _reduce(image: Float[Tensor, "1 3 h w"], pixels: int | None) -> Float[Tensor, "1 3 h2 w2"]:

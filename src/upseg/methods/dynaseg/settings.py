@@ -36,6 +36,9 @@ class DynaSegSettings:
         grouping: `hierarchy` merges small regions up to a level of detail; `labels` gives the label map as it is.
         connected: For `labels`: whether the 4-connected parts of a label become segments of their own.
         detail: For `hierarchy`: 0 (few large segments) to 1 (all regions); None for 0.5.
+        threads: Of the processor, for torch. The order of sums, and with it the last digits and now and then a segment,
+            depend on their number: with the default of 1 the answer is the same however many images are segmented
+            side by side. None for as many as torch takes, which is faster for one large fit.
         seed: Of the network's first weights, the crops and the silhouette phase.
     """
 
@@ -58,6 +61,7 @@ class DynaSegSettings:
     grouping: Literal["hierarchy", "labels"] = "hierarchy"
     connected: bool = True
     detail: float | None = None
+    threads: int | None = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -130,6 +134,7 @@ _LEAST: Mapping[str, float] = MappingProxyType(
         "floor": 1,
         "crop": 1,
         "working_pixels": 1,
+        "threads": 1,
         "seed": 0,
     }
 )
@@ -145,6 +150,7 @@ PRESETS: Mapping[str, DynaSegSettings] = MappingProxyType(
             precision="float32",
             working_pixels=None,
             grouping="labels",
+            threads=None,
         ),
     }
 )
