@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage import data
 from sklearn.cluster import KMeans
@@ -24,6 +25,10 @@ from upseg.metrics.region_iou import RegionIoU, best_region_ious
 
 def segmenter(preset: str = "default", **changes: object) -> DynaSegSegmenter:
     return DynaSegSegmenter(DynaSegSettings.preset(preset, **changes))
+
+
+def stop(done: int, total: int) -> None:
+    raise RuntimeError(f"stop after step {done} of {total}")
 
 
 class TestDefaultPreset(SegmenterContract):
@@ -73,6 +78,23 @@ class TestSettings:
         for detail in (0.0, 0.7, 1.0, None):
             expected = hierarchy.at(DEFAULT_DETAIL if detail is None else detail)
             np.testing.assert_array_equal(segmenter(steps=3, floor=2, detail=detail).segment(image).labels, expected)
+
+    @pytest.mark.parametrize("grouping", ["hierarchy", "labels"])
+    def test_threads_are_limited_while_it_works_and_then_as_before(self, grouping: str) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(3)
+        try:
+            for limit, expected in ((1, 1), (2, 2), (None, 3)):
+                seen: list[int] = []
+                segmenter(steps=1, floor=2, threads=limit, grouping=grouping).segment(
+                    drawn_image(9, 11), progress=lambda *_, seen=seen: seen.append(torch.get_num_threads())
+                )
+                assert (seen, torch.get_num_threads()) == ([expected], 3)
+            with pytest.raises(RuntimeError, match="stop"):
+                segmenter(steps=1, floor=2).segment(drawn_image(9, 11), progress=stop)
+            assert torch.get_num_threads() == 3
+        finally:
+            torch.set_num_threads(threads)
 
     def test_the_seed_matters(self) -> None:
         image = drawn_image(33, 47)

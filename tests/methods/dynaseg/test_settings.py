@@ -67,6 +67,7 @@ LEAST = {
     "floor": 1,
     "crop": 1,
     "working_pixels": 1,
+    "threads": 1,
     "seed": 0,
 }
 

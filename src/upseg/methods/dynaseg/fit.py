@@ -76,7 +76,7 @@ def fit_network(
         The network and its history.
     """
     network = build_network(settings).to(image.device).to(memory_format=torch.channels_last)
-    parameters = list(network.parameters())
+    parameters: list[Tensor] = list(network.parameters())
     velocities: list[Tensor | None] = [None] * len(parameters)
     generator = torch.Generator().manual_seed(settings.seed)
     window = 1 if settings.crop is None else CROPS_FOR_FLOOR

@@ -40,7 +40,8 @@ class RegionHierarchy:
         """The label map of one level.
 
         Args:
-            detail: 0 (few, large) to 1 (all atoms). A level with more detail only ever splits segments.
+            detail: 0 (few, large) to 1 (all atoms). A level with more detail only ever splits segments; where the image
+                was reduced for the fit, but for pixels along borders, which each level draws for itself.
 
         Returns:
             (H, W) canonical ids from 1.

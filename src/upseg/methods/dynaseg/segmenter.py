@@ -13,9 +13,10 @@ from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
 from upseg.inference.images import ImageLike, read_image
+from upseg.methods.dynaseg.atoms import colour_gradient
 from upseg.methods.dynaseg.fit import Progress, fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
-from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL, RegionHierarchy, group_hierarchy, group_labels
+from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL, RegionHierarchy, enlarge, group_hierarchy, group_labels
 from upseg.methods.dynaseg.settings import DynaSegSettings
 from upseg.segmentation import Segmentation
 
@@ -46,12 +47,14 @@ class DynaSegSegmenter:
             ModelError: If pretrained weights are asked for and cannot be had.
         """
         pixels = read_image(image)
+        settings = asdict(self.settings)
         if self.settings.grouping == "labels":
             labels = self._labels(pixels, progress)
         else:
-            detail = DEFAULT_DETAIL if self.settings.detail is None else self.settings.detail
-            labels = self._hierarchy(pixels, progress).at(detail)
-        return Segmentation.from_labels(labels, provenance={"method": "dynaseg", "settings": asdict(self.settings)})
+            # recorded as used, so that a result says its level even if the default moves
+            settings["detail"] = DEFAULT_DETAIL if self.settings.detail is None else self.settings.detail
+            labels = self._hierarchy(pixels, progress).at(settings["detail"])
+        return Segmentation.from_labels(labels, provenance={"method": "dynaseg", "settings": settings})
 
     def hierarchy(self, image: ImageLike, progress: Progress | None = None) -> RegionHierarchy:
         """Fit once, for any level of detail: `hierarchy(image).at(0.3)`; arguments and errors as for `segment`."""
@@ -60,9 +63,8 @@ class DynaSegSegmenter:
     def _labels(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> Int32[np.ndarray, "h w"]:
         with _torch_threads(self.settings.threads):
             _, response = self._fit(pixels, progress)
-            # every pixel of the image gets its own argmax, also where the fit was at a reduced size
-            full = _resize(response.float(), (pixels.shape[0], pixels.shape[1]))
-            return group_labels(full, connected=self.settings.connected)
+            labels = group_labels(response, connected=self.settings.connected)
+        return labels if labels.shape == pixels.shape[:2] else enlarge(labels, colour_gradient(pixels))
 
     def _hierarchy(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> RegionHierarchy:
         with _torch_threads(self.settings.threads):

@@ -1,0 +1,165 @@
+"""`upseg evaluate`: predictions in files against ground truth, under a named protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upseg.errors import DataError
+
+if TYPE_CHECKING:
+    from upseg.data.dataset import Dataset
+    from upseg.evaluation.run import Evaluation
+
+_MOST_NAMED = 20  # on the terminal; JSON has all
+_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+_Protocol = Annotated[str, typer.Argument(metavar="PROTOCOL", help="What to measure: one of those listed below.")]
+_Predictions = Annotated[
+    Path, typer.Option("--predictions", "-p", help="Folder with predictions in any format that upseg writes.")
+]
+_Truth = Annotated[
+    str, typer.Option("--truth", "-t", metavar="DATASET:PATH", help="A name from `upseg data sources`, and its folder.")
+]
+_Split = Annotated[str | None, typer.Option(help="Such as train or val; without it the validation split.")]
+_Images = Annotated[Path | None, typer.Option(help="A text file with the names of the images to use, one in a line.")]
+_Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the data set; repeatable.")
+]
+_DepthScale = Annotated[float, typer.Option(help="The integer that is one metre in predicted depth maps.")]
+_Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the report to this JSON file.")]
+_PerImage = Annotated[Path | None, typer.Option(help="Write each image's scores to this CSV file, worst first.")]
+_Worst = Annotated[int | None, typer.Option(min=1, help="Draw so many of the worst images.")]
+_Picture = Annotated[Path, typer.Option(help="Where to draw them, .png or .jpg.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the report as one JSON document, for machines.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but problems.")]
+
+
+def evaluate(
+    protocol: _Protocol,
+    predictions: _Predictions,
+    truth: _Truth,
+    split: _Split = None,
+    images: _Images = None,
+    assignments: _Assignments = None,
+    depth_scale: _DepthScale = 1000.0,
+    output: _Output = None,
+    per_image: _PerImage = None,
+    worst: _Worst = None,
+    picture: _Picture = Path("worst.png"),
+    as_json: _AsJson = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Measure predictions against ground truth under a named protocol.
+
+    Protocols: bsds500, voc-regions, coco-stuff27, entity, cells, coco-panoptic, cityscapes-panoptic, coco-instances,
+    voc-instances, nyu-depth. Exit code 1 if an image has no prediction, a prediction no image, or either is damaged:
+    the scores leave these out, and each is named.
+    """
+    from upseg.inference.files import atomic_path
+
+    if worst is not None and picture.suffix.lower() not in _SUFFIXES:
+        raise DataError(f"{picture}: the name of the picture must end in .png or .jpg")
+    dataset = _open_truth(truth, split, images, assignments)
+    rank = per_image is not None or worst is not None
+    result = _with_progress(protocol, predictions, dataset, rank=rank, depth_scale=depth_scale, visible=not quiet)
+    document = json.dumps(result.as_json(), indent=2)
+    if output is not None:
+        with atomic_path(output) as partial:
+            partial.write_text(document + "\n", encoding="utf-8")
+    written = [output, *_write_ranking(result, dataset, per_image, worst, picture, depth_scale)]
+    if as_json:
+        typer.echo(document)
+    elif not quiet:
+        _print_result(result, len(dataset), [path for path in written if path is not None])
+    _name_what_is_left_out(result)
+    if not result.is_complete:
+        raise typer.Exit(1)
+
+
+def _open_truth(truth: str, split: str | None, images: Path | None, assignments: list[str] | None) -> Dataset:
+    """The ground truth; its images are decoded only to draw them."""
+    from upseg.commands.data import _open
+
+    source, _, place = truth.partition(":")
+    if not place:
+        raise DataError(f"--truth must be DATASET:PATH, such as bsds500:BSR, got {truth!r}")
+    dataset = _open(source, Path(place), split, images, assignments)
+    dataset.decode_images = False
+    return dataset
+
+
+def _with_progress(protocol: str, predictions: Path, dataset: Dataset, *, visible: bool, **options: Any) -> Evaluation:
+    """Show a bar on standard error while images are measured, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from upseg.evaluation.run import evaluate as measure
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not (visible and console.is_terminal)) as bar:
+        task = bar.add_task("images", total=len(dataset))
+        return measure(
+            protocol,
+            predictions,
+            dataset,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            **options,
+        )
+
+
+def _write_ranking(
+    result: Evaluation, dataset: Dataset, per_image: Path | None, worst: int | None, picture: Path, depth_scale: float
+) -> list[Path]:
+    """Write the table and the picture that were asked for, and return their paths."""
+    from PIL import Image
+
+    from upseg.evaluation.predictions import reader_of
+    from upseg.evaluation.reports import draw_worst, write_ranking
+    from upseg.inference.files import atomic_path
+
+    written = []
+    if per_image is not None:
+        write_ranking(result, per_image)
+        written.append(per_image)
+    if worst is not None and result.ranking:
+        drawn = draw_worst(result, dataset, worst, reader_of(depth_scale if result.protocol.needs_depth else None))
+        with atomic_path(picture) as partial:
+            Image.fromarray(drawn).save(partial, format=_SUFFIXES[picture.suffix.lower()])
+        written.append(picture)
+    return written
+
+
+def _print_result(result: Evaluation, images: int, written: Sequence[Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("score", "value")
+    table.columns[1].justify = "right"
+    for name, value in result.scores.items():
+        table.add_row(name, f"{value:.4f}")
+    if result.scores:
+        Console().print(table)
+    typer.echo(f"{result.protocol.name}, {result.images} of {images} images: {result.protocol.description}")
+    typer.echo(f"rules: {result.protocol.rules}")
+    for path in written:
+        typer.echo(f"-> {path}")
+
+
+def _name_what_is_left_out(result: Evaluation) -> None:
+    _print_list("images without a prediction, left out of the scores", result.missing)
+    _print_list("predictions without ground truth, left out of the scores", [str(path) for path in result.extra])
+    _print_list("problems, left out of the scores", result.problems)
+
+
+def _print_list(title: str, texts: Sequence[str]) -> None:
+    if texts:
+        typer.echo(f"{len(texts)} {title}:", err=True)
+    for text in texts[:_MOST_NAMED]:
+        typer.echo(f"  {text}", err=True)
+    if len(texts) > _MOST_NAMED:
+        typer.echo(f"  ... and {len(texts) - _MOST_NAMED} more (all of them with --output or --json)", err=True)

@@ -1,0 +1,153 @@
+"""Files of predictions: which belongs to which image, and what is in one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from jaxtyping import Float32
+
+from upseg.data.sources.folders import IMAGES, list_files
+from upseg.data.sources.label_images import read_label_image, truth_file
+from upseg.errors import DataError, FormatError
+from upseg.formats import FORMATS
+from upseg.segmentation import Segmentation
+
+SEGMENTATION_SUFFIXES: tuple[str, ...] = (*(form.suffix for form in FORMATS.values() if form.read), ".tiff")
+"""How files with segments end; where one result is there in several formats, the first of these is read."""
+
+DEPTH_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
+"""How files with depth end, likewise."""
+
+_NOT_READ = (*(form.suffix for form in FORMATS.values() if not form.read), ".panoptic.png")  # pictures; half of a pair
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Which prediction belongs to which sample.
+
+    Attributes:
+        files: The prediction of each sample that has one, by the sample's name, in the data set's order.
+        missing: Names of the samples without prediction.
+        extra: Files of predictions without sample.
+    """
+
+    files: dict[str, Path]
+    missing: tuple[str, ...]
+    extra: tuple[Path, ...]
+
+
+def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> Matching:
+    """Find the prediction of each sample by its name.
+
+    A file is called like the sample (`street/a` is `street/a.png`), perhaps with the image's own suffix before that of
+    the format (`street/a.jpg.png`); where folders differ, the last part of the name decides if it occurs only once.
+
+    Args:
+        folder: The folder with the predictions, searched throughout.
+        names: The samples' names.
+        suffixes: How files of predictions end, the preferred ones first.
+
+    Raises:
+        DataError: If there is no such folder, no prediction in it, or none of them belongs to any sample.
+    """
+    found = _find_files(folder, suffixes)
+    by_last = _by_last_part(found)
+    names_by_last = _by_last_part(names)
+    files: dict[str, Path] = {}
+    for name in names:
+        last = PurePosixPath(name).name
+        alone = len(names_by_last[last]) == 1 == len(by_last.get(last, ()))
+        key = name if name in found else by_last[last][0] if alone else None
+        if key is not None:
+            files[name] = found[key]
+    if not files:
+        raise DataError(
+            f"none of the {len(found)} predictions in {folder} ({', '.join(list(found)[:3])}) is called like one of the "
+            f"{len(names)} images of the data set ({', '.join(names[:3])})"
+        )
+    used = set(files.values())
+    return Matching(
+        files,
+        tuple(name for name in names if name not in files),
+        tuple(path for path in found.values() if path not in used),
+    )
+
+
+def read_depth(path: Path, scale: float = 1000.0) -> Float32[np.ndarray, "h w"]:
+    """Read a predicted depth map.
+
+    Args:
+        path: A PNG of 16 bits; a TIFF of integers, or of floats that are metres; or a NumPy array of metres.
+        scale: The integer that stands for one metre: 1000 for NYUv2, 256 for KITTI.
+
+    Returns:
+        (H, W) metres.
+
+    Raises:
+        DataError: If the file is damaged, or is none of these.
+    """
+    with truth_file(path, "a depth map"):
+        if path.suffix.lower() == ".npy":
+            values = np.load(path, allow_pickle=False)
+        elif path.suffix.lower() in (".tif", ".tiff"):
+            import tifffile
+
+            values = tifffile.imread(path)
+        else:
+            values = read_label_image(path)
+        if values.ndim != 2 or values.dtype.kind not in "fiu":
+            raise ValueError(f"expected an (H, W) array of numbers, got {values.dtype} of shape {values.shape}")
+    metres = values if values.dtype.kind == "f" else values / scale
+    return np.asarray(metres, np.float32)
+
+
+def reader_of(depth_scale: float | None) -> Callable[[Path], Segmentation | Float32[np.ndarray, "_ _"]]:
+    """What reads a prediction: as segments without a `depth_scale`, as depth with one."""
+    return Segmentation.load if depth_scale is None else partial(read_depth, scale=depth_scale)
+
+
+def classified(files: Iterable[Path]) -> bool:
+    """Whether segments have classes, as the first file with any segment tells; files that cannot be read are passed."""
+    for path in files:
+        try:
+            segmentation = Segmentation.load(path)
+        except FormatError:
+            continue
+        if len(segmentation):
+            return any(segment.category is not None for segment in segmentation)
+    return False
+
+
+def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """The files of predictions by name, without suffix."""
+    holds = f"predictions ({', '.join(f'*{suffix}' for suffix in suffixes)})"
+    ranked: dict[str, tuple[int, Path]] = {}
+    for name in list_files(folder, ("",), holds, recursive=True).files.values():
+        low = name.lower()
+        fitting = [suffix for suffix in suffixes if low.endswith(suffix)]
+        if not fitting or (low.endswith(_NOT_READ) and suffixes is not DEPTH_SUFFIXES):
+            continue
+        suffix = max(fitting, key=len)
+        key = name[: -len(suffix)]
+        if key.lower().endswith(tuple(IMAGES)):
+            key = key.rpartition(".")[0]
+        rank = suffixes.index(suffix)
+        if key in ranked and ranked[key][0] == rank:
+            raise DataError(f"{folder} holds both {ranked[key][1].name} and {name}; which of the two is meant?")
+        if key not in ranked or rank < ranked[key][0]:
+            ranked[key] = (rank, folder / name)
+    if not ranked:
+        raise DataError(f"{folder} should hold {holds}, but none of its files is such")
+    return {key: path for key, (_, path) in sorted(ranked.items())}
+
+
+def _by_last_part(names: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[PurePosixPath(name).name].append(name)
+    return groups

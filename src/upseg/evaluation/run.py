@@ -1,0 +1,181 @@
+"""Measure a folder of predictions: image by image, and over all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from upseg.data.dataset import Dataset
+from upseg.errors import DataError, FormatError
+from upseg.evaluation.predictions import (
+    DEPTH_SUFFIXES,
+    SEGMENTATION_SUFFIXES,
+    Matching,
+    classified,
+    match_predictions,
+    reader_of,
+)
+from upseg.evaluation.protocols import PROTOCOLS, Protocol
+from upseg.metrics.accumulator import Accumulator
+
+Reader = Callable[[Path], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScores:
+    """How one image fared.
+
+    Attributes:
+        name: The sample's name.
+        index: Its number in the data set.
+        prediction: The file of the prediction.
+        scores: The protocol's scores of this image alone; nan where it has nothing that they could be computed from.
+    """
+
+    name: str
+    index: int
+    prediction: Path
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The result of an evaluation.
+
+    Attributes:
+        protocol: What was measured.
+        images: Number of images that the scores are of.
+        scores: The protocol's scores over all of these images.
+        per_class: A row for each class, where the protocol has classes.
+        ranking: The images, worst first; empty if it was not asked for.
+        missing: Names of images without prediction, which the scores leave out.
+        extra: Predictions without ground truth.
+        problems: Ground truth or predictions that could not be used, each with its reason; the scores leave them out.
+    """
+
+    protocol: Protocol
+    images: int
+    scores: Mapping[str, float]
+    per_class: list[dict[str, Any]]
+    ranking: list[ImageScores] = field(default_factory=list)
+    missing: tuple[str, ...] = ()
+    extra: tuple[Path, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every image has its prediction and the reverse, and all of them could be used."""
+        return not (self.missing or self.extra or self.problems)
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as JSON holds it; null for scores that cannot be computed."""
+        return {
+            "protocol": self.protocol.name,
+            "rules": self.protocol.rules,
+            "images": self.images,
+            "scores": _without_nan(self.scores),
+            "per_class": [_without_nan(row) for row in self.per_class],
+            "missing": list(self.missing),
+            "extra": [str(path) for path in self.extra],
+            "problems": list(self.problems),
+        }
+
+
+def evaluate(
+    protocol: str,
+    predictions: Path,
+    dataset: Dataset,
+    *,
+    rank: bool = False,
+    depth_scale: float = 1000.0,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Evaluation:
+    """Measure predictions against the ground truth of a data set.
+
+    Args:
+        protocol: A name in `PROTOCOLS`.
+        predictions: A folder with files in any format that upseg writes, called like the data set's images (see
+            `match_predictions`); for depth as `read_depth` takes them.
+        dataset: The ground truth.
+        rank: Whether to score each image alone, too.
+        depth_scale: The integer that stands for one metre in files of predicted depth.
+        progress: Called after each image with how many are done and how many there are.
+
+    Raises:
+        DataError: If there is no such protocol, the data set lacks what it needs, or no prediction belongs to it.
+    """
+    if protocol not in PROTOCOLS:
+        raise DataError(f"there is no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+    if not depth_scale > 0:
+        raise DataError(f"the depth scale must be more than 0, got {depth_scale}")
+    chosen = PROTOCOLS[protocol]
+    if "classes" in chosen.truth and not dataset.categories:
+        raise DataError(f"{protocol} needs ground truth with classes, but the data set has none; try entity or cells")
+    suffixes = DEPTH_SUFFIXES if chosen.needs_depth else SEGMENTATION_SUFFIXES
+    matching = match_predictions(predictions, dataset.names, suffixes)
+    reader = reader_of(depth_scale if chosen.needs_depth else None)
+    has_classes = not chosen.needs_depth and classified(matching.files.values())
+    totals = chosen.accumulators(dataset.categories, has_classes)
+    ranking: list[ImageScores] = []
+    problems = list(dataset.problems)
+    measured = 0
+    indices = {name: index for index, name in enumerate(dataset.names)}
+    for done, (name, path) in enumerate(matching.files.items(), start=1):
+        try:
+            one = _measure(chosen, dataset, indices[name], path, reader, has_classes)
+        except (DataError, FormatError) as error:
+            problems.append(str(error))
+        else:
+            measured += 1
+            for total, own in zip(totals, one, strict=True):
+                total.merge(own)
+            if rank:
+                ranking.append(ImageScores(name, indices[name], path, chosen.scores(one)))
+        progress(done, len(matching.files))
+    return _result(chosen, totals, matching, ranking, problems, measured)
+
+
+def _measure(
+    protocol: Protocol, dataset: Dataset, index: int, path: Path, reader: Reader, has_classes: bool
+) -> tuple[Accumulator, ...]:
+    """The totals of one image alone; an image that fails halfway leaves nothing behind."""
+    sample, prediction = dataset[index], reader(path)
+    one = protocol.accumulators(dataset.categories, has_classes)
+    try:
+        protocol.update(one, index, sample, prediction)
+    except ValueError as error:
+        raise DataError(f"{path} does not fit the ground truth of {sample.name}: {error}") from error
+    return one
+
+
+def _result(
+    protocol: Protocol,
+    totals: tuple[Accumulator, ...],
+    matching: Matching,
+    ranking: list[ImageScores],
+    problems: list[str],
+    images: int,
+) -> Evaluation:
+    def badness(image: ImageScores) -> tuple[bool, float]:
+        score = image.scores[protocol.score]
+        return (True, 0.0) if math.isnan(score) else (False, score if protocol.higher_is_better else -score)
+
+    return Evaluation(
+        protocol,
+        images,
+        dict(protocol.scores(totals)) if images else {},
+        protocol.per_class(totals) if images and protocol.per_class else [],
+        sorted(ranking, key=badness),
+        matching.missing,
+        matching.extra,
+        tuple(problems),
+    )
+
+
+def _without_nan(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in table.items()
+    }
