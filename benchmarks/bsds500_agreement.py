@@ -38,12 +38,12 @@ from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL
 from upseg.metrics.region_sweep import RegionSweep
 
 FELZENSZWALB_GRID = {
-    "scale": (100, 200, 300, 400, 600, 800, 1200, 1600),
-    "sigma": (0.5, 0.8),
+    "scale": (100, 200, 400, 800, 1600),
+    "sigma": (0.8,),
     "min_size": (50, 200, 800),
 }
 MEAN_SHIFT = {"reduction": 4, "min_size": 100}
-MEAN_SHIFT_GRID = {"spatial": (100, 150, 200, 300), "colour": (6, 8, 10, 12, 16)}
+MEAN_SHIFT_GRID = {"spatial": (150,), "colour": (8, 10, 12, 16)}
 MEAN_SHIFT_NOTE = (
     f"mean shift: scikit-learn's on (L, a, b, row, column), modes found on every {MEAN_SHIFT['reduction']}th row and "
     f"column, 4-connected parts below {MEAN_SHIFT['min_size']} pixels absorbed"

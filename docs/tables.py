@@ -22,6 +22,7 @@ def all_tables() -> dict[str, str]:
         "formats": _formats(),
         "segment_options": _options("segment"),
         "models_options": _options("models"),
+        "evaluate_options": _options("evaluate"),
     }
 
 

@@ -9,6 +9,7 @@ import typer
 
 from upseg import __version__
 from upseg.commands.data import data_app
+from upseg.commands.evaluate import evaluate
 from upseg.commands.models import models
 from upseg.commands.segment import segment
 from upseg.errors import UpsegError
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.command()(models)
+app.command("evaluate")(evaluate)
 app.add_typer(data_app, name="data")
 
 

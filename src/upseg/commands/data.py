@@ -77,7 +77,7 @@ def check(
     """Read all of a data set and say what is in it and what is wrong with it; exit code 1 if anything is."""
     from upseg.data.summary import summarise
 
-    dataset = _open(source, path, split, images, assignments)
+    dataset = open_for_command(source, path, split, images, assignments)
     dataset.decode_images = not fast
     summary = _with_progress(dataset, summarise)
     if as_json:
@@ -109,7 +109,7 @@ def show(
     kind = _SUFFIXES.get(output.suffix.lower())
     if kind is None:
         raise DataError(f"{output}: the name of the picture must end in .png or .jpg")
-    dataset = _open(source, path, split, images, assignments)
+    dataset = open_for_command(source, path, split, images, assignments)
     chosen = dataset.subset(names) if names else dataset
     wanted = range(len(chosen)) if names else _choice(len(chosen), count, seed)
     samples = [sample for sample in map(chosen.read, wanted) if sample is not None]
@@ -129,7 +129,10 @@ def _choice(total: int, count: int, seed: int | None) -> list[int]:
     return sorted(np.random.default_rng(seed).permutation(total)[:count].tolist())
 
 
-def _open(source: str, path: Path, split: str | None, images: Path | None, assignments: list[str] | None) -> Dataset:
+def open_for_command(
+    source: str, path: Path, split: str | None, images: Path | None, assignments: list[str] | None
+) -> Dataset:
+    """A data set as the commands' options name it: only the names in the file `images`, `key=value` options applied."""
     from upseg.data.sources import SOURCES, open_dataset
     from upseg.inference.settings import parse_assignments
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 _MOST_NAMED = 20  # on the terminal; JSON has all
 _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
-_Protocol = Annotated[str, typer.Argument(metavar="PROTOCOL", help="What to measure: one of those listed below.")]
+_NAMES = """
+bsds500, voc-regions, coco-stuff27, entity, cells, coco-panoptic, cityscapes-panoptic, coco-instances, voc-instances,
+nyu-depth.
+"""  # listed here so that `upseg --help` need not import the metrics
+
+_Protocol = Annotated[str, typer.Argument(metavar="PROTOCOL", help=" ".join(_NAMES.split()))]
 _Predictions = Annotated[
     Path, typer.Option("--predictions", "-p", help="Folder with predictions in any format that upseg writes.")
 ]
@@ -56,39 +61,46 @@ def evaluate(
 ) -> None:
     """Measure predictions against ground truth under a named protocol.
 
-    Protocols: bsds500, voc-regions, coco-stuff27, entity, cells, coco-panoptic, cityscapes-panoptic, coco-instances,
-    voc-instances, nyu-depth. Exit code 1 if an image has no prediction, a prediction no image, or either is damaged:
-    the scores leave these out, and each is named.
+    An image without prediction, a prediction without image, and what is damaged is named; the exit code is then 1.
     """
+    from upseg.data.sources.folders import read_names
+    from upseg.evaluation.reports import write_ranking
     from upseg.inference.files import atomic_path
 
     if worst is not None and picture.suffix.lower() not in _SUFFIXES:
         raise DataError(f"{picture}: the name of the picture must end in .png or .jpg")
-    dataset = _open_truth(truth, split, images, assignments)
+    dataset = _open_truth(truth, split, assignments)
+    names = None if images is None else read_names(images, "names of images")
     rank = per_image is not None or worst is not None
-    result = _with_progress(protocol, predictions, dataset, rank=rank, depth_scale=depth_scale, visible=not quiet)
+    options: dict[str, Any] = {"images": names, "rank": rank, "depth_scale": depth_scale}
+    result = _with_progress(protocol, predictions, dataset, visible=not quiet, **options)
     document = json.dumps(result.as_json(), indent=2)
     if output is not None:
         with atomic_path(output) as partial:
             partial.write_text(document + "\n", encoding="utf-8")
-    written = [output, *_write_ranking(result, dataset, per_image, worst, picture, depth_scale)]
+    if per_image is not None:
+        write_ranking(result, per_image)
     if as_json:
         typer.echo(document)
     elif not quiet:
-        _print_result(result, len(dataset), [path for path in written if path is not None])
+        _print_result(result, len(names or dataset), [path for path in (output, per_image) if path is not None])
     _name_what_is_left_out(result)
+    if worst is not None and result.ranking:
+        _draw(result, dataset, worst, picture, depth_scale)
+        if not (as_json or quiet):
+            typer.echo(f"-> {picture}")
     if not result.is_complete:
         raise typer.Exit(1)
 
 
-def _open_truth(truth: str, split: str | None, images: Path | None, assignments: list[str] | None) -> Dataset:
+def _open_truth(truth: str, split: str | None, assignments: list[str] | None) -> Dataset:
     """The ground truth; its images are decoded only to draw them."""
-    from upseg.commands.data import _open
+    from upseg.commands.data import open_for_command
 
     source, _, place = truth.partition(":")
     if not place:
         raise DataError(f"--truth must be DATASET:PATH, such as bsds500:BSR, got {truth!r}")
-    dataset = _open(source, Path(place), split, images, assignments)
+    dataset = open_for_command(source, Path(place), split, None, assignments)
     dataset.decode_images = False
     return dataset
 
@@ -112,26 +124,17 @@ def _with_progress(protocol: str, predictions: Path, dataset: Dataset, *, visibl
         )
 
 
-def _write_ranking(
-    result: Evaluation, dataset: Dataset, per_image: Path | None, worst: int | None, picture: Path, depth_scale: float
-) -> list[Path]:
-    """Write the table and the picture that were asked for, and return their paths."""
+def _draw(result: Evaluation, dataset: Dataset, worst: int, picture: Path, depth_scale: float) -> None:
+    """Draw the worst images into a file."""
     from PIL import Image
 
     from upseg.evaluation.predictions import reader_of
-    from upseg.evaluation.reports import draw_worst, write_ranking
+    from upseg.evaluation.reports import draw_worst
     from upseg.inference.files import atomic_path
 
-    written = []
-    if per_image is not None:
-        write_ranking(result, per_image)
-        written.append(per_image)
-    if worst is not None and result.ranking:
-        drawn = draw_worst(result, dataset, worst, reader_of(depth_scale if result.protocol.needs_depth else None))
-        with atomic_path(picture) as partial:
-            Image.fromarray(drawn).save(partial, format=_SUFFIXES[picture.suffix.lower()])
-        written.append(picture)
-    return written
+    drawn = draw_worst(result, dataset, worst, reader_of(depth_scale if result.protocol.needs_depth else None))
+    with atomic_path(picture) as partial:
+        Image.fromarray(drawn).save(partial, format=_SUFFIXES[picture.suffix.lower()])
 
 
 def _print_result(result: Evaluation, images: int, written: Sequence[Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -40,6 +40,15 @@ class Matching:
     missing: tuple[str, ...]
     extra: tuple[Path, ...]
 
+    def only(self, names: Collection[str]) -> Matching:
+        """The part about these samples; predictions without sample stay."""
+        chosen = set(names)
+        return Matching(
+            {name: path for name, path in self.files.items() if name in chosen},
+            tuple(name for name in self.missing if name in chosen),
+            self.extra,
+        )
+
 
 def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> Matching:
     """Find the prediction of each sample by its name.
@@ -60,15 +69,16 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
     names_by_last = _by_last_part(names)
     files: dict[str, Path] = {}
     for name in names:
-        last = PurePosixPath(name).name
-        alone = len(names_by_last[last]) == 1 == len(by_last.get(last, ()))
-        key = name if name in found else by_last[last][0] if alone else None
-        if key is not None:
-            files[name] = found[key]
+        last = PurePosixPath(name).name  # without suffix, as data sets call images
+        candidates = [key for key in (name, *(f"{name}{suffix}" for suffix in IMAGES)) if key in found]
+        if not candidates and len(names_by_last[last]) == 1:
+            candidates = by_last.get(last, [])
+        if len(candidates) == 1 or candidates[:1] == [name]:
+            files[name] = found[candidates[0]]
     if not files:
         raise DataError(
-            f"none of the {len(found)} predictions in {folder} ({', '.join(list(found)[:3])}) is called like one of the "
-            f"{len(names)} images of the data set ({', '.join(names[:3])})"
+            f"none of the {len(found)} predictions in {folder} ({', '.join(list(found)[:3])}) is called like one of "
+            f"the {len(names)} images of the data set ({', '.join(names[:3])})"
         )
     used = set(files.values())
     return Matching(
@@ -130,12 +140,10 @@ def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     for name in list_files(folder, ("",), holds, recursive=True).files.values():
         low = name.lower()
         fitting = [suffix for suffix in suffixes if low.endswith(suffix)]
-        if not fitting or (low.endswith(_NOT_READ) and suffixes is not DEPTH_SUFFIXES):
+        if not fitting or low.endswith(_NOT_READ):
             continue
         suffix = max(fitting, key=len)
         key = name[: -len(suffix)]
-        if key.lower().endswith(tuple(IMAGES)):
-            key = key.rpartition(".")[0]
         rank = suffixes.index(suffix)
         if key in ranked and ranked[key][0] == rank:
             raise DataError(f"{folder} holds both {ranked[key][1].name} and {name}; which of the two is meant?")
@@ -147,7 +155,9 @@ def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 
 def _by_last_part(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names that end alike, an image's suffix aside."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        groups[PurePosixPath(name).name].append(name)
+        last = PurePosixPath(name)
+        groups[last.stem if last.suffix.lower() in IMAGES else last.name].append(name)
     return groups

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from upseg.data.sample import Sample
 from upseg.evaluation import updates
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.cell_matching import CellMatching
@@ -36,13 +35,15 @@ class Protocol:
         rules: One line: how segments are matched, and what void and crowds do.
         truth: What the ground truth must have.
         score: The entry of the scores by which images are ranked.
-        higher_is_better: Whether a higher `score` is better.
         accumulators: Makes the empty totals, from the data set's classes and from whether the predicted segments have
             classes.
         update: Adds one image: (totals, number of the image, sample, prediction). The prediction is a `Segmentation`,
             or for depth an (H, W) array of metres.
         scores: The scores from the totals.
         per_class: A row for each class from the totals; None where there are no classes.
+        higher_is_better: Whether a higher `score` is better.
+        as_annotated: Whether `update` also takes the image's rows of a COCO file, as `annotations`, because masks in
+            them overlap and a label map cannot show that.
     """
 
     name: str
@@ -51,10 +52,11 @@ class Protocol:
     truth: frozenset[TruthKind]
     score: str
     accumulators: Callable[[Sequence[Category], bool], tuple[Accumulator, ...]]
-    update: Callable[[tuple[Any, ...], int, Sample, Any], None]
+    update: Callable[..., None]
     scores: Callable[[tuple[Any, ...]], Mapping[str, float]] = updates.joined_scores
     per_class: Callable[[tuple[Any, ...]], list[dict[str, Any]]] | None = None
     higher_is_better: bool = True
+    as_annotated: bool = False
 
     @property
     def needs_depth(self) -> bool:
@@ -89,8 +91,8 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "voc-regions",
             "PASCAL VOC 2012 regions: mean best IoU",
-            "each segment, the background and crowds too, is a region of its own and takes its best IoU over the labels "
-            "(one label may serve several); void pixels are left out; mean over all regions of all images",
+            "each segment, the background and crowds too, is a region of its own and takes its best IoU over the "
+            "labels (one label may serve several); void pixels are left out; mean over all regions of all images",
             frozenset({"segments"}),
             "mean_iou",
             lambda _, __: (RegionIoU(),),
@@ -121,8 +123,8 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "cells",
             "cells and nuclei: TP / (TP + FP + FN) and F1 at IoU 0.5 to 0.95",
-            "largest one-to-one matching of cells at IoU >= 0.50, 0.55 ... 0.95, whatever their class; unlabelled pixels "
-            "and stuff are background; crowd pixels are left out",
+            "largest one-to-one matching of cells at IoU >= 0.50, 0.55 ... 0.95, whatever their class; unlabelled "
+            "pixels and stuff are background; crowd pixels are left out",
             frozenset({"segments"}),
             "ap",
             lambda _, __: (CellMatching(),),
@@ -152,19 +154,20 @@ PROTOCOLS: dict[str, Protocol] = {
             "coco-instances",
             "COCO mask AP: AP, AP50, AP75; small, medium, large",
             "greedy by score within image and class at IoU 0.50 to 0.95, 100 detections at most; detections on crowds "
-            "are ignored; unlabelled pixels are background; segments without a score have 1; where ground-truth masks "
-            "overlap, the smaller one lies on top",
+            "are ignored; unlabelled pixels are background; segments without a score have 1; each ground-truth mask "
+            "counts whole, overlapping or not",
             frozenset({"segments", "classes"}),
             "ap",
             lambda categories, _: (CocoMaskAP(categories),),
             updates.update_coco_instances,
             updates.coco_scores,
+            as_annotated=True,
         ),
         Protocol(
             "voc-instances",
             "PASCAL VOC mask AP: mAP25, mAP50, mAP70, mAP75",
-            "greedy by score within class, each detection claiming its object of highest IoU; void and crowd pixels are "
-            "left out; segments without a score have 1",
+            "greedy by score within class, each detection claiming its object of highest IoU; void and crowd pixels "
+            "are left out; segments without a score have 1",
             frozenset({"segments", "classes"}),
             "map50",
             lambda categories, _: (VocMaskAP(categories),),
@@ -174,8 +177,8 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "nyu-depth",
             "depth: RMSE, AbsRel, delta 1 to 3",
-            "pixels whose true depth is 0.001 to 10 m, of images of 480 x 640 only rows 45 to 470 and columns 41 to 600 "
-            "(the crop of Eigen et al.); predictions are clipped to that range; means over images; nothing is matched",
+            "pixels whose true depth is 0.001 to 10 m, of images of 480 x 640 only rows 45 to 470 and columns 41 to "
+            "600 (the crop of Eigen et al.); predictions are clipped to that range; the mean over images; no matching",
             frozenset({"depth"}),
             "rmse",
             lambda _, __: (Depth(),),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from upseg.data.dataset import Dataset
+from upseg.data.sources.coco_json import CocoJson
 from upseg.errors import DataError, FormatError
 from upseg.evaluation.predictions import (
     DEPTH_SUFFIXES,
@@ -89,9 +90,10 @@ def evaluate(
     predictions: Path,
     dataset: Dataset,
     *,
+    images: Iterable[str] | None = None,
     rank: bool = False,
     depth_scale: float = 1000.0,
-    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Evaluation:
     """Measure predictions against the ground truth of a data set.
 
@@ -99,7 +101,9 @@ def evaluate(
         protocol: A name in `PROTOCOLS`.
         predictions: A folder with files in any format that upseg writes, called like the data set's images (see
             `match_predictions`); for depth as `read_depth` takes them.
-        dataset: The ground truth.
+        dataset: The ground truth, whole: `Dataset.subset` hides COCO's overlapping masks, `images` does not.
+        images: Names of the images to measure; None for all. Predictions of other images of the data set are of no
+            interest then.
         rank: Whether to score each image alone, too.
         depth_scale: The integer that stands for one metre in files of predicted depth.
         progress: Called after each image with how many are done and how many there are.
@@ -107,15 +111,13 @@ def evaluate(
     Raises:
         DataError: If there is no such protocol, the data set lacks what it needs, or no prediction belongs to it.
     """
-    if protocol not in PROTOCOLS:
-        raise DataError(f"there is no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+    chosen = _checked(protocol, dataset)
     if not depth_scale > 0:
         raise DataError(f"the depth scale must be more than 0, got {depth_scale}")
-    chosen = PROTOCOLS[protocol]
-    if "classes" in chosen.truth and not dataset.categories:
-        raise DataError(f"{protocol} needs ground truth with classes, but the data set has none; try entity or cells")
     suffixes = DEPTH_SUFFIXES if chosen.needs_depth else SEGMENTATION_SUFFIXES
     matching = match_predictions(predictions, dataset.names, suffixes)
+    if images is not None:
+        matching = matching.only(dataset.subset(images).names)
     reader = reader_of(depth_scale if chosen.needs_depth else None)
     has_classes = not chosen.needs_depth and classified(matching.files.values())
     totals = chosen.accumulators(dataset.categories, has_classes)
@@ -134,8 +136,18 @@ def evaluate(
                 total.merge(own)
             if rank:
                 ranking.append(ImageScores(name, indices[name], path, chosen.scores(one)))
-        progress(done, len(matching.files))
+        if progress is not None:
+            progress(done, len(matching.files))
     return _result(chosen, totals, matching, ranking, problems, measured)
+
+
+def _checked(name: str, dataset: Dataset) -> Protocol:
+    """The protocol of that name, if the data set has what it needs."""
+    if name not in PROTOCOLS:
+        raise DataError(f"there is no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+    if "classes" in PROTOCOLS[name].truth and not dataset.categories:
+        raise DataError(f"{name} needs ground truth with classes, but the data set has none; try entity or cells")
+    return PROTOCOLS[name]
 
 
 def _measure(
@@ -143,9 +155,15 @@ def _measure(
 ) -> tuple[Accumulator, ...]:
     """The totals of one image alone; an image that fails halfway leaves nothing behind."""
     sample, prediction = dataset[index], reader(path)
+    if prediction.shape != sample.shape:
+        raise DataError(
+            f"{path}: expected {sample.shape[0]} x {sample.shape[1]} pixels (height x width) as in the ground truth of "
+            f"{sample.name}, got {prediction.shape[0]} x {prediction.shape[1]}; give it the image's size"
+        )
     one = protocol.accumulators(dataset.categories, has_classes)
+    options = {"annotations": dataset.rows(index)[1]} if protocol.as_annotated and isinstance(dataset, CocoJson) else {}
     try:
-        protocol.update(one, index, sample, prediction)
+        protocol.update(one, index, sample, prediction, **options)
     except ValueError as error:
         raise DataError(f"{path} does not fit the ground truth of {sample.name}: {error}") from error
     return one

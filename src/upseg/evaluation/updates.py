@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int32
 
 from upseg.data.sample import IGNORE, Sample
 from upseg.errors import UpsegError
+from upseg.formats.coco import mask_runs
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.class_agnostic import ClassAgnostic
@@ -107,12 +109,50 @@ def panoptic_classes(totals: tuple[PanopticQuality]) -> list[dict[str, Any]]:
     ]
 
 
-def update_coco_instances(totals: tuple[CocoMaskAP], number: int, sample: Sample, prediction: Segmentation) -> None:
-    """Add one image's things; predicted stuff is left out."""
-    truth = _looked_up(sample, [segment.id if segment.is_thing else 0 for segment in sample.segments])
-    things, classes, scores = _detections(prediction, totals[0].categories)
-    known = {s.id: s.category.id for s in sample.segments if s.is_thing and s.category is not None}
-    totals[0].update(number, truth, known, things, classes, scores, sample.crowds)
+def update_coco_instances(
+    totals: tuple[CocoMaskAP],
+    number: int,
+    sample: Sample,
+    prediction: Segmentation,
+    annotations: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """Add one image's things; predicted stuff is left out.
+
+    Args:
+        totals: The metric.
+        number: The number of the image.
+        sample: The ground truth.
+        prediction: The prediction.
+        annotations: The image's rows in COCO's annotation file, whose masks may overlap; without them the masks are
+            those of the sample's map.
+    """
+    metric = totals[0]
+    things, classes, scores = _detections(prediction, metric.categories)
+    if annotations is None:
+        truth = _looked_up(sample, [segment.id if segment.is_thing else 0 for segment in sample.segments])
+        known = {s.id: s.category.id for s in sample.segments if s.is_thing and s.category is not None}
+        metric.update(number, truth, known, things, classes, scores, sample.crowds)
+        return
+    metric.update(number, np.zeros_like(things), {}, things, classes, scores)
+    of_things = {category.id for category in metric.categories if category.is_thing}
+    own = [_coco_row(number, row, sample.shape) for row in annotations if row["category_id"] in of_things]
+    lines = "".join(f"{json.dumps(row)}\n" for row in own)
+    metric.append(annotations=np.frombuffer(lines.encode(), np.uint8))
+
+
+def _coco_row(number: int, row: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
+    """What COCO's evaluation looks at in an annotation; the area as annotated, else counted."""
+    area = row.get("area")
+    if area is None:
+        runs = mask_runs([row], shape)
+        area = int((runs.stops - runs.starts).sum())
+    return {
+        "image_id": number,
+        "category_id": row["category_id"],
+        "segmentation": row["segmentation"],
+        "area": area,
+        "iscrowd": int(bool(row.get("iscrowd"))),
+    }
 
 
 def coco_scores(totals: tuple[CocoMaskAP]) -> dict[str, float]:

@@ -1,0 +1,133 @@
+"""Files of predictions: which belongs to which image, and depth maps in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.data.sources.trees import write_map
+from upseg.errors import DataError
+from upseg.evaluation.predictions import (
+    DEPTH_SUFFIXES,
+    SEGMENTATION_SUFFIXES,
+    Matching,
+    classified,
+    match_predictions,
+    read_depth,
+    reader_of,
+)
+from upseg.formats import FORMATS, output_paths, write
+from upseg.segmentation import Category, Segmentation
+
+LABELS = np.array([[1, 1, 2], [0, 2, 2]])
+SEGMENTATION = Segmentation.from_labels(LABELS, categories={1: Category(3, "cat"), 2: Category(4, "dog")})
+
+
+def put(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def matched(folder: Path, *names: str) -> Matching:
+    return match_predictions(folder, names, SEGMENTATION_SUFFIXES)
+
+
+def told(found: Matching, folder: Path) -> dict[str, str]:
+    return {name: path.relative_to(folder).as_posix() for name, path in found.files.items()}
+
+
+@pytest.mark.parametrize("form", [form.name for form in FORMATS.values() if form.read])
+def test_every_format_that_can_be_read_is_found_and_read(form: str, tmp_path: Path) -> None:
+    write(SEGMENTATION, output_paths(tmp_path / "street" / "a.b", form)[0])
+    found = matched(tmp_path, "street/a.b")
+    assert (found.missing, found.extra) == ((), ())
+    assert reader_of(None)(found.files["street/a.b"]) == SEGMENTATION
+    assert classified(found.files.values())
+
+
+def test_missing_and_extra_are_named(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "deep/b.json", "old.tif", ".upseg-journal.jsonl", "notes.txt")
+    found = matched(tmp_path, "c", "deep/b", "a")
+    assert told(found, tmp_path) == {"deep/b": "deep/b.json", "a": "a.png"}
+    assert found.missing == ("c",)
+    assert found.extra == (tmp_path / "old.tif",)
+
+
+def test_pictures_are_no_predictions_and_of_several_formats_one_is_read(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "a.overlay.png", "a.geojson", "b.panoptic.json", "b.panoptic.png", "b.svg")
+    found = matched(tmp_path, "a", "b")
+    assert told(found, tmp_path) == {"a": "a.png", "b": "b.panoptic.json"}
+    assert found.extra == ()
+
+
+def test_the_suffix_of_the_image_may_be_kept(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg.png", "b.png", "b.jpg.png", "c.jpg.png", "c.png.png")
+    found = matched(tmp_path, "a", "b", "c")
+    assert told(found, tmp_path) == {"a": "a.jpg.png", "b": "b.png"}
+    assert found.missing == ("c",)  # which of the two is meant cannot be known
+    assert [path.name for path in found.extra] == ["b.jpg.png", "c.jpg.png", "c.png.png"]
+
+
+def test_folders_may_differ_where_the_last_part_of_the_name_is_one_of_a_kind(tmp_path: Path) -> None:
+    put(tmp_path, "x/a.png", "x/b.png", "y/b.png", "x/c.jpg.png", "x/d.png")
+    found = matched(tmp_path, "rgb/a", "rgb/b", "rgb/c", "one/d", "two/d")
+    assert told(found, tmp_path) == {"rgb/a": "x/a.png", "rgb/c": "x/c.jpg.png"}
+    assert found.missing == ("rgb/b", "one/d", "two/d")
+    assert len(found.extra) == 3
+
+
+def test_a_folder_without_fitting_predictions_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="should be a folder with predictions"):
+        matched(tmp_path / "nowhere", "a")
+    put(tmp_path, "notes.txt")
+    with pytest.raises(DataError, match=r"should hold predictions \(\*\.png, .*none of its files is such"):
+        matched(tmp_path, "a")
+    put(tmp_path, "other.png")
+    with pytest.raises(
+        DataError, match=r"none of the 1 predictions in .* \(other\) is called like one of the 2 images"
+    ):
+        matched(tmp_path, "a", "b")
+    put(tmp_path, "a.png", "a.PNG")
+    with pytest.raises(DataError, match=r"holds both a\.PNG and a\.png"):
+        matched(tmp_path, "a")
+
+
+def test_depth_is_read_in_metres(tmp_path: Path) -> None:
+    metres = np.array([[0.5, 2.0], [0.0, 4.25]], np.float32)
+    write_map(tmp_path / "a.png", (metres * 1000).astype(np.int64))
+    tifffile.imwrite(tmp_path / "b.tif", metres)
+    tifffile.imwrite(tmp_path / "c.tiff", (metres * 1000).astype(np.uint16))
+    np.save(tmp_path / "d.npy", metres.astype(np.float64))
+    found = match_predictions(tmp_path, ["a", "b", "c", "d"], DEPTH_SUFFIXES)
+    assert found.missing == ()
+    for path in found.files.values():
+        depth = reader_of(1000.0)(path)
+        assert depth.dtype == np.float32
+        assert np.array_equal(depth, metres)
+    assert np.array_equal(read_depth(tmp_path / "c.tiff", 500.0), 2 * metres)
+
+
+def test_what_is_no_depth_is_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "cube.npy", np.zeros((2, 2, 3)))
+    np.save(tmp_path / "text.npy", np.array([["a"]]))
+    np.save(tmp_path / "object.npy", np.array([[{}]]), allow_pickle=True)
+    put(tmp_path, "empty.npy", "empty.tif", "empty.png")
+    for path in tmp_path.iterdir():
+        with pytest.raises(DataError, match=path.name):
+            read_depth(path)
+
+
+def test_classes_are_told_by_the_first_file_with_a_segment(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"damaged")
+    Segmentation.from_labels(np.zeros((2, 2), int)).save(tmp_path / "b.png")
+    files = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png"]
+    assert not classified(files[:2])
+    SEGMENTATION.save(files[2])
+    assert classified(files)
+    Segmentation.from_labels(LABELS).save(files[2])
+    assert not classified(files)
