@@ -9,6 +9,7 @@ from dataclasses import asdict
 import typer
 
 from upseg.cli import app
+from upseg.data.sources import SOURCES
 from upseg.formats import FORMATS
 from upseg.methods.dynaseg import PRESETS, DynaSegSettings
 
@@ -23,6 +24,7 @@ def all_tables() -> dict[str, str]:
         "segment_options": _options("segment"),
         "models_options": _options("models"),
         "evaluate_options": _options("evaluate"),
+        "data_sources": _sources(),
     }
 
 
@@ -42,6 +44,11 @@ def _formats() -> str:
         for form in FORMATS.values()
     )
     return _table(["`--format`", "files end in", "what it is", "can be read back"], rows)
+
+
+def _sources() -> str:
+    rows = ([f"`{source.name}`", source.description, f"`{source.layout}`"] for source in SOURCES.values())
+    return _table(["name", "what it is", "what the folder holds"], rows)
 
 
 def _options(command: str) -> str:
