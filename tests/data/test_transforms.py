@@ -94,7 +94,11 @@ def test_colour_changes_the_image_only():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(["resized", "jitter"]), st.integers(1, 70), st.integers(1, 70), st.integers(0, 2**62), st.booleans()
+    st.sampled_from(["resized", "jitter", "zoom"]),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.integers(0, 2**62),
+    st.booleans(),
 )
 def test_the_ground_truth_stays_true(crop, height, width, seed, flipped):
     augment = Augmentation((height, width), crop, vertical_flip=float(flipped), colour=0.0)
@@ -192,6 +196,16 @@ def test_samples_without_depth_and_without_segments():
 def test_settings_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Augmentation((8, 8), **arguments)
+
+
+def test_zoom_keeps_the_size_of_pixels_whatever_the_size_of_the_image():
+    for side in (60, 120):
+        labels = np.zeros((side, side), np.int32)
+        labels[side // 2 - 5 : side // 2 + 5, side // 2 - 5 : side // 2 + 5] = 1
+        sample = Sample.from_labels(np.zeros((side, side, 3), np.float32), labels)
+        augment = Augmentation((200, 200), "zoom", (2.0, 2.0), horizontal_flip=0.0, colour=0.0)
+        areas = {augment(sample, seed).segments[0].area for seed in range(20) if augment(sample, seed).segments}
+        assert max(areas) == 400  # 10 x 10 pixels at twice their size, where nothing of them is cut off
 
 
 def test_jitter_needs_a_size():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -71,28 +72,36 @@ class LargeScaleJitter(v2.Transform):  # type: ignore[misc]
 
     Args:
         size: (H, W) of the result.
-        scale: Range of the factor; 1 is the largest size at which the whole image fits into the result.
+        scale: Range of the factor, drawn evenly on a logarithmic scale if `native`, evenly if not.
+        native: What a factor of 1 is: the image's own size, or else the largest size at which the whole image fits
+            into the result.
 
     Raises:
         ValueError: If the size or the range is not positive.
     """
 
-    def __init__(self, size: tuple[int, int], scale: tuple[float, float] = (0.1, 2.0)) -> None:
+    def __init__(self, size: tuple[int, int], scale: tuple[float, float] = (0.1, 2.0), *, native: bool = False) -> None:
         super().__init__()
         if min(size) < 1 or not 0 < scale[0] <= scale[1]:
             raise ValueError(f"size and scale must be positive and scale a range, got {size} and {scale}")
         self.size = tuple(size)
         self.scale = tuple(scale)
+        self.native = native
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the new size (H, W), and the (top, left) of the window in the scaled image, which may lie outside."""
         old = v2.query_size(flat_inputs)
-        factor = float(torch.empty(()).uniform_(*self.scale))
-        factor *= min(new / side for new, side in zip(self.size, old, strict=True))
+        factor = self._draw_factor(old)
         scaled = [max(1, round(side * factor)) for side in old]
         rest = [side - window for side, window in zip(scaled, self.size, strict=True)]
         place = [int(torch.randint(min(0, spare), max(0, spare) + 1, ())) for spare in rest]
         return {"scaled": scaled, "place": place}
+
+    def _draw_factor(self, old: Sequence[int]) -> float:
+        if self.native:
+            return math.exp(float(torch.empty(()).uniform_(*map(math.log, self.scale))))
+        fitting = min(new / side for new, side in zip(self.size, old, strict=True))
+        return fitting * float(torch.empty(()).uniform_(*self.scale))
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Scale, cut and pad one image or map."""
@@ -153,9 +162,11 @@ class Augmentation(SampleTransform):
     Args:
         size: (H, W) of the result.
         crop: `resized` cuts a window of random size and aspect ratio and scales it to the result; `jitter` scales the
-            whole image by a random factor, then cuts or pads it (large-scale jitter).
+            whole image by a random factor, then cuts or pads it (large-scale jitter); `zoom` is the same with factors
+            that are relative to the image's own size, for images whose pixels have a size that means something, such
+            as those of a microscope.
         scale: For `resized` the range of the window's share of the image's area, (0.25, 1) by default; for `jitter`
-            that of the factor, (0.1, 2) by default.
+            that of the factor, (0.1, 2) by default; for `zoom` likewise, (0.7, 1.4) by default.
         horizontal_flip: Probability of swapping left and right.
         vertical_flip: Probability of swapping top and bottom: for images without an up, such as cells.
         colour: Strength of the change of brightness, contrast and saturation, and a quarter of it that of the hue; 0 to
@@ -168,7 +179,7 @@ class Augmentation(SampleTransform):
     def __init__(
         self,
         size: tuple[int, int],
-        crop: Literal["resized", "jitter"] = "resized",
+        crop: Literal["resized", "jitter", "zoom"] = "resized",
         scale: tuple[float, float] | None = None,
         horizontal_flip: float = 0.5,
         vertical_flip: float = 0.0,
@@ -176,15 +187,17 @@ class Augmentation(SampleTransform):
     ) -> None:
         if not all(0 <= value <= 1 for value in (horizontal_flip, vertical_flip, colour)):
             raise ValueError(f"flips and colour must be in [0, 1], got {horizontal_flip}, {vertical_flip}, {colour}")
-        if scale is not None and not (0 < scale[0] <= scale[1] and (crop == "jitter" or scale[1] <= 1)):
+        if scale is not None and not (0 < scale[0] <= scale[1] and (crop != "resized" or scale[1] <= 1)):
             raise ValueError(f"scale must be a positive range, at most 1 for resized crops, got {scale} for {crop!r}")
         first: v2.Transform
         if crop == "resized":
             first = v2.RandomResizedCrop(size, scale or (0.25, 1.0), antialias=True)
         elif crop == "jitter":
             first = LargeScaleJitter(size, scale or (0.1, 2.0))
+        elif crop == "zoom":
+            first = LargeScaleJitter(size, scale or (0.7, 1.4), native=True)
         else:
-            raise ValueError(f"crop must be 'resized' or 'jitter', got {crop!r}")
+            raise ValueError(f"crop must be 'resized', 'jitter' or 'zoom', got {crop!r}")
         transforms = [first]
         if horizontal_flip:
             transforms.append(v2.RandomHorizontalFlip(horizontal_flip))
