@@ -43,7 +43,7 @@ FELZENSZWALB_GRID = {
     "min_size": (50, 200, 800),
 }
 MEAN_SHIFT = {"reduction": 4, "min_size": 100}
-MEAN_SHIFT_GRID = {"spatial": (110, 150, 200), "colour": (14, 18)}
+MEAN_SHIFT_GRID = {"spatial": (150,), "colour": (14, 16, 18, 20)}
 MEAN_SHIFT_NOTE = (
     f"mean shift: scikit-learn's on (L, a, b, row, column), modes found on every {MEAN_SHIFT['reduction']}th row and "
     f"column, 4-connected parts below {MEAN_SHIFT['min_size']} pixels absorbed"

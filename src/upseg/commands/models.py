@@ -3,35 +3,73 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from upseg.inference.models import Method
 
 
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """List the models that can be used by name."""
+    from upseg.inference.model_folders import packaged_models
     from upseg.inference.models import METHODS
 
-    rows = [
-        {
-            "name": name,
-            "method": name,
-            "description": method.description,
-            "location": f"built in ({method.segmenter.partition(':')[0]})",
-        }
-        for name, method in METHODS.items()
-        if not method.learned
-    ]
+    rows = [_method_facts(name, method) for name, method in METHODS.items() if not method.learned]
+    rows += [_model_facts(name, folder) for name, folder in packaged_models().items()]
     if as_json:
         typer.echo(json.dumps({"models": rows}, indent=2))
         return
+    from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("name", "method", "description", "location")
+    table = Table("name", "method", "description", "trained on", "size", box=box.SIMPLE_HEAD)
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*map(escape, _cells(row)))
     Console().print(table)
     typer.echo("A model folder, or owner/name of a model on the Hugging Face hub, can be given as well.")
+
+
+def _method_facts(name: str, method: Method) -> dict[str, Any]:
+    """A method that needs no weights, for machines."""
+    return {
+        "name": name,
+        "method": name,
+        "description": method.description,
+        "location": f"built in ({method.segmenter.partition(':')[0]})",
+        "bytes": None,
+        "classes": [],
+        "training": {},
+    }
+
+
+def _model_facts(name: str, folder: Path) -> dict[str, Any]:
+    """A model that comes with upseg, for machines; it is not loaded, which would take seconds."""
+    from upseg.inference.model_folders import WEIGHTS_NAME, read_config
+    from upseg.inference.models import METHODS
+
+    config = read_config(folder)
+    return {
+        "name": name,
+        "method": config.method,
+        "description": config.description or METHODS[config.method].description,
+        "location": str(folder),
+        "bytes": (folder / WEIGHTS_NAME).stat().st_size,
+        "classes": [category.name for category in config.categories],
+        "training": dict(config.training),
+    }
+
+
+def _cells(row: dict[str, Any]) -> Iterator[str]:
+    """For people."""
+    data = row["training"].get("data", "")
+    yield from (row["name"], row["method"], row["description"])
+    yield "nothing" if row["bytes"] is None else ", ".join(map(str, data)) if isinstance(data, list) else str(data)
+    yield "no weights" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"

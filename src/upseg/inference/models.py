@@ -7,18 +7,17 @@ import hashlib
 import importlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from upseg.errors import ModelError
 from upseg.inference.images import ImageLike, printable
+from upseg.inference.model_folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, packaged_models, read_config
 from upseg.inference.settings import build_settings
 from upseg.segmentation import Category, Segmentation, Segmenter
 
-CONFIG_NAME = "config.json"
-WEIGHTS_NAME = "model.safetensors"
-_CONFIG_KEYS = ("method", "settings", "classes", "training")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
@@ -46,6 +45,12 @@ METHODS: dict[str, Method] = {
         "upseg.methods.dynaseg:DynaSegSettings",
         "upseg.methods.dynaseg:DynaSegSegmenter",
     ),
+    "entity": Method(
+        "class-agnostic: an embedding of each pixel, grouped by mean shift on the projective sphere",
+        "upseg.methods.entity:EntitySettings",
+        "upseg.methods.entity:EntitySegmenter",
+        learned=True,
+    ),
 }
 """The methods by name. A name without a learned method's weights is no model; `load_model` says so."""
 
@@ -57,18 +62,22 @@ class Model:
     Attributes:
         name: What it was asked for by.
         method: The name of its method.
-        description: How the method is made.
+        implementation: How the method is made.
         settings: An instance of the method's settings.
         weights: Its weights; None for methods that are not learned.
         categories: The classes it knows; empty for class-agnostic models.
+        training: How it came to be, as its `config.json` says.
+        description: One line for people.
     """
 
     name: str
     method: str
-    description: Method
+    implementation: Method
     settings: Any
     weights: Path | None = None
     categories: tuple[Category, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    description: str = ""
 
     def load(self, device: str = "auto") -> Segmenter:
         """Make the segmenter.
@@ -79,11 +88,16 @@ class Model:
         Raises:
             ModelError: If there is no such device, or the weights cannot be read.
         """
-        make = _resolve(self.description.segmenter)
+        make = _resolve(self.implementation.segmenter)
         place = resolve_device(device)
-        if not self.description.learned:
+        if not self.implementation.learned:
             return cast("Segmenter", make(self.settings, place))
-        return cast("Segmenter", make(self.settings, place, weights=self.weights, categories=self.categories))
+        from upseg.inference.pretrained import PretrainedMixin
+
+        segmenter = make(self.settings, place, weights=self.weights, categories=self.categories)
+        if isinstance(segmenter, PretrainedMixin):  # so that a model saved again still says how it came to be
+            segmenter.training, segmenter.description = self.training, self.description
+        return cast("Segmenter", segmenter)
 
     def fingerprint(self) -> str:
         """A digest of method, settings, classes and weights: the same for two models that give the same results."""
@@ -100,9 +114,10 @@ def load_model(name_path_or_hub_id: str | Path = "dynaseg", device: str = "auto"
     """Load a model.
 
     Args:
-        name_path_or_hub_id: A method that needs no weights (`dynaseg`); a model folder with `config.json` and
-            `model.safetensors`; or a model on the Hugging Face hub, `owner/name` or `owner/name@revision`, which is
-            downloaded once.
+        name_path_or_hub_id: What is looked for, in this order: a method that needs no weights (`dynaseg`); a model
+            that comes with upseg, as `upseg models` lists them; a model folder with `config.json` and
+            `model.safetensors` (`./name` where the name alone means one of the former); a model on the Hugging Face
+            hub, `owner/name` or `owner/name@revision`, which is downloaded once.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         settings: What shall differ from the model's own settings; `preset` chooses a named set of them.
 
@@ -136,6 +151,9 @@ def find_model(name_path_or_hub_id: str | Path, **settings: Any) -> Model:
     name = str(name_path_or_hub_id)
     if isinstance(name_path_or_hub_id, str) and name in METHODS:
         return _from_method(name, settings)
+    packaged = packaged_models()
+    if isinstance(name_path_or_hub_id, str) and name in packaged:
+        return _from_folder(name, packaged[name], settings)
     folder = Path(name_path_or_hub_id)
     if folder.is_dir():
         return _from_folder(name, folder, settings)
@@ -143,12 +161,34 @@ def find_model(name_path_or_hub_id: str | Path, **settings: Any) -> Model:
         return _from_folder(name, _download(name), settings)
     if folder.exists():
         raise ModelError(f"{printable(name)} is a file; a model is a folder with {CONFIG_NAME} and {WEIGHTS_NAME}")
-    close = difflib.get_close_matches(name, METHODS, 1)
+    names = [*(key for key, method in METHODS.items() if not method.learned), *packaged]
+    close = difflib.get_close_matches(name, names, 1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise ModelError(
-        f"there is no model {name!r}{hint}; give one of {', '.join(METHODS)}, a model folder, "
+        f"there is no model {name!r}{hint}; give one of {', '.join(names)}, a model folder, "
         "or owner/name of a model on the Hugging Face hub"
     )
+
+
+def build_model(name: str, config: ModelConfig, weights: Path, settings: Mapping[str, Any] | None = None) -> Model:
+    """The model that a configuration describes.
+
+    Args:
+        name: What it is called.
+        config: What its `config.json` says.
+        weights: The path of its weights, if the method is learned; not looked at.
+        settings: What shall differ from the configuration's settings.
+
+    Raises:
+        ModelError: If there is no such method, or a setting is wrong.
+    """
+    if config.method not in METHODS:
+        raise ModelError(f"there is no method {config.method!r}; the methods are {', '.join(METHODS)}")
+    method, chosen = METHODS[config.method], dict(settings or {})
+    preset = chosen.pop("preset", None)
+    built = build_settings(_resolve(method.settings), {**config.settings, **chosen}, preset=preset)
+    found = weights if method.learned else None
+    return Model(name, config.method, method, built, found, config.categories, config.training, config.description)
 
 
 def settings_class(model: str | Path) -> type:
@@ -181,7 +221,11 @@ def resolve_device(device: str) -> str:
 def _from_method(name: str, settings: dict[str, Any]) -> Model:
     method = METHODS[name]
     if method.learned:
-        raise ModelError(f"{name} is a method that needs weights; give a model folder, or owner/name of a hub model")
+        known = [key for key, folder in packaged_models().items() if read_config(folder).method == name]
+        own = f"one of the models that come with upseg ({', '.join(known)}), " if known else ""
+        raise ModelError(
+            f"{name} is a method that needs weights; give {own}a model folder, or owner/name of a hub model"
+        )
     preset = settings.pop("preset", None)
     return Model(name, name, method, build_settings(_resolve(method.settings), settings, preset=preset))
 
@@ -189,48 +233,14 @@ def _from_method(name: str, settings: dict[str, Any]) -> Model:
 def _from_folder(name: str, folder: Path, settings: dict[str, Any]) -> Model:
     config_path, weights = folder / CONFIG_NAME, folder / WEIGHTS_NAME
     try:
-        config = _read_config(config_path)
-        method = METHODS[config["method"]]
-        preset = settings.pop("preset", None)
-        values = {**config.get("settings", {}), **settings}
-        built = build_settings(_resolve(method.settings), values, preset=preset)
-        categories = _read_categories(config.get("classes", []))
+        model = build_model(name, read_config(folder), weights, settings)
     except ModelError as error:
         raise ModelError(f"{printable(config_path)}: {error}") from error
-    if method.learned and not weights.is_file():
+    if model.implementation.learned and not weights.is_file():
         raise ModelError(f"{printable(folder)} has no {WEIGHTS_NAME}; other kinds of weights are not read")
-    if not method.learned and (weights.exists() or categories):
-        raise ModelError(f"{printable(folder)} has weights or classes, but the method {config['method']} takes none")
-    return Model(name, config["method"], method, built, weights if method.learned else None, categories)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ModelError("there is no such file; a model is a folder that has one") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"this is not a readable JSON file ({error})") from error
-    if not isinstance(config, dict) or not isinstance(config.get("settings", {}), dict):
-        raise ModelError("a model's configuration, and the settings in it, must be JSON objects")
-    unknown = sorted(set(config) - set(_CONFIG_KEYS))
-    if unknown:
-        raise ModelError(f"unknown keys {', '.join(unknown)}; a configuration has {', '.join(_CONFIG_KEYS)}")
-    if not isinstance(config.get("method"), str) or config["method"] not in METHODS:
-        raise ModelError(f"there is no method {config.get('method')!r}; the methods are {', '.join(METHODS)}")
-    return config
-
-
-def _read_categories(classes: Any) -> tuple[Category, ...]:
-    expected = 'classes must be a list of {"id": number, "name": text, "is_thing": true or false}'
-    try:
-        categories = tuple(Category(**entry) for entry in classes)
-    except TypeError as error:
-        raise ModelError(f"{expected} ({error})") from error
-    types = {(type(c.id), type(c.name), type(c.is_thing)) for c in categories}
-    if not types <= {(int, str, bool)} or len({c.id for c in categories}) < len(categories):
-        raise ModelError(f"{expected}, each id once")
-    return categories
+    if not model.implementation.learned and (weights.exists() or model.categories):
+        raise ModelError(f"{printable(folder)} has weights or classes, but the method {model.method} takes none")
+    return model
 
 
 def _download(hub_id: str) -> Path:

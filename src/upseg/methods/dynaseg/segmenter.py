@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
+from upseg.functional.resizing import resize_image
 from upseg.inference.images import ImageLike, read_image
+from upseg.inference.threads import torch_threads
 from upseg.methods.dynaseg.atoms import colour_gradient
 from upseg.methods.dynaseg.fit import Progress, fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
@@ -61,13 +60,13 @@ class DynaSegSegmenter:
         return self._hierarchy(read_image(image), progress)
 
     def _labels(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> Int32[np.ndarray, "h w"]:
-        with _torch_threads(self.settings.threads):
+        with torch_threads(self.settings.threads):
             _, response = self._fit(pixels, progress)
             labels = group_labels(response, connected=self.settings.connected)
         return labels if labels.shape == pixels.shape[:2] else enlarge(labels, colour_gradient(pixels))
 
     def _hierarchy(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> RegionHierarchy:
-        with _torch_threads(self.settings.threads):
+        with torch_threads(self.settings.threads):
             working_pixels, response = self._fit(pixels, progress)
             return group_hierarchy(pixels, working_pixels, response)
 
@@ -88,25 +87,9 @@ class DynaSegSegmenter:
         return working_pixels, whole_response(fit.network, reduced, settings)
 
 
-@contextmanager
-def _torch_threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _reduce(image: Float[Tensor, "1 3 h w"], pixels: int | None) -> Float[Tensor, "1 3 h2 w2"]:
     height, width = image.shape[-2:]
     if pixels is None or height * width <= pixels:
         return image
     factor = (pixels / (height * width)) ** 0.5
-    return _resize(image, (max(1, round(height * factor)), max(1, round(width * factor)))).clamp(0, 1)
-
-
-def _resize(values: Float[Tensor, "1 c h w"], size: tuple[int, int]) -> Float[Tensor, "1 c h2 w2"]:
-    if values.shape[-2:] == size:
-        return values
-    return F.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return resize_image(image, (max(1, round(height * factor)), max(1, round(width * factor)))).clamp(0, 1)

@@ -1,0 +1,73 @@
+"""`upseg export-model`: a checkpoint of a training becomes a model folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from upseg.errors import ModelError
+
+_Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint that `upseg train` saved (.ckpt).")]
+_Folder = Annotated[
+    Path, typer.Argument(help="The model folder to write; a model in it is replaced.", metavar="DIRECTORY")
+]
+_Half = Annotated[bool, typer.Option("--half", help="Store the weights in half precision: half the size.")]
+_Description = Annotated[str, typer.Option(help="One line that says what the model is for.")]
+_Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method to store with the model; repeatable."),
+]
+_Training = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="A fact to add to the account of the training, such as data=... or license=cc0-1.0; repeatable.",
+    ),
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def export_model(
+    checkpoint: _Checkpoint,
+    directory: _Folder,
+    half: _Half = False,
+    description: _Description = "",
+    assignments: _Assignments = None,
+    training: _Training = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Turn a checkpoint into a model folder, which `--model` takes.
+
+    The folder gets config.json and model.safetensors, and only if the model loads from them.
+    """
+    from upseg.inference.checkpoints import read_checkpoint
+    from upseg.inference.images import printable
+    from upseg.inference.model_folders import WEIGHTS_NAME
+    from upseg.inference.models import settings_class
+    from upseg.inference.settings import parse_assignments
+
+    found = read_checkpoint(checkpoint)
+    settings = parse_assignments(assignments or (), settings_class(found.method))
+    account = dict(map(_fact, training or ()))
+    found.save_pretrained(directory, half=half, description=description, settings=settings, training=account)
+    size = (directory / WEIGHTS_NAME).stat().st_size
+    if as_json:
+        typer.echo(json.dumps({"model": str(directory), "method": found.method, "bytes": size}, indent=2))
+        return
+    shown = printable(directory)
+    typer.echo(f"{shown}: a model of the method {found.method}, {size / 1e6:.1f} MB of weights")
+    typer.echo(f"Use it with: upseg segment PHOTO --model {shlex.quote(shown)}")
+
+
+def _fact(assignment: str) -> tuple[str, Any]:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise ModelError(f"a fact about the training is given as key=value, got {assignment!r}")
+    try:
+        return key.strip(), json.loads(text)
+    except ValueError:
+        return key.strip(), text.strip()

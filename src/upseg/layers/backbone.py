@@ -1,0 +1,151 @@
+"""Backbones of the timm library as extractors of feature maps at several strides."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from upseg.errors import ModelError
+
+
+class TimmBackbone(nn.Module):
+    """The feature maps of a timm model, for RGB images of any size from 1x1 up.
+
+    The images' values are normalised with the mean and the standard deviation that the model's weights were trained
+    with. Images are padded at the bottom and on the right, by repeating their last row and column, up to a multiple of
+    the coarsest stride and at least two of it, so that every level covers the whole (padded) image exactly and has more
+    than one value per channel, which batch normalisation needs in training. `padded_size` tells the size.
+
+    Args:
+        name: A name that `timm.list_models()` knows, with or without a tag such as `resnet18.a1_in1k`.
+        pretrained: Whether to start from published weights, downloaded once from the Hugging Face Hub.
+        out_indices: Which of the model's levels to give out, finest first; negative ones count from the coarsest.
+
+    Attributes:
+        channels: Of every level, finest first.
+        strides: Of every level, finest first, in pixels of the image.
+
+    Raises:
+        ModelError: If there is no model of that name, it gives no such feature maps, it takes images of one size only,
+            or its weights cannot be had.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, *, pretrained: bool = False, out_indices: Sequence[int] = (-4, -3, -2, -1)) -> None:
+        super().__init__()
+        self.name = name
+        self.model = _feature_model(name, pretrained, tuple(out_indices))
+        self.channels: list[int] = self.model.feature_info.channels()
+        self.strides: list[int] = self.model.feature_info.reduction()
+        self.multiple = math.lcm(*self.strides)
+        self.channels_last_levels = str(getattr(self.model, "output_fmt", "NCHW")).endswith("NHWC")
+        values = self.model.pretrained_cfg
+        self.register_buffer("mean", torch.tensor(values["mean"]).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(values["std"]).view(1, -1, 1, 1), persistent=False)
+
+    def padded_size(self, size: Sequence[int]) -> tuple[int, int]:
+        """Height and width in pixels that images of this height and width are padded to."""
+        height, width = (self.multiple * max(2, math.ceil(side / self.multiple)) for side in size)
+        return height, width
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
+        """Compute the levels.
+
+        Args:
+            images: (B, 3, H, W) RGB values in [0, 1].
+
+        Returns:
+            One (B, channels[i], H' / strides[i], W' / strides[i]) map per level, finest first, where H' and W' are
+            `padded_size((H, W))`.
+        """
+        normalised = (images - self.mean) / self.std
+        height, width = self.padded_size(images.shape[-2:])
+        padding = (0, width - images.shape[-1], 0, height - images.shape[-2])
+        levels: list[Tensor] = list(self.model(F.pad(normalised, padding, mode="replicate")))
+        return [level.permute(0, 3, 1, 2) for level in levels] if self.channels_last_levels else levels
+
+
+def download_timm_weights(name: str) -> Path:
+    """The published weights of a timm model, downloaded from the Hugging Face Hub unless they are there already.
+
+    Not through timm, which falls back to pickled files.
+
+    Args:
+        name: A name that `timm.list_models()` knows; without a tag, timm's default weights.
+
+    Returns:
+        The `.safetensors` file in the Hub's cache.
+
+    Raises:
+        ModelError: If there is no such model, it has no published weights, or they cannot be downloaded.
+    """
+    import timm
+    from huggingface_hub import hf_hub_download
+
+    check_timm_name(name)
+    configuration = timm.get_pretrained_cfg(name)
+    repository = configuration.hf_hub_id if configuration else None
+    filename = (configuration.hf_hub_filename if configuration else None) or "model.safetensors"
+    if not repository or not filename.endswith(".safetensors"):
+        raise ModelError(f"{name} has no published weights in the .safetensors format; use pretrained=False")
+    try:
+        return Path(hf_hub_download(repository, filename))
+    except Exception as error:
+        raise ModelError(
+            f"the pretrained weights {repository} could not be downloaded ({type(error).__name__}); "
+            "connect to the internet once, or use pretrained=False"
+        ) from error
+
+
+def check_timm_name(name: str) -> None:
+    """Refuse names of models, or of weights of a model, that timm does not have.
+
+    Args:
+        name: Such as `resnet18` or `resnet18.a1_in1k`.
+
+    Raises:
+        ModelError: With the names that are nearest.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=5, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists them"
+        raise ModelError(f"there is no backbone called {name!r}; {hint}")
+    model, _, tag = name.partition(".")
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{model}.*")]
+    if tag and tag not in tags:
+        raise ModelError(f"the backbone {model} has no weights called {tag!r}; there are {', '.join(tags) or 'none'}")
+
+
+def _feature_model(name: str, pretrained: bool, out_indices: tuple[int, ...]) -> Any:
+    import timm
+
+    check_timm_name(name)
+    options: dict[str, Any] = {"features_only": True, "out_indices": out_indices}
+    configuration = timm.get_pretrained_cfg(name)
+    if configuration and configuration.fixed_input_size:
+        options["dynamic_img_size"] = True  # transformers that can do without a fixed size only do when asked
+    if pretrained:
+        options["pretrained_cfg_overlay"] = {"file": str(download_timm_weights(name)), "custom_load": False}
+    try:
+        return timm.create_model(name, pretrained=pretrained, **options)
+    except (OSError, SafetensorError) as error:
+        file = options["pretrained_cfg_overlay"]["file"]
+        raise ModelError(f"the pretrained weights in {file} cannot be read ({error}); delete the file") from error
+    except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{name} cannot serve as a backbone: it has to give feature maps {out_indices} for images of any size, "
+            f"as convnext_atto or resnet18 do ({type(error).__name__}: {error})"
+        ) from error

@@ -1,0 +1,176 @@
+"""How `entity` is trained: a LightningModule. Needs the `train` extra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from upseg.data.batches import Batch
+from upseg.formats.montage import side_by_side
+from upseg.formats.overlay import draw_overlay
+from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record
+from upseg.methods.entity.equations import LossWeights, entity_losses
+from upseg.methods.entity.network import EntityNetwork
+from upseg.methods.entity.picture import colour_features
+from upseg.methods.entity.segmenter import EntitySegmenter
+from upseg.methods.entity.settings import EntitySettings
+from upseg.metrics.cell_matching import CellMatching
+from upseg.metrics.class_agnostic import ClassAgnostic
+from upseg.metrics.segment_similarity import SegmentSimilarities
+from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
+from upseg.segmentation import Segmentation
+
+SHOWN = ("recall", "mean_iou", "ap50")
+"""The metrics that the progress bar has."""
+
+
+class EntityTask(lightning.LightningModule):
+    """Trains an `EntityNetwork` by Eq. 9, and validates the segments that it leads to.
+
+    Paper: Sec. 3.6 and 5. Optimiser and learning rate are the recipe's (`optimization`).
+
+    Args:
+        settings: Of the network and of the segmentation that it is trained for; both go into the model folder.
+        weights: Of the losses; 0 switches one off.
+        pretrained: Whether the encoder starts from ImageNet weights, which timm downloads.
+        reach: Only entities whose bounding boxes are at most so many pixels apart repel each other, for images with
+            more objects than there are orthogonal lines; None for all pairs, as in the paper.
+        contrast_queries: Of L_rc, the most pixels of an entity that are compared; the paper has 256.
+        contrast_negatives: Of L_rc, how many pixels of others each of them is compared with.
+        average: Decay per step of the moving average of the weights, which is what is validated and exported, in
+            [0, 1); 0 for the weights as they are.
+
+    Raises:
+        ValueError: If `average` is not in [0, 1).
+    """
+
+    def __init__(
+        self,
+        settings: EntitySettings | None = None,
+        weights: LossWeights | None = None,
+        pretrained: bool = True,
+        reach: int | None = None,
+        contrast_queries: int = 256,
+        contrast_negatives: int = 512,
+        average: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= average < 1:
+            raise ValueError(f"average must be in [0, 1), got {average}")
+        self.settings = settings or EntitySettings()
+        self.weights = weights or LossWeights()
+        self.reach = reach
+        self.contrast_queries, self.contrast_negatives = contrast_queries, contrast_negatives
+        self.average = average
+        chosen = self.settings
+        self.network = EntityNetwork(
+            chosen.backbone, chosen.channels, chosen.dimensions, chosen.positions, pretrained=pretrained
+        )
+        self.averaged: AveragedModel | None = None
+        if average:
+            self.averaged = AveragedModel(self.network, multi_avg_fn=self._move, use_buffers=True).requires_grad_(False)
+        metrics = {"": ClassAgnostic(), **({"cells_": CellMatching()} if chosen.background == "void" else {})}
+        self.scores = torch.nn.ModuleDict({f"{name}scores": AccumulatorMetric(m) for name, m in metrics.items()})
+        self.similarities = AccumulatorMetric(SegmentSimilarities(), keep_tensors=True)
+
+    @property
+    def validated(self) -> EntityNetwork:
+        """The network that is validated and exported."""
+        network = self.network if self.averaged is None else self.averaged.module
+        assert isinstance(network, EntityNetwork)  # noqa: S101 - for the type checker
+        return network
+
+    def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:  # noqa: ARG002 - Lightning's signature
+        """The loss of one batch; its `targets` are those of `EntityTargets`."""
+        losses = entity_losses(
+            self.network(batch.images),
+            batch.targets["labels"],
+            seeds=batch.targets["seed"],
+            weights=self.weights,
+            background=self.settings.background,
+            reach=self.reach,
+            queries=self.contrast_queries,
+            negatives=self.contrast_negatives,
+        )
+        values = {f"train/{name}": value.detach() for name, value in losses.terms().items()}
+        self.log_dict(values, batch_size=len(batch), sync_dist=True)
+        self.log("loss", losses.total.detach(), prog_bar=True, logger=False, batch_size=len(batch))
+        return losses.total
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Move the average once per step of the optimiser."""
+        accumulated = self.trainer.fit_loop._should_accumulate()  # noqa: SLF001 - Lightning offers no other way
+        if self.averaged is not None and not accumulated:
+            self.averaged.update_parameters(self.network)
+
+    def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
+        """Segment each image and add it to the metrics."""
+        for image, labels in zip(batch.images, batch.segment_maps, strict=True):
+            features, segmentation = self._segment(image)
+            truth = labels.cpu().numpy()
+            for metric in self.scores.values():
+                metric.update(truth, segmentation.labels)
+            self.similarities.update(features, labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of all images and start anew."""
+        for metric in (*self.scores.values(), self.similarities):
+            assert isinstance(metric, AccumulatorMetric)  # noqa: S101 - for the type checker
+            for name, value in metric.compute().items():
+                self.log(f"val/{name}", float(value), prog_bar=name in SHOWN)
+            metric.reset()
+
+    def draw_validation(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
+        """The first image of a batch, its entities, the segments found, and the features in colour, side by side."""
+        features, found = self._segment(batch.images[0])
+        image = batch.images[0].permute(1, 2, 0).float().cpu().numpy()
+        truth = Segmentation.from_labels(batch.segment_maps[0].cpu().numpy())
+        pictures = [
+            np.rint(image * 255).astype(np.uint8),
+            draw_overlay(truth, image),
+            draw_overlay(found, image),
+            colour_features(features),
+        ]
+        return side_by_side(pictures, ["", f"{len(truth)} entities", f"{len(found)} segments", "features"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say what `upseg export-model` has to know."""
+        checkpoint[RECORD_KEY] = checkpoint_record(
+            "entity",
+            self.settings,
+            training=self._account(),
+            prefix="network." if self.averaged is None else "averaged.module.",
+        )
+
+    def _account(self) -> dict[str, Any]:
+        data = getattr(self.trainer, "datamodule", None)
+        return {
+            "data": str(getattr(data, "description", "")),
+            "epochs": self.current_epoch,
+            "steps": self.global_step,
+            "loss_weights": asdict(self.weights),
+            "reach": self.reach,
+            "average": self.average,
+        }
+
+    def _segment(self, image: Float[Tensor, "3 h w"]) -> tuple[Float[Tensor, "d h w"], Segmentation]:
+        segmenter = EntitySegmenter(self.settings, str(self.device), network=self.validated)
+        features = segmenter.predict(image[None])[0].float()
+        return features, segmenter.segment(image.float().cpu())
+
+    def _move(self, averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        """The moving average; in the first steps it forgets faster, so that the first weights leave no trace."""
+        decay = min(self.average, (1 + int(count)) / (10 + int(count)))
+        for old, new in zip(averaged, current, strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - decay)
+            else:
+                old.copy_(new)
