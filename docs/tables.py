@@ -3,15 +3,17 @@
 import inspect
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import typer
 
 from upseg.cli import app
 from upseg.data.sources import SOURCES
 from upseg.formats import FORMATS
-from upseg.methods.dynaseg import PRESETS, DynaSegSettings
+from upseg.methods.dynaseg import PRESETS
+from upseg.methods.entity import EntitySettings
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
@@ -19,18 +21,22 @@ _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 def all_tables() -> dict[str, str]:
     """The Markdown of each table, by the name that the pages use."""
     return {
-        "dynaseg_settings": _settings(),
+        "dynaseg_settings": _settings(PRESETS),
+        "entity_settings": _settings({"default": EntitySettings()}),
         "formats": _formats(),
         "segment_options": _options("segment"),
         "models_options": _options("models"),
+        "train_options": _options("train"),
+        "export_model_options": _options("export-model"),
         "evaluate_options": _options("evaluate"),
         "data_sources": _sources(),
     }
 
 
-def _settings() -> str:
-    meanings = {name: " ".join(text.split()) for name, text in _ATTRIBUTE.findall(inspect.getdoc(DynaSegSettings))}
-    presets = {name: asdict(settings) for name, settings in PRESETS.items()}
+def _settings(named: Mapping[str, Any]) -> str:
+    presets = {name: asdict(settings) for name, settings in named.items()}
+    documentation = inspect.getdoc(type(named["default"]))
+    meanings = {name: " ".join(text.split()) for name, text in _ATTRIBUTE.findall(documentation)}
     rows = (
         [f"`{setting}`", *(_as_typed(preset[setting]) for preset in presets.values()), meanings[setting]]
         for setting in presets["default"]
