@@ -120,6 +120,21 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ModelError(f"{printable(file)}: {error}") from error
 
 
+def load_checkpoint(path: str | Path) -> Any:
+    """Read all that a checkpoint holds, tensors on the CPU; no code in it is run.
+
+    Tensors are read from the file when they are used.
+
+    Raises:
+        ModelError: If the file is no checkpoint, or is broken.
+    """
+    file = Path(path)
+    try:
+        return _load(file)
+    except ModelError as error:
+        raise ModelError(f"{printable(file)}: {error}") from error
+
+
 def _load(path: Path) -> Any:
     if not path.is_file():
         raise ModelError("this is a folder, not a checkpoint" if path.is_dir() else "there is no such file")

@@ -59,7 +59,7 @@ class TestSegmentSpace:
         expected = torch.tensor([[0.0, 0.0, 0.0], [1.0, -0.75, 0.0], [0.0, 1.25, 0.0]], dtype=torch.float64)
         assert torch.allclose(space.projection[0], expected)
         assert space.rows.tolist() == [[False, True, True]]
-        assert space.usable.tolist() == [True]
+        assert bool(space.usable[space.rows].all())
 
     @pytest.mark.parametrize("void", [False, True])
     @pytest.mark.parametrize("near", [None, some_neighbours(5)])
@@ -70,7 +70,7 @@ class TestSegmentSpace:
             lines = loops.target_lines(image_of(features, image), labels[image].numpy(), void)
             expected = loops.segment_space(lines, void, None if near is None else near[image].numpy())
             assert expected is not None
-            assert space.usable[image]
+            assert space.usable[image][space.rows[image]].all()
             assert {k for k in range(6) if space.rows[image, k]} == expected.keys()
             for k, row in expected.items():
                 found = space.projection[image, k].numpy()
@@ -93,9 +93,9 @@ class TestSegmentSpace:
         near = torch.ones(1, 4, 4, dtype=torch.bool)
         near[0, 1, 3] = near[0, 3, 1] = near[0, 2, 3] = near[0, 3, 2] = False
         present = torch.tensor([[False, True, True, True]])
-        assert segment_space(lines, present).usable.tolist() == [False]
+        assert segment_space(lines, present).usable.any(1).tolist() == [False]
         space = segment_space(lines, present, near)
-        assert space.usable.tolist() == [True]
+        assert bool(space.usable[space.rows].all())
         assert torch.allclose(space.projection[0, 3], lines[0, 3])
         assert torch.allclose(space.projection[0, :3] @ lines[0, :3].T, torch.eye(3).double() * present[0, :3])
 
@@ -104,20 +104,30 @@ class TestSegmentSpace:
     def test_nearly_parallel_lines(self, degrees: float, usable: bool, neighbours: torch.Tensor | None) -> None:
         assert math.sin(math.radians(5.7)) < module.SMALLEST_SINE < math.sin(math.radians(5.8))
         space = segment_space(lines_at([0, degrees]), torch.tensor([[False, True, True]]), neighbours)
-        assert space.usable.tolist() == [usable]
+        assert space.usable.any(1).tolist() == [usable]
         assert bool(space.projection.any()) == usable
+
+    def test_only_the_neighbours_of_a_doubtful_pair_are_left_out(self) -> None:
+        lines = lines_at([0, 1, 80])  # 1 and 2 are nearly parallel, 3 is beside 2 only, 4 beside nobody
+        lines = torch.cat([lines, lines[:, 1:2]], dim=1)
+        near = torch.eye(5, dtype=torch.bool)[None].clone()
+        for first, second in ((1, 2), (2, 3)):
+            near[0, first, second] = near[0, second, first] = True
+        present = torch.tensor([[False, True, True, True, True]])
+        assert segment_space(lines, present, near).usable.tolist() == [[False, False, False, True, True]]
+        assert not segment_space(lines, present).usable.any()
 
     @pytest.mark.parametrize("neighbours", [None, torch.ones(2, 6, 6, dtype=torch.bool)])
     def test_more_entities_than_dimensions(self, neighbours: torch.Tensor | None) -> None:
         lines = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         present = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
         lines = torch.nn.functional.normalize(lines, dim=2) * present[..., None]
-        assert segment_space(lines, present, neighbours, smallest_sine=1e-6).usable.tolist() == [False, True]
+        assert segment_space(lines, present, neighbours, smallest_sine=1e-6).usable.any(1).tolist() == [False, True]
 
     @pytest.mark.parametrize("neighbours", [None, torch.ones(1, 3, 3, dtype=torch.bool)])
     def test_no_entity_is_no_degenerate_case(self, neighbours: torch.Tensor | None) -> None:
         space = segment_space(torch.zeros(1, 3, 2), torch.zeros(1, 3, dtype=torch.bool), neighbours)
-        assert space.usable.tolist() == [True]
+        assert bool(space.usable[space.rows].all())
         assert not space.rows.any()
         assert not space.projection.any()
 
@@ -138,7 +148,7 @@ class TestSegmentLosses:
     def one_entity(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
         rows = torch.tensor([[False, True]])
         projection = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
-        found = segment_losses(features, labels, SegmentSpace(projection, rows, torch.tensor([True])))
+        found = segment_losses(features, labels, SegmentSpace(projection, rows, rows))
         return found[0].item(), found[1].item()
 
     def test_by_hand(self) -> None:
@@ -187,7 +197,7 @@ class TestSegmentLosses:
         raw, labels = random_raw(6, images=1, height=4, width=5), mixed_labels(7, height=4, width=5)[:1]
         lines, present = target_lines(unit_features(raw), labels, 4, void)
         space = segment_space(lines, present, near, void, smallest_sine=1e-3)
-        assert space.usable.all()
+        assert space.usable[space.rows].all()
 
         def losses(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return segment_losses(unit_features(values), labels, space, near)

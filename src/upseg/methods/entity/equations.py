@@ -60,7 +60,8 @@ class EntityLosses:
     Attributes:
         total: L, Eq. 9.
         attraction: L_a, and so on: unweighted; 0 where the weight is 0.
-        degenerate: Share of the images whose segment-space losses were left out; 0 where these are not computed.
+        degenerate: Share of the segments left out of the segment-space losses, mean over the images; 0 where these are
+            not computed. Without `reach` an image is left out as a whole.
     """
 
     total: Float[Tensor, ""]
@@ -200,7 +201,8 @@ def entity_losses(
             found = segment_losses(features, labels, space, near, SCALES if weights.gradient else 0)
             chosen = zip(("segment", "gradient"), found, strict=True)
             terms |= {name: value for name, value in chosen if getattr(weights, name)}
-            degenerate = (~space.usable).to(zero.dtype).mean()
+            left_out = (space.rows & ~space.usable).sum(1) / space.rows.sum(1).clamp_min(1)
+            degenerate = left_out.to(zero.dtype).mean()
         if weights.contrast:
             terms["contrast"] = regional_contrast_loss(
                 features, labels, lines, present, seeds, near, void, queries, negatives

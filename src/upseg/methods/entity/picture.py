@@ -23,7 +23,7 @@ def colour_features(features: Float[Tensor, "d h w"]) -> UInt8[np.ndarray, "h w 
     flat = features.flatten(1).float()
     axes = torch.linalg.eigh(flat @ flat.T).eigenvectors[:, -3:].flip(1)
     cosines = (axes.T @ flat).abs()
-    stretched = cosines / cosines.amax(dim=1, keepdim=True).clamp(min=1e-6)
+    stretched = cosines / cosines.amax(dim=1, keepdim=True).clamp(min=1e-3)
     channels = torch.zeros(3, flat.shape[1])
     channels[: len(stretched)] = stretched  # fewer than three where d is less
     return (channels.T.reshape(*features.shape[1:], 3) * 255).round().byte().numpy()

@@ -19,14 +19,14 @@ class SegmentSpace(NamedTuple):
     """The map from features to segment space.
 
     Attributes:
-        projection: (B, K + 1, d) P, zero in rows that have no entity and in images that are not usable.
+        projection: (B, K + 1, d) P, zero in rows that are not usable.
         rows: (B, K + 1) which rows are segments: the K entities of an image, and the background where it is one.
-        usable: (B,) whether the left inverse exists and is well conditioned.
+        usable: (B, K + 1) which of them have a row of a left inverse that exists and is well conditioned.
     """
 
     projection: Float[Tensor, "b rows d"]
     rows: Bool[Tensor, "b rows"]
-    usable: Bool[Tensor, " b"]
+    usable: Bool[Tensor, "b rows"]
 
 
 @full_precision
@@ -43,8 +43,9 @@ def segment_space(
 
     ‖P_k‖ is the inverse of the sine between μ_k and the span of the other lines. An image is left out if one of these
     sines is below `smallest_sine`, or if it has more lines than dimensions. With `neighbours`, P_k is the row of the
-    left inverse of the lines of k's neighbours alone, and so only P_k μ_l = 0 for these; the background, everybody's
-    neighbour, keeps its own line. Solved in float64; memory is B (K + 1) n² then, n the most neighbours of an entity.
+    left inverse of the lines of k's neighbours alone, and so only P_k μ_l = 0 for these, and only the entities are left
+    out whose own system is like that; the background, everybody's neighbour, keeps its own line. Solved in float64;
+    memory is B (K + 1) n² then, n the most neighbours of an entity.
 
     Args:
         lines: (B, K + 1, d) μ, unit vectors.
@@ -63,7 +64,8 @@ def segment_space(
         near = neighbours & rows[:, :, None] & rows[:, None, :]
         near[:, 0, 1:] = False
         inverse, usable = _inverse_of_neighbours(gram, near, lines.shape[-1], smallest_sine)
-    projection = (inverse @ lines.double()).to(wide(lines).dtype) * (rows & usable[:, None])[..., None]
+    usable &= rows
+    projection = (inverse @ lines.double()).to(wide(lines).dtype) * usable[..., None]
     return SegmentSpace(projection, rows, usable)
 
 
@@ -113,8 +115,7 @@ def segment_losses(
         )
         for block in numbers
     ]
-    segments = space.rows & space.usable[:, None]
-    return tuple(_mean_of_rows(torch.cat(errors, dim=1), segments) for errors in zip(*parts, strict=True))  # type: ignore[return-value]
+    return tuple(_mean_of_rows(torch.cat(errors, dim=1), space) for errors in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
 def _errors_of_rows(
@@ -150,23 +151,25 @@ def _mean_square_difference(values: Float[Tensor, "b h w r"], counted: Bool[Tens
     return (down.square().sum((1, 2)) + right.square().sum((1, 2))) / pairs.clamp_min(1)
 
 
-def _mean_of_rows(values: Float[Tensor, "b rows"], rows: Bool[Tensor, "b rows"]) -> Float[Tensor, ""]:
-    return ((values * rows).sum(1) / rows.sum(1).clamp_min(1)).mean()
+def _mean_of_rows(values: Float[Tensor, "b rows"], space: SegmentSpace) -> Float[Tensor, ""]:
+    """Over the segments of each image, 0 for those left out, and over the images."""
+    return ((values * space.usable).sum(1) / space.rows.sum(1).clamp_min(1)).mean()
 
 
 def _inverse_of_all(
     gram: Float[Tensor, "b rows rows"], rows: Bool[Tensor, "b rows"], dimensions: int, smallest_sine: float
-) -> tuple[Float[Tensor, "b rows rows"], Bool[Tensor, " b"]]:
+) -> tuple[Float[Tensor, "b rows rows"], Bool[Tensor, "b rows"]]:
     """The inverse of the Gram matrix of each image, rows without a line aside."""
     factors, regular = _factors(gram, rows)
     inverse = torch.cholesky_inverse(factors)
     lengths = inverse.detach().diagonal(dim1=-2, dim2=-1)  # squared, of P_k
-    return inverse, regular & (rows.sum(1) <= dimensions) & (lengths <= smallest_sine**-2).all(1)
+    usable = regular & (rows.sum(1) <= dimensions) & (lengths <= smallest_sine**-2).all(1)
+    return inverse, usable[:, None].expand_as(rows).clone()
 
 
 def _inverse_of_neighbours(
     gram: Float[Tensor, "b rows rows"], near: Bool[Tensor, "b rows rows"], dimensions: int, smallest_sine: float
-) -> tuple[Float[Tensor, "b rows rows"], Bool[Tensor, " b"]]:
+) -> tuple[Float[Tensor, "b rows rows"], Bool[Tensor, "b rows"]]:
     """Row k is row k of the inverse of the Gram matrix of k's neighbours, gathered into a small one."""
     most = int(near.sum(2).max())
     members = near.to(torch.uint8).sort(dim=2, descending=True, stable=True).indices[..., :most]  # (B, K + 1, n)
@@ -177,7 +180,7 @@ def _inverse_of_neighbours(
     solved = torch.cholesky_solve(own[..., None].to(gram.dtype), factors)[..., 0]
     lengths = (solved.detach() * own).sum(2)
     usable = regular & (valid.sum(2) <= dimensions) & (lengths <= smallest_sine**-2)
-    return torch.zeros_like(gram).scatter(2, members, solved * valid), usable.all(1)
+    return torch.zeros_like(gram).scatter(2, members, solved * valid), usable
 
 
 def _factors(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from upseg.data.batches import Batch
+from upseg.errors import ModelError
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record
+from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, read_checkpoint
 from upseg.methods.entity.equations import LossWeights, entity_losses
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.picture import colour_features
@@ -45,6 +46,8 @@ class EntityTask(lightning.LightningModule):
             more objects than there are orthogonal lines; None for all pairs, as in the paper.
         contrast_queries: Of L_rc, the most pixels of an entity that are compared; the paper has 256.
         contrast_negatives: Of L_rc, how many pixels of others each of them is compared with.
+        init_from: A checkpoint of the same network to start from: the averaged weights where it has them. The optimiser
+            starts anew.
         average: Decay per step of the moving average of the weights, which is what is validated and exported, in
             [0, 1); 0 for the weights as they are.
 
@@ -60,6 +63,7 @@ class EntityTask(lightning.LightningModule):
         reach: int | None = None,
         contrast_queries: int = 256,
         contrast_negatives: int = 512,
+        init_from: str | None = None,
         average: float = 0.0,
     ) -> None:
         super().__init__()
@@ -74,6 +78,9 @@ class EntityTask(lightning.LightningModule):
         self.network = EntityNetwork(
             chosen.backbone, chosen.channels, chosen.dimensions, chosen.positions, pretrained=pretrained
         )
+        self.before: Mapping[str, Any] = {}
+        if init_from is not None:
+            self.before = self._take_over(init_from)
         self.averaged: AveragedModel | None = None
         if average:
             self.averaged = AveragedModel(self.network, multi_avg_fn=self._move, use_buffers=True).requires_grad_(False)
@@ -107,7 +114,7 @@ class EntityTask(lightning.LightningModule):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Move the average once per step of the optimiser."""
-        accumulated = self.trainer.fit_loop._should_accumulate()  # noqa: SLF001 - Lightning offers no other way
+        accumulated = self.trainer.fit_loop._should_accumulate()  # there is no public way to ask
         if self.averaged is not None and not accumulated:
             self.averaged.update_parameters(self.network)
 
@@ -159,7 +166,20 @@ class EntityTask(lightning.LightningModule):
             "loss_weights": asdict(self.weights),
             "reach": self.reach,
             "average": self.average,
+            "before": dict(self.before),
         }
+
+    def _take_over(self, path: str) -> Mapping[str, Any]:
+        """Fill the network with the weights of a checkpoint, and return how that came to be."""
+        checkpoint = read_checkpoint(path)
+        try:
+            self.network.load_state_dict(checkpoint.weights)
+        except RuntimeError as error:
+            raise ModelError(
+                f"init_from: {path} has the weights of another network; backbone, channels, dimensions and positions "
+                "must be those of the checkpoint"
+            ) from error
+        return checkpoint.training
 
     def _segment(self, image: Float[Tensor, "3 h w"]) -> tuple[Float[Tensor, "d h w"], Segmentation]:
         segmenter = EntitySegmenter(self.settings, str(self.device), network=self.validated)

@@ -1,0 +1,110 @@
+"""The training of `entity`: that it learns, what it logs, and that its checkpoints become models."""
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from upseg.data.mixing import WeightedDataset
+from upseg.data.shapes import ShapeScenes
+from upseg.inference.checkpoints import read_checkpoint
+from upseg.inference.models import load_model
+from upseg.methods.entity import EntitySettings
+from upseg.methods.entity.equations import LossWeights
+from upseg.methods.entity.targets import EntityTargets
+from upseg.methods.entity.task import EntityTask
+from upseg.training.data import MixedDataModule
+from upseg.training.schedules import Optimization
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
+SETTINGS = EntitySettings(
+    backbone="resnet10t", channels=16, dimensions=16, positions=32, size=None, minimum_area=8, scales=(1.0,)
+)
+
+
+def data_module(count: int = 8, **options: object) -> MixedDataModule:
+    scenes = ShapeScenes(count, (32, 32), 0.0)
+    given = {"batch_size": 4, "workers": 0, "targets": EntityTargets(1), "validation": [scenes], **options}
+    return MixedDataModule([WeightedDataset(scenes)], **given)
+
+
+def trained(task: EntityTask, folder, epochs: int, data: MixedDataModule, rate: float = 2e-3) -> lightning.Trainer:
+    task.configure_optimizers = lambda: Optimization(rate, warm_up=0.05).configure(task)
+    trainer = lightning.Trainer(
+        default_root_dir=folder,
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        check_val_every_n_epoch=epochs,
+        gradient_clip_val=1.0,
+    )
+    trainer.fit(task, datamodule=data)
+    return trainer
+
+
+@pytest.mark.slow
+def test_it_learns_a_handful_of_scenes(tmp_path) -> None:
+    lightning.seed_everything(0, verbose=False)
+    task = EntityTask(SETTINGS, LossWeights(segment=5.0), pretrained=False, average=0.9)
+    trainer = trained(task, tmp_path, 100, data_module())
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert metrics["val/recall"] > 0.7
+    assert metrics["val/intra_entity"] > 0.85
+    assert metrics["val/inter_mean"] < 0.35
+    assert metrics["train/total"] < 2.0
+
+
+def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
+    lightning.seed_everything(0, verbose=False)
+    task = EntityTask(SETTINGS, pretrained=False, average=0.5)
+    trainer = trained(task, tmp_path, 2, data_module())
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "last.ckpt")
+    assert checkpoint.training["steps"] == 4
+    assert checkpoint.training["loss_weights"]["gradient"] == 0.025
+    model = load_model(checkpoint.save_pretrained(tmp_path / "model"), device="cpu")
+    image = ShapeScenes(1, (32, 32), 0.0)[0].image
+    task.eval()
+    features, expected = task._segment(torch.from_numpy(image).permute(2, 0, 1))
+    found = model.segment(image)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    assert features.shape == (16, 32, 32)
+    assert not torch.equal(task.network.head.output.weight, task.validated.head.output.weight)
+
+
+def test_the_average_moves_once_per_step_of_the_optimiser(tmp_path) -> None:
+    task = EntityTask(SETTINGS, pretrained=False, average=0.9)
+    task.configure_optimizers = lambda: Optimization(1e-3).configure(task)
+    trainer = lightning.Trainer(
+        default_root_dir=tmp_path, max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, accumulate_grad_batches=2, limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(task, datamodule=data_module(8, batch_size=2, validation=[]))
+    assert int(task.averaged.n_averaged) == trainer.global_step == 2
+
+
+def test_cells_are_counted_where_the_background_is_void(tmp_path) -> None:
+    settings = EntitySettings(
+        backbone="resnet10t", channels=8, dimensions=8, size=None, background="void", window=16, connected=True
+    )
+    trainer = trained(EntityTask(settings, pretrained=False, reach=4), tmp_path, 1, data_module())
+    assert {"val/ap50", "val/recall", "val/intra_entity", "loss"} <= trainer.callback_metrics.keys()
+
+
+def test_the_picture_shows_four_things() -> None:
+    task = EntityTask(SETTINGS, pretrained=False).eval()
+    data = data_module()
+    picture = task.draw_validation(next(iter(data.val_dataloader()[0])))
+    assert picture.dtype == np.uint8
+    assert picture.shape[1] > 4 * 32
+
+
+@pytest.mark.parametrize("average", [1.0, -0.1])
+def test_an_average_outside_its_range_is_refused(average: float) -> None:
+    with pytest.raises(ValueError, match="average"):
+        EntityTask(SETTINGS, pretrained=False, average=average)
