@@ -10,8 +10,10 @@ import typer
 from upseg import __version__
 from upseg.commands.data import data_app
 from upseg.commands.evaluate import evaluate
+from upseg.commands.export_model import export_model
 from upseg.commands.models import models
 from upseg.commands.segment import segment
+from upseg.commands.train import EXTRA_ARGUMENTS, train
 from upseg.errors import UpsegError
 
 app = typer.Typer(
@@ -24,6 +26,8 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(models)
 app.command("evaluate")(evaluate)
+app.command(context_settings=EXTRA_ARGUMENTS)(train)
+app.command("export-model")(export_model)
 app.add_typer(data_app, name="data")
 
 

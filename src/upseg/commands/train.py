@@ -1,0 +1,103 @@
+"""`upseg train`: a recipe in, a trained method out."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from upseg.errors import UpsegError
+
+_INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+_NEEDED = ("lightning", "jsonargparse", "omegaconf", "tensorboard", "torchmetrics")
+
+_Configurations = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--config", "-c", help="A YAML file, or the name of a recipe that --list shows; of several the later wins."
+    ),
+]
+_DataRoot = Annotated[
+    Path | None, typer.Option("--data_root", "--data-root", help="Folder of the data, where the recipe asks for it.")
+]
+_Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder of the run; runs/ and the recipe's name unless it says another."),
+]
+_Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the last checkpoint; without --config with that of the run.")
+]
+_Rest = Annotated[
+    list[str] | None, typer.Argument(metavar="[--SECTION.OPTION VALUE]...", help="Anything in the recipe, said anew.")
+]
+_List = Annotated[bool, typer.Option("--list", help="List the recipes that come with upseg, and train nothing.")]
+# the options of recipes are for Lightning to understand
+EXTRA_ARGUMENTS = {"ignore_unknown_options": True}
+
+
+def train(
+    rest: _Rest = None,
+    configurations: _Configurations = None,
+    data_root: _DataRoot = None,
+    output: _Output = None,
+    resume: _Resume = False,
+    list_recipes: _List = False,
+) -> None:
+    """Train a method from a recipe.
+
+    What is in the recipe can be changed here too: --trainer.max_epochs 3 --data.batch_size 4. With --print_config it
+    shows everything that can be set, and trains nothing.
+    """
+    if list_recipes:
+        _print_recipes()
+        return
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise UpsegError(f'training needs {", ".join(missing)}: pip install "upseg[train]"')
+    from upseg.training.recipes import find_recipe, name_of
+
+    paths = [find_recipe(name) for name in configurations or ()]
+    if not paths and resume and output is not None:
+        paths = [_configuration_of(output)]
+    if not paths:
+        raise UpsegError("name a recipe with --config, or a run to go on with: --resume --output FOLDER")
+    options = [*(rest or ())]
+    options += [] if data_root is None else ["--data_root", str(data_root)]
+    options += [] if output is None else ["--output", str(output)]
+    _train(paths, options, Path("runs", name_of(paths[0])), resume=resume)
+
+
+def _train(paths: list[Path], options: list[str], output: Path, *, resume: bool) -> None:
+    from upseg.training.cli import Training
+
+    training = Training(paths, options, output=output, resume=resume)
+    try:
+        training.run()
+    except KeyboardInterrupt:
+        typer.echo(f"upseg: stopped; the same command with --resume goes on from {training.output}", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
+    if training.trainer.is_global_zero:
+        typer.echo(f"trained; checkpoints, pictures and numbers are in {training.output}")
+
+
+def _configuration_of(output: Path) -> Path:
+    from upseg.training.cli import CONFIGURATION
+
+    if not (output / CONFIGURATION).is_file():
+        raise UpsegError(f"there is no training to resume in {output}")
+    return output / CONFIGURATION
+
+
+def _print_recipes() -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from upseg.training.recipes import describe, recipes
+
+    table = Table("recipe", "what it trains")
+    for name, path in recipes().items():
+        table.add_row(name, escape(describe(path)))
+    Console().print(table)

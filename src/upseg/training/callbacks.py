@@ -1,0 +1,114 @@
+"""What happens beside the learning: pictures, progress, and random numbers that do not depend on the past."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
+from rich.console import Console
+
+from upseg.inference.files import atomic_path
+
+
+class ValidationPictures(Callback):
+    """Draws the first batches of each validation: PNG files in the run's folder, and pictures in TensorBoard.
+
+    What is drawn the method says: `draw_validation(batch)` of its LightningModule returns a picture (H, W, 3) uint8. It
+    runs in the first process alone, so it must not talk to the others. A method without it gets no pictures.
+
+    Args:
+        count: Batches of each data set that are drawn; 0 for none.
+
+    Raises:
+        ValueError: If `count` is negative.
+    """
+
+    def __init__(self, count: int = 4) -> None:
+        if count < 0:
+            raise ValueError(f"the number of pictures must be at least 0, got {count}")
+        self.count = count
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: torch.Tensor | Mapping[str, Any] | None,  # noqa: ARG002
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw a batch, if it is one of the first."""
+        draw = getattr(pl_module, "draw_validation", None)
+        trial = trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
+        if draw is None or batch_idx >= self.count or trial or not trainer.is_global_zero:
+            return
+        picture = draw(batch)
+        if not (isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.shape[2:] == (3,)):
+            raise TypeError(f"draw_validation must return a (H, W, 3) uint8 array, got {type(picture).__name__}")
+        name = f"{dataloader_idx}-{batch_idx:02d}"
+        folder = Path(trainer.default_root_dir) / "pictures"
+        with atomic_path(folder / f"epoch-{trainer.current_epoch:04d}-{name}.png") as partial:
+            Image.fromarray(picture).save(partial, format="PNG")
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(f"validation/{name}", picture, trainer.global_step, dataformats="HWC")
+
+
+class SeededEpochs(Callback):
+    """Sets all random generators at the start of each epoch, from the seed, the epoch and the process.
+
+    A training that is resumed then draws what it would have drawn, without the states of generators in checkpoints.
+
+    Args:
+        seed: Of the training.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Set the generators."""
+        entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
+        seed_everything(int(np.random.SeedSequence(entropy).generate_state(1)[0]), verbose=False)
+
+
+class LearningRates(Callback):
+    """Logs the learning rate, that of the last group of parameters, which no layer decay makes smaller."""
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Log the rate of the step."""
+        if trainer.optimizers:
+            rate = trainer.optimizers[0].param_groups[-1]["lr"]
+            pl_module.log("learning_rate", rate, on_step=True, on_epoch=False, batch_size=1)
+
+
+class EpochLines(Callback):
+    """Prints one line for each epoch, where there is no terminal to draw a bar on."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Start the clock."""
+        self._start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Print the metrics that a bar would show, and the time."""
+        if trainer.is_global_zero:
+            shown = [f"{name} {float(value):.4g}" for name, value in trainer.progress_bar_metrics.items()]
+            of = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
+            seconds = f"{time.monotonic() - self._start:.1f} s"
+            Console().print(f"epoch {trainer.current_epoch + 1}{of}: {', '.join([*shown, seconds])}", highlight=False)
+
+
+def progress_callback() -> Callback:
+    """A bar with the loss on a terminal, and elsewhere a line for each epoch."""
+    return RichProgressBar() if Console().is_terminal else EpochLines()
