@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from jaxtyping import Shaped
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from upseg.errors import ModelError
@@ -132,7 +132,7 @@ def save_pretrained(
             model = build_model(target.name, config, path)
             if not model.implementation.learned:
                 raise ModelError(f"the method {method} takes no weights")
-            save_file(stored, path, metadata={"format": "pt"})
+            path.write_bytes(save(stored, metadata={"format": "pt"}))  # save_file makes files that only the owner reads
             model.load("cpu")
         except (ModelError, SafetensorError) as error:  # for the user there is no file of the temporary name
             reason = str(error).replace(printable(path), printable(target / WEIGHTS_NAME))

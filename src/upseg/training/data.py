@@ -55,6 +55,11 @@ class MixedDataModule(LightningDataModule):
         self.workers = workers
         self.seed = seed
 
+    @property
+    def description(self) -> str:
+        """What is learned from, in a few words, for the account of a training."""
+        return "; ".join(f"{type(s.dataset).__name__}, {len(s.dataset)} images" for s in self.samples.sources)
+
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled batches of the mixture; incomplete ones are left out."""
         # Lightning replaces any other kind of sampler when several processes train, and tells this one the epoch

@@ -21,6 +21,9 @@ class FeatureHead(nn.Module):
     to d. Fewer than d in the middle would confine all features to as many dimensions before tanh, and so the number of
     entities that can be orthogonal.
 
+    The first weights of each filter have the mean 0. What comes in is positive and alike everywhere, and other filters
+    would turn that into one line that nearly all pixels of a new network share.
+
     Args:
         channels: C, of the input.
         dimensions: d, of the output.
@@ -31,6 +34,9 @@ class FeatureHead(nn.Module):
         self.reduce = nn.Conv2d(channels, max(channels // 2, 1), 3, padding=1)
         self.expand = nn.Conv2d(self.reduce.out_channels, max(dimensions, 32), 3, padding=1)
         self.output = nn.Conv2d(self.expand.out_channels, dimensions, 1)
+        with torch.no_grad():
+            for convolution in (self.reduce, self.expand, self.output):
+                convolution.weight -= convolution.weight.mean((1, 2, 3), keepdim=True)
 
     def forward(self, features: Float[Tensor, "b c h w"], size: Sequence[int]) -> Float[Tensor, "b d h2 w2"]:
         """Raw features (B, d, *size), in [-1, 1], of decoder features (B, C, H, W)."""

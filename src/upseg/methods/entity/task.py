@@ -123,14 +123,13 @@ class EntityTask(lightning.LightningModule):
         for image, labels in zip(batch.images, batch.segment_maps, strict=True):
             features, segmentation = self._segment(image)
             truth = labels.cpu().numpy()
-            for metric in self.scores.values():
+            for metric in self._segment_scores():
                 metric.update(truth, segmentation.labels)
             self.similarities.update(features, labels)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of all images and start anew."""
-        for metric in (*self.scores.values(), self.similarities):
-            assert isinstance(metric, AccumulatorMetric)  # noqa: S101 - for the type checker
+        for metric in (*self._segment_scores(), self.similarities):
             for name, value in metric.compute().items():
                 self.log(f"val/{name}", float(value), prog_bar=name in SHOWN)
             metric.reset()
@@ -168,6 +167,9 @@ class EntityTask(lightning.LightningModule):
             "average": self.average,
             "before": dict(self.before),
         }
+
+    def _segment_scores(self) -> list[AccumulatorMetric]:
+        return [metric for metric in self.scores.values() if isinstance(metric, AccumulatorMetric)]
 
     def _take_over(self, path: str) -> Mapping[str, Any]:
         """Fill the network with the weights of a checkpoint, and return how that came to be."""

@@ -1,0 +1,119 @@
+"""Small parts and holes of label maps: what is cleaned up after the pixels are grouped."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Int32, Int64, Integer
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components as graph_components
+
+from upseg.functional.label_maps import connected_components, segment_areas
+
+
+def adjacent_pairs(
+    values: Integer[np.ndarray, "h w"],
+) -> tuple[Integer[np.ndarray, " n"], Integer[np.ndarray, " n"]]:
+    """The values of each two pixels that share an edge and differ, in both directions.
+
+    Returns:
+        (N,) values of the ones, and (N,) of the others.
+    """
+    first = np.concatenate((values[:, :-1].ravel(), values[:-1].ravel()))
+    second = np.concatenate((values[:, 1:].ravel(), values[1:].ravel()))
+    differ = first != second
+    first, second = first[differ], second[differ]
+    return np.concatenate((first, second)), np.concatenate((second, first))
+
+
+def absorb_small_parts(
+    labels: Int32[np.ndarray, "h w"], minimum_area: int, *, drop_isolated: bool
+) -> Int32[np.ndarray, "h w"]:
+    """Give each small 4-connected part to the neighbouring segment with which it shares the longest border.
+
+    Of borders of equal length the one with the part whose first pixel comes first decides. A small part whose neighbour
+    is small itself goes wherever that one goes; small parts with only each other as neighbours join the one of theirs
+    that comes first, and are looked at again.
+
+    Args:
+        labels: (H, W) ids, 0 void.
+        minimum_area: In pixels; parts with fewer are small.
+        drop_isolated: Whether a small part without a neighbouring segment becomes void; else it stays.
+
+    Returns:
+        (H, W) ids of `labels`, 0 void.
+    """
+    if minimum_area <= 1 or labels.size == 0:
+        return labels
+    while True:
+        parts = connected_components(labels)
+        small = segment_areas(parts) < minimum_area
+        small[0] = False
+        owners = np.zeros(len(small), np.int32)
+        owners[parts.ravel()] = labels.ravel()
+        target = _longest_borders(parts, len(small))
+        isolated = small & (target == 0)
+        if drop_isolated:
+            owners[isolated] = 0
+        joining = np.flatnonzero(small & (target > 0))
+        labels = _joined(owners, small, joining, target)[parts]
+        if len(joining) == 0:
+            return labels
+
+
+def fill_enclosed_holes(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
+    """Give each 4-connected stretch of void that one segment encloses to that segment.
+
+    Args:
+        labels: (H, W) ids, 0 void.
+
+    Returns:
+        (H, W) ids; void that touches the map's edge, or two segments, stays void.
+    """
+    holes = connected_components((labels == 0).astype(np.int32))
+    count = int(holes.max(initial=0)) + 1
+    if count == 1:
+        return labels
+    # a void pixel counts as minus the number of its hole: each pair then says which hole it belongs to
+    hole, neighbour = adjacent_pairs(np.where(labels == 0, -holes, labels))
+    at_hole = (hole < 0) & (neighbour > 0)
+    hole, neighbour = -hole[at_hole], neighbour[at_hole]
+    lowest, highest = np.full(count, np.iinfo(np.int32).max, np.int32), np.zeros(count, np.int32)
+    np.minimum.at(lowest, hole, neighbour)
+    np.maximum.at(highest, hole, neighbour)
+    filled = np.where(lowest == highest, highest, 0).astype(np.int32)
+    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
+        filled[edge] = 0
+    return np.where(labels == 0, filled[holes], labels)
+
+
+def _longest_borders(parts: Int32[np.ndarray, "h w"], count: int) -> Int64[np.ndarray, " k1"]:
+    """The neighbour of each part with which it shares most pixel edges; 0 for none."""
+    first, second = adjacent_pairs(parts)
+    real = (first > 0) & (second > 0)
+    borders = coo_array((np.ones(real.sum(), np.int64), (first[real], second[real])), shape=(count, count)).tocsr()
+    borders.sum_duplicates()
+    table = borders.tocoo()
+    order = np.lexsort((table.col, -table.data, table.row))
+    rows, columns = table.row[order], table.col[order]
+    target = np.zeros(count, np.int64)
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    target[rows[starts]] = columns[starts]
+    return target
+
+
+def _joined(
+    owners: Int32[np.ndarray, " k1"],
+    small: Bool[np.ndarray, " k1"],
+    joining: Int64[np.ndarray, " j"],
+    target: Int64[np.ndarray, " k1"],
+) -> Int32[np.ndarray, " k1"]:
+    """The owner of each part once the joining ones have followed their targets to the end."""
+    count = len(owners)
+    links = coo_array((np.ones(len(joining), np.int8), (joining, target[joining])), shape=(count, count))
+    group = graph_components(links, directed=False)[1]
+    # each group has at most one part that is not small, for only small parts point to another; it names the group
+    order = np.lexsort((np.arange(count), small))
+    name = np.zeros(count, np.int64)
+    name[group[order[::-1]]] = order[::-1]
+    owner_of: Int32[np.ndarray, " k1"] = owners[name[group]]
+    return owner_of

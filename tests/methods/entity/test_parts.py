@@ -1,0 +1,100 @@
+"""Small parts and holes, by hand and against properties that must hold for every map."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from scipy import ndimage
+
+from upseg.functional.label_maps import connected_components
+from upseg.methods.entity.parts import absorb_small_parts, adjacent_pairs, fill_enclosed_holes
+
+MAPS = arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 3))
+
+
+def map_of(*rows: str) -> np.ndarray:
+    return np.array([[int(letter) for letter in row] for row in rows], np.int32)
+
+
+def parts_of(labels: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """(label, mask) of each 4-connected part."""
+    parts = connected_components(labels)
+    masks = [parts == number for number in range(1, parts.max() + 1)]
+    return [(int(labels[mask][0]), mask) for mask in masks]
+
+
+def test_pairs_are_the_shared_edges_in_both_directions() -> None:
+    first, second = adjacent_pairs(map_of("112", "103"))
+    pairs = sorted(zip(first.tolist(), second.tolist(), strict=True))
+    assert pairs == [(0, 1), (0, 1), (0, 3), (1, 0), (1, 0), (1, 2), (2, 1), (2, 3), (3, 0), (3, 2)]
+
+
+def test_a_small_part_joins_the_neighbour_with_the_longest_border() -> None:
+    labels = map_of("1111222", "1133222", "1111222")  # 3 has five edges with 1 and one with 2
+    assert np.array_equal(absorb_small_parts(labels, 3, drop_isolated=False), np.where(labels == 3, 1, labels))
+    assert np.array_equal(absorb_small_parts(labels, 2, drop_isolated=False), labels)
+
+
+def test_of_borders_of_equal_length_that_of_the_first_part_decides() -> None:
+    assert absorb_small_parts(map_of("22311"), 2, drop_isolated=False).tolist() == [[2, 2, 2, 1, 1]]
+
+
+def test_a_far_part_of_a_large_segment_is_small_too() -> None:
+    labels = map_of("1112221", "1112222")
+    assert np.array_equal(absorb_small_parts(labels, 2, drop_isolated=False), map_of("1112222", "1112222"))
+
+
+def test_a_chain_of_small_parts_goes_where_its_end_goes() -> None:
+    assert absorb_small_parts(map_of("1111234"), 2, drop_isolated=False).tolist() == [[1] * 7]
+    assert absorb_small_parts(map_of("0230"), 2, drop_isolated=False).tolist() == [[0, 2, 2, 0]]
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_an_isolated_small_part_stays_or_becomes_void(drop: bool) -> None:
+    labels = map_of("1100", "0002")
+    assert np.array_equal(absorb_small_parts(labels, 2, drop_isolated=drop), map_of("1100", "000" + "20"[drop]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(MAPS, st.integers(0, 8), st.booleans())
+def test_what_is_left_is_large_or_alone(labels: np.ndarray, least: int, drop: bool) -> None:
+    result = absorb_small_parts(labels, least, drop_isolated=drop)
+    for label, mask in parts_of(labels):
+        if mask.sum() >= least:
+            assert (result[mask] == label).all()
+    for _, mask in parts_of(result):
+        around = ndimage.binary_dilation(mask) & ~mask
+        assert mask.sum() >= least or (not drop and (result[around] == 0).all())
+    assert ((result == 0) == (labels == 0)).all() or drop
+    assert set(np.unique(result)) <= set(np.unique(labels)) | {0}
+
+
+def test_a_hole_in_one_segment_is_filled_and_no_other() -> None:
+    labels = map_of(
+        "1111133333",
+        "1001133303",
+        "1101133333",
+        "1111022222",
+        "1111120222",
+        "0111122222",
+    )
+    filled = labels.copy()
+    filled[1, 1:3] = filled[2, 2] = 1
+    filled[1, 8] = 3
+    filled[4, 6] = 2
+    assert np.array_equal(fill_enclosed_holes(labels), filled)  # (3, 4) touches two segments, (5, 0) the edge
+
+
+@settings(max_examples=40, deadline=None)
+@given(MAPS)
+def test_holes_of_a_single_segment_are_those_of_scipy(labels: np.ndarray) -> None:
+    mask = (labels > 0).astype(np.int32)
+    # what is only cut off by a corner is enclosed for both: void is 4-connected
+    assert np.array_equal(fill_enclosed_holes(mask) > 0, ndimage.binary_fill_holes(mask))
+
+
+def test_maps_without_holes_or_pixels_stay() -> None:
+    for labels in (np.ones((3, 3), np.int32), np.zeros((2, 4), np.int32), np.zeros((1, 1), np.int32)):
+        assert np.array_equal(fill_enclosed_holes(labels), labels)
+        assert np.array_equal(absorb_small_parts(labels, 1, drop_isolated=True), labels)
