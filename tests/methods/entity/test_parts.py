@@ -98,3 +98,25 @@ def test_maps_without_holes_or_pixels_stay() -> None:
     for labels in (np.ones((3, 3), np.int32), np.zeros((2, 4), np.int32), np.zeros((1, 1), np.int32)):
         assert np.array_equal(fill_enclosed_holes(labels), labels)
         assert np.array_equal(absorb_small_parts(labels, 1, drop_isolated=True), labels)
+
+
+def test_a_rim_joins_the_object_that_it_surrounds_and_a_thin_object_alone_stays() -> None:
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:14, 2:14] = 1  # a rim of two pixels
+    labels[4:12, 4:12] = 2
+    labels[17:19, 2:28] = 3  # two pixels thick, without a neighbour
+    found = absorb_small_parts(labels, 5, minimum_thickness=4, drop_isolated=True)
+    expected = labels.copy()
+    expected[labels == 1] = 2
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(absorb_small_parts(labels, 5, drop_isolated=True), labels)
+
+
+def test_thickness_is_that_of_the_largest_disc_and_the_edge_of_the_map_takes_nothing_from_it() -> None:
+    labels = np.ones((9, 12), np.int32)
+    labels[:, :2] = 2  # at the edge: as thick as what may be outside
+    labels[4, 6:9] = 3
+    found = absorb_small_parts(labels, 0, minimum_thickness=3, drop_isolated=False)
+    assert set(np.unique(found)) == {1, 2}
+    one = np.ones((1, 1), np.int32)
+    np.testing.assert_array_equal(absorb_small_parts(one, 0, minimum_thickness=9, drop_isolated=True), one)

@@ -41,6 +41,7 @@ def group_features(
     background: Background = "unlabelled",
     connected: bool = False,
     minimum_area: int = 0,
+    minimum_thickness: int = 0,
     minimum_score: float = 0.0,
     fill_holes: bool = False,
     seed: int = 0,
@@ -65,6 +66,8 @@ def group_features(
         connected: Whether the 4-connected parts of a cluster are segments of their own.
         minimum_area: In pixels. 4-connected parts with fewer join the neighbouring segment with which they share the
             longest border; those without a neighbour stay, or become void if the background is.
+        minimum_thickness: In pixels. 4-connected parts nowhere as thick join a neighbouring segment likewise; those
+            without a neighbour stay.
         minimum_score: Segments with a lower score become void.
         fill_holes: Whether stretches of void that one segment encloses become part of it.
         seed: Of the samples on which modes are found.
@@ -85,7 +88,9 @@ def group_features(
     )
     labels = clusters.segments(connected=connected)
     scores = np.bincount(labels.ravel(), clusters.similarity.ravel()) / np.maximum(np.bincount(labels.ravel()), 1)
-    labels = absorb_small_parts(labels, minimum_area, drop_isolated=background == "void")
+    labels = absorb_small_parts(
+        labels, minimum_area, minimum_thickness=minimum_thickness, drop_isolated=background == "void"
+    )
     labels = np.where(scores[labels] < minimum_score, np.int32(0), labels)
     if fill_holes:
         labels = fill_enclosed_holes(labels)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, Integer
+from jaxtyping import Bool, Float64, Int32, Int64, Integer
+from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components as graph_components
 
@@ -26,9 +27,11 @@ def adjacent_pairs(
 
 
 def absorb_small_parts(
-    labels: Int32[np.ndarray, "h w"], minimum_area: int, *, drop_isolated: bool
+    labels: Int32[np.ndarray, "h w"], minimum_area: int, *, minimum_thickness: int = 0, drop_isolated: bool
 ) -> Int32[np.ndarray, "h w"]:
     """Give each small 4-connected part to the neighbouring segment with which it shares the longest border.
+
+    Small is also what is thin everywhere, such as a rim along an object where the network is in doubt.
 
     Of borders of equal length the one with the part whose first pixel comes first decides. A small part whose neighbour
     is small itself goes wherever that one goes; small parts with only each other as neighbours join the one of theirs
@@ -37,21 +40,23 @@ def absorb_small_parts(
     Args:
         labels: (H, W) ids, 0 void.
         minimum_area: In pixels; parts with fewer are small.
-        drop_isolated: Whether a small part without a neighbouring segment becomes void; else it stays.
+        minimum_thickness: In pixels; parts nowhere as thick as this are small, if they have a neighbouring segment.
+        drop_isolated: Whether a part of too few pixels without a neighbouring segment becomes void; else it stays.
 
     Returns:
         (H, W) ids of `labels`, 0 void.
     """
-    if minimum_area <= 1 or labels.size == 0:
+    if max(minimum_area, minimum_thickness) <= 1 or labels.size == 0:
         return labels
     while True:
         parts = connected_components(labels)
-        small = segment_areas(parts) < minimum_area
+        few = segment_areas(parts) < minimum_area
+        small = few | (_thickness(parts, len(few)) < minimum_thickness)
         small[0] = False
         owners = np.zeros(len(small), np.int32)
         owners[parts.ravel()] = labels.ravel()
         target = _longest_borders(parts, len(small))
-        isolated = small & (target == 0)
+        isolated = small & few & (target == 0)
         if drop_isolated:
             owners[isolated] = 0
         joining = np.flatnonzero(small & (target > 0))
@@ -84,6 +89,21 @@ def fill_enclosed_holes(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "
     for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
         filled[edge] = 0
     return np.where(labels == 0, filled[holes], labels)
+
+
+def _thickness(parts: Int32[np.ndarray, "h w"], count: int) -> Float64[np.ndarray, " k1"]:
+    """The diameter in pixels of the largest disc in each part; the map's edge does not make a part thinner."""
+    rim = np.zeros(parts.shape, bool)
+    vertical, horizontal = parts[1:] != parts[:-1], parts[:, 1:] != parts[:, :-1]
+    rim[1:] |= vertical
+    rim[:-1] |= vertical
+    rim[:, 1:] |= horizontal
+    rim[:, :-1] |= horizontal
+    if not rim.any():
+        return np.full(count, np.inf)
+    radius = np.zeros(count)
+    np.maximum.at(radius, parts.ravel(), ndimage.distance_transform_edt(~rim).ravel())
+    return 2 * radius + 1
 
 
 def _longest_borders(parts: Int32[np.ndarray, "h w"], count: int) -> Int64[np.ndarray, " k1"]:

@@ -162,6 +162,7 @@ class EntitySegmenter(PretrainedMixin):
                 background=settings.background,
                 connected=settings.connected,
                 minimum_area=_scaled(settings.minimum_area, features.shape[1] * features.shape[2], image_pixels),
+                minimum_thickness=round(settings.minimum_thickness * (features[0].numel() / image_pixels) ** 0.5),
                 minimum_score=settings.minimum_score,
                 fill_holes=settings.fill_holes,
                 seed=settings.seed,

@@ -36,6 +36,7 @@ class EntitySettings:
             None clusters the whole image at once.
         connected: Whether the 4-connected parts of a cluster become segments of their own.
         minimum_area: 4-connected parts with fewer pixels, counted in the image's own, join a neighbouring segment.
+        minimum_thickness: Parts that are nowhere so many pixels thick join a neighbour likewise, if they have one.
         minimum_score: Segments whose mean |f . mode| is below this become void, in [0, 1].
         fill_holes: Whether void pixels that one segment surrounds become its own.
         minimum_added_area: The least area, in pixels of the image, of a segment that a finer resolution adds.
@@ -58,6 +59,7 @@ class EntitySettings:
     window: int | None = None
     connected: bool = False
     minimum_area: int = 0
+    minimum_thickness: int = 0
     minimum_score: float = 0.0
     fill_holes: bool = False
     minimum_added_area: int = 64
@@ -107,6 +109,7 @@ _LEAST: Mapping[str, int] = MappingProxyType(
         "overlap": 0,
         "window": 2,
         "minimum_area": 0,
+        "minimum_thickness": 0,
         "minimum_added_area": 1,
         "threads": 1,
         "seed": 0,
