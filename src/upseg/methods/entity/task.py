@@ -160,7 +160,6 @@ class EntityTask(lightning.LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         return {
             "data": str(getattr(data, "description", "")),
-            "epochs": self.current_epoch,
             "steps": self.global_step,
             "loss_weights": asdict(self.weights),
             "reach": self.reach,
