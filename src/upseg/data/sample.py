@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Integer
 
 from upseg.errors import DataError, ImageError
-from upseg.functional.label_maps import canonical_order, segment_areas
+from upseg.functional.label_maps import border_pixels, canonical_order, segment_areas
 from upseg.segmentation import Category, Segmentation
 
 IGNORE = -1
@@ -228,13 +228,7 @@ class Sample:
         """
         derived = {"semantic": self.semantic_map, "instances": self.instance_map, "entities": self.entity_map}
         labels = derived[of]() if of in derived else self.segment_map
-        found = np.zeros(labels.shape, bool)
-        vertical, horizontal = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-        found[1:] |= vertical
-        found[:-1] |= vertical
-        found[:, 1:] |= horizontal
-        found[:, :-1] |= horizontal
-        return found
+        return border_pixels(labels)
 
     def to_segmentation(self) -> Segmentation:
         """The same segments as a `Segmentation`, to draw them or to write them to a file; crowds are segments there."""

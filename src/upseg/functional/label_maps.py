@@ -1,9 +1,9 @@
-"""Label maps: canonical numbering, areas, boxes, connected components."""
+"""Label maps: canonical numbering, areas, boxes, connected components, borders."""
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int32, Int64, Integer
+from jaxtyping import Bool, Int32, Int64, Integer
 from scipy import ndimage
 from skimage.measure import label as label_components
 
@@ -72,3 +72,14 @@ def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int =
         return np.zeros(labels.shape, np.int32)
     parts = label_components(labels, background=0, connectivity=connectivity)  # type: ignore[no-untyped-call]
     return canonical_order(parts.astype(np.int32))[0]
+
+
+def border_pixels(labels: Integer[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """The pixels with another value above, below, left or right of them, on both sides of each border."""
+    found = np.zeros(labels.shape, bool)
+    vertical, horizontal = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
+    found[1:] |= vertical
+    found[:-1] |= vertical
+    found[:, 1:] |= horizontal
+    found[:, :-1] |= horizontal
+    return found

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from upseg.errors import ModelError
+from upseg.layers.backbone import download_timm_weights
 from upseg.layers.pyramid import FeaturePyramid
 
 IMAGENET_RESNET18 = "timm/resnet18.tv_in1k"
@@ -160,16 +161,10 @@ def _resnet18() -> Any:
 
 
 def _download_weights() -> Path:
-    from huggingface_hub import hf_hub_download
-
-    # not through timm, which falls back to a pickled file
     try:
-        return Path(hf_hub_download(IMAGENET_RESNET18, "model.safetensors"))
-    except Exception as error:
-        raise ModelError(
-            f"the ImageNet weights {IMAGENET_RESNET18} could not be downloaded ({type(error).__name__}); "
-            "connect to the internet once, or give a .safetensors file with `weights`"
-        ) from error
+        return download_timm_weights(IMAGENET_RESNET18.removeprefix("timm/"))
+    except ModelError as error:
+        raise ModelError(f"{error}, or give a .safetensors file with `weights`") from error
 
 
 def _load_backbone(backbone: nn.Module, path: Path) -> None:

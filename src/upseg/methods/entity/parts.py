@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components as graph_components
 
-from upseg.functional.label_maps import connected_components, segment_areas
+from upseg.functional.label_maps import border_pixels, connected_components, segment_areas
 
 
 def adjacent_pairs(
@@ -93,12 +93,7 @@ def fill_enclosed_holes(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "
 
 def _thickness(parts: Int32[np.ndarray, "h w"], count: int) -> Float64[np.ndarray, " k1"]:
     """The diameter in pixels of the largest disc in each part; the map's edge does not make a part thinner."""
-    rim = np.zeros(parts.shape, bool)
-    vertical, horizontal = parts[1:] != parts[:-1], parts[:, 1:] != parts[:, :-1]
-    rim[1:] |= vertical
-    rim[:-1] |= vertical
-    rim[:, 1:] |= horizontal
-    rim[:, :-1] |= horizontal
+    rim = border_pixels(parts)
     if not rim.any():
         return np.full(count, np.inf)
     radius = np.zeros(count)
