@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from upseg.data.batches import Collate
 from upseg.data.mixing import WeightedDataset
+from upseg.data.sample import Sample
 from upseg.data.shapes import ShapeScenes
 from upseg.inference.checkpoints import read_checkpoint
 from upseg.inference.models import load_model
@@ -95,6 +97,16 @@ def test_cells_are_counted_where_the_background_is_void(tmp_path) -> None:
     )
     trainer = trained(EntityTask(settings, pretrained=False, reach=4), tmp_path, 1, data_module())
     assert {"val/ap50", "val/recall", "val/intra_entity", "loss"} <= trainer.callback_metrics.keys()
+
+
+def test_crowds_count_neither_for_nor_against() -> None:
+    labels = np.zeros((32, 32), np.int32)
+    labels[:, :16], labels[:, 16:] = 1, 2
+    image = np.zeros((32, 32, 3), np.float32)
+    task = EntityTask(SETTINGS, pretrained=False).eval()
+    for crowds in ((), (2,)):
+        task.validation_step(Collate()([Sample.from_labels(image, labels, crowds=crowds)]), 0)
+    assert int(task.scores["scores"].sum_segments) == 2 + 1
 
 
 def test_the_picture_shows_four_things() -> None:

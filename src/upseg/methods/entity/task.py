@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from upseg.data.batches import Batch
+from upseg.data.sample import IGNORE
 from upseg.errors import ModelError
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
@@ -112,20 +113,22 @@ class EntityTask(lightning.LightningModule):
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return losses.total
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Move the average once per step of the optimiser."""
-        accumulated = self.trainer.fit_loop._should_accumulate()  # there is no public way to ask
-        if self.averaged is not None and not accumulated:
+    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
+        """Move the average once per step of the optimiser, however many batches it gathers."""
+        super().optimizer_step(*arguments, **keywords)
+        if self.averaged is not None:
             self.averaged.update_parameters(self.network)
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
-        """Segment each image and add it to the metrics."""
-        for image, labels in zip(batch.images, batch.segment_maps, strict=True):
+        """Segment each image and add it to the metrics; crowds count neither for nor against."""
+        for image, labels, segments in zip(batch.images, batch.segment_maps, batch.segments, strict=True):
             features, segmentation = self._segment(image)
-            truth = labels.cpu().numpy()
+            crowds = torch.tensor([s.id for s in segments if s.is_crowd], dtype=labels.dtype, device=labels.device)
+            entities = labels.masked_fill(torch.isin(labels, crowds), IGNORE)
+            truth, valid = entities.clamp(min=0).cpu().numpy(), (entities != IGNORE).cpu().numpy()
             for metric in self._segment_scores():
-                metric.update(truth, segmentation.labels)
-            self.similarities.update(features, labels)
+                metric.update(truth, segmentation.labels, valid=valid)
+            self.similarities.update(features, entities)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of all images and start anew."""
