@@ -5,7 +5,7 @@ scenes: L_rc + L_a + L_r; with L_s; with L_s and L_g. Measured on held-out scene
 different entities (0: all orthogonal) and that of features and the line of their entity (1: all the same), each also
 in degrees, and the recall of the segments.
 
-    python benchmarks/entity_ablation.py [--steps 400] [--seeds 3] [--size 64] [--batch 8]
+    python benchmarks/entity_ablation.py [--steps 400] [--seeds 3] [--size 64] [--batch 8] [--positions 80]
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def batch_of(scenes: ShapeScenes, indices: range) -> Batch:
 def train(weights: LossWeights, seed: int, options: argparse.Namespace) -> EntityNetwork:
     """A network after so many steps; the seed is that of its first weights and of the scenes."""
     torch.manual_seed(seed)
-    network = EntityNetwork(options.backbone, options.channels, options.dimensions)
+    network = EntityNetwork(options.backbone, options.channels, options.dimensions, options.positions)
     optimizer = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, options.steps, pct_start=0.05)
     scenes = ShapeScenes(options.steps * options.batch, (options.size, options.size), options.difficulty, seed)
@@ -107,6 +107,7 @@ def main() -> None:
     for name, value in {"steps": 400, "seeds": 3, "size": 64, "batch": 8, "scenes": 100, "channels": 32}.items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
     parser.add_argument("--dimensions", type=int, default=64, help="of the features; default: 64")
+    parser.add_argument("--positions", type=int, help="period of the positions, an addition of ours; default: none")
     parser.add_argument("--difficulty", type=float, default=0.1, help="of the scenes; default: 0.1")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; default: 0.001")
     parser.add_argument("--backbone", default="resnet10t", help="default: resnet10t")
@@ -121,6 +122,7 @@ def main() -> None:
     notes = [
         f"{options.steps} steps of {options.batch} scenes of {options.size} x {options.size}",
         f"difficulty {options.difficulty:g}, {options.backbone}, d = {options.dimensions}",
+        f"positions: {options.positions or 'none, as in the paper'}",
         f"{options.scenes} held-out scenes; L_rc with {CONTRASTED} queries and negatives per entity",
         "mean ± standard deviation over the seeds",
     ]

@@ -2,25 +2,29 @@
 
 Trains ConvNeXt-B at 384 x 384 by the recipe `entity/coco-panoptic` for a few steps, through the same code as
 `upseg train`, but with random first weights (ImageNet's need a download), a higher learning rate, batches of a size
-that a computer without a GPU bears, and no validation.
+that a computer without a GPU bears, and no validation. With `--photos` it sees the same few photos again and again, so
+that the losses of steps can be compared.
 
-    UPSEG_DATA=... python benchmarks/entity_full_size.py [--steps 8] [--batch 2]
+    UPSEG_DATA=... python benchmarks/entity_full_size.py [--steps 8] [--batch 2] [--photos 2]
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from harness.report import markdown_table, write_report
 from lightning import Callback
 
+from upseg.data.sources import open_dataset
 from upseg.training.cli import Training
 from upseg.training.recipes import find_recipe
 
@@ -50,6 +54,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="COCO panoptic; default: $UPSEG_DATA/coco-panoptic-100")
     parser.add_argument("--steps", type=int, default=8, help="default: 8")
     parser.add_argument("--batch", type=int, default=2, help="photos in a step; default: 2")
+    parser.add_argument("--photos", type=int, help="how many photos to repeat; default: all")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
     options = parser.parse_args()
     if not (options.data or os.environ.get("UPSEG_DATA")):
@@ -61,8 +66,9 @@ def main() -> None:
     table = markdown_table(
         ("step", *COLUMNS), ([row["step"], *(f"{float(row[c]):.3f}" for c in COLUMNS)] for row in rows)
     )
+    seen = "all photos" if options.photos is None else f"the {options.photos} photos with the most entities"
     notes = [
-        f"ConvNeXt-B, d = 128, 384 x 384, batches of {options.batch}, learning rate {LEARNING_RATE:g}, float32",
+        f"{seen}, ConvNeXt-B, d = 128, 384 x 384, batches of {options.batch}, learning rate {LEARNING_RATE:g}, float32",
         f"{seconds:.1f} s per step, reading included; peak memory of the process {gigabytes:.1f} GB",
     ]
     write_report(
@@ -79,6 +85,7 @@ def train(data: Path, run: Path, options: argparse.Namespace) -> tuple[list[dict
     """The logged numbers of each step, and the seconds per step from the second on."""
     settings = {
         "data_root": data,
+        "data.init_args.train": json.dumps([{"dataset": dataset_of(data, options.photos)}]),
         "model.init_args.pretrained": "false",
         "data.init_args.batch_size": options.batch,
         "data.init_args.workers": 1,
@@ -100,6 +107,16 @@ def train(data: Path, run: Path, options: argparse.Namespace) -> tuple[list[dict
     with (run / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["train/total"]]
     return rows, timer.seconds_per_step
+
+
+def dataset_of(data: Path, photos: int | None) -> dict[str, Any]:
+    """The data set as a recipe says it: all photos, or as many as asked for with the most entities."""
+    arguments: dict[str, Any] = {"source": "coco-panoptic", "path": str(data), "split": "train2017"}
+    if photos is not None:
+        dataset = open_dataset(**arguments, decode_images=False)
+        samples = sorted((dataset[i] for i in range(len(dataset))), key=lambda sample: -len(sample.segments))
+        arguments["images"] = [sample.name for sample in samples[:photos]]
+    return {"class_path": "upseg.data.sources.open_dataset", "init_args": arguments}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from upseg.errors import ModelError
 from upseg.inference.images import printable
@@ -118,6 +118,41 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return _read(_load(file))
     except ModelError as error:
         raise ModelError(f"{printable(file)}: {error}") from error
+
+
+def take_over_weights(network: nn.Module, path: str | Path, may_differ: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """Fill a network with the weights of a checkpoint: the averaged ones where it has them.
+
+    Args:
+        network: Of the architecture that the checkpoint is of.
+        path: The checkpoint.
+        may_differ: What the names of weights begin with that the checkpoint may lack, have beside them, or have in
+            another shape, such as heads for other classes: these keep the values that they have in the network.
+
+    Returns:
+        How the checkpoint's model came to be.
+
+    Raises:
+        ModelError: If the file is no checkpoint, or one of another network.
+    """
+    checkpoint = read_checkpoint(path)
+    own, found = network.state_dict(), checkpoint.weights
+
+    def differs(name: str) -> bool:
+        return name.startswith(may_differ) and (
+            name not in own or name not in found or own[name].shape != found[name].shape
+        )
+
+    kept = {name: value for name, value in own.items() if differs(name)}
+    try:
+        network.load_state_dict({**kept, **{name: value for name, value in found.items() if not differs(name)}})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{printable(Path(path))} has the weights of another network: the settings that the network is built by "
+            f"must be those of the checkpoint ({reason:.300})"
+        ) from error
+    return checkpoint.training
 
 
 def load_checkpoint(path: str | Path) -> Any:

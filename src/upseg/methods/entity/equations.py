@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from upseg.functional.precision import full_precision, wide
 from upseg.methods.entity.contrast import regional_contrast_loss
 from upseg.methods.entity.lines import EigenMethod, dominant_lines, neighbour_table
-from upseg.methods.entity.pixels import full_precision, wide
 from upseg.methods.entity.projective import projective_distance, unit_features, unit_length_loss
 from upseg.methods.entity.segment_space import SCALES, segment_losses, segment_space
 from upseg.methods.entity.similarity import similarity_table

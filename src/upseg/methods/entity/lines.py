@@ -9,15 +9,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from upseg.methods.entity.pixels import (
-    BLOCK_ELEMENTS,
-    PixelGroups,
-    full_precision,
-    group_pixels,
-    pixel_rows,
-    row_of_pixels,
-    wide,
-)
+from upseg.functional.blocks import BLOCK_ELEMENTS
+from upseg.functional.precision import full_precision, wide
+from upseg.methods.entity.pixels import PixelGroups, group_pixels, pixel_rows, row_of_pixels
 
 EigenMethod = Literal["eigh", "iteration"]
 

@@ -14,6 +14,50 @@ from upseg.layers.backbone import TimmBackbone
 from upseg.layers.refinenet import RefineNetDecoder
 
 
+class PointedWaves(nn.Module):
+    """Where each pixel points to, as a code in which places a few pixels apart are orthogonal.
+
+    Each pixel chooses a displacement and a strength; plane waves at its displaced place, times the strength, are mapped
+    to d dimensions. All pixels of an object that point to one place have one line, and objects that lie apart have
+    different lines from the first step on, which a convolutional network learns only slowly by itself. (Novotny et al.,
+    "Semi-convolutional Operators for Instance Segmentation", 2018, add the coordinates themselves; lines need a bounded
+    code.) The waves have up to two whole periods in each direction, so places a fifth of the period apart are
+    nearly orthogonal, and a whole period apart the same.
+
+    Args:
+        channels: C, of the features that displacement and strength are computed from.
+        dimensions: d, of the code; with fewer than 24 places share dimensions.
+        period: In pixels of the image, at least 2.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, channels: int, dimensions: int, period: int) -> None:
+        super().__init__()
+        if period < 2:
+            raise ValueError(f"the period of positions must be at least 2 pixels, got {period}")
+        self.period = period
+        half_plane = [(n, m) for n in range(3) for m in range(-2, 3) if n > 0 or m > 0]
+        waves = torch.tensor(half_plane, dtype=torch.float32) * (2 * math.pi / period)
+        self.register_buffer("frequencies", waves, persistent=False)
+        self.point = nn.Conv2d(channels, 3, 1)
+        self.code = nn.Conv2d(2 * len(half_plane), dimensions, 1, bias=False)
+        nn.init.orthogonal_(self.code.weight)
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        """The code (B, d, H, W) of the places that (B, C, H, W) features point to."""
+        rows, columns, strength = self.point(features).float().unbind(1)
+        height, width = features.shape[-2:]
+        unit = self.period / 8  # displacements of the usual size of an activation are those that are needed
+        rows = rows * unit + torch.arange(height, device=rows.device)[:, None]
+        columns = columns * unit + torch.arange(width, device=rows.device)
+        vertical, horizontal = self.frequencies[:, :, None, None].unbind(1)  # (12, 1, 1)
+        angles = vertical * rows[:, None] + horizontal * columns[:, None]
+        code: Tensor = self.code(torch.cat([torch.sin(angles), torch.cos(angles)], dim=1).to(features.dtype))
+        scaled: Tensor = code * (1 + strength[:, None]).to(code.dtype)
+        return scaled
+
+
 class FeatureHead(nn.Module):
     """Three convolutions that bring features back to the image's size, and tanh.
 
@@ -27,9 +71,10 @@ class FeatureHead(nn.Module):
     Args:
         channels: C, of the input.
         dimensions: d, of the output.
+        positions: Period in pixels of the `PointedWaves` that are added before tanh; None for none, as in the paper.
     """
 
-    def __init__(self, channels: int, dimensions: int) -> None:
+    def __init__(self, channels: int, dimensions: int, positions: int | None = None) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, max(channels // 2, 1), 3, padding=1)
         self.expand = nn.Conv2d(self.reduce.out_channels, max(dimensions, 32), 3, padding=1)
@@ -37,13 +82,17 @@ class FeatureHead(nn.Module):
         with torch.no_grad():
             for convolution in (self.reduce, self.expand, self.output):
                 convolution.weight -= convolution.weight.mean((1, 2, 3), keepdim=True)
+        self.waves: PointedWaves | None = None
+        if positions is not None:
+            self.waves = PointedWaves(self.expand.out_channels, dimensions, positions)
 
     def forward(self, features: Float[Tensor, "b c h w"], size: Sequence[int]) -> Float[Tensor, "b d h2 w2"]:
         """Raw features (B, d, *size), in [-1, 1], of decoder features (B, C, H, W)."""
         reduced = F.relu(self.reduce(features), inplace=True)
         upsampled = F.interpolate(reduced, size=tuple(size), mode="bilinear", align_corners=False)
         expanded = F.relu(self.expand(upsampled), inplace=True)
-        return torch.tanh(self.output(expanded))
+        raw = self.output(expanded)
+        return torch.tanh(raw if self.waves is None else raw + self.waves(expanded))
 
 
 class PositionChannels(nn.Module):
@@ -88,7 +137,8 @@ class EntityNetwork(nn.Module):
         backbone: Name of a timm model that gives feature maps at four strides.
         channels: Of the decoder.
         dimensions: d, of the features.
-        positions: Period in pixels of the position channels beside the finest level; None for none, as in the paper.
+        positions: Period in pixels of the position channels beside the finest level and of the head's `PointedWaves`;
+            None for none, as in the paper.
         pretrained: Whether the backbone starts from published weights, downloaded once.
 
     Raises:
@@ -116,7 +166,7 @@ class EntityNetwork(nn.Module):
             self.positions = PositionChannels(positions, self.backbone.strides[0])
             finest += self.positions.channels
         self.decoder = RefineNetDecoder([finest, *coarser], channels)
-        self.head = FeatureHead(channels, dimensions)
+        self.head = FeatureHead(channels, dimensions, positions)
         for module in [*self.decoder.modules(), *self.head.modules()]:
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.zeros_(module.bias)  # otherwise all pixels of a new network share nearly one line

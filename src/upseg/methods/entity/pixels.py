@@ -7,20 +7,13 @@ batch; images with fewer entities have rows without pixels.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-BLOCK_ELEMENTS = 2**23
-"""Elements of the largest temporary tensors: 32 MiB in float32. What does not fit is done in blocks."""
+from upseg.functional.precision import wide
 
 
 class PixelGroups(NamedTuple):
@@ -35,23 +28,6 @@ class PixelGroups(NamedTuple):
     order: Int64[Tensor, " n"]
     starts: Int64[Tensor, "b rows"]
     counts: Int64[Tensor, "b rows"]
-
-
-def full_precision(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function compute as written also under autocast: eigenvectors and inverses need all of float32."""
-
-    @functools.wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-        with torch.autocast(next(tensors).device.type, enabled=False):
-            return function(*args, **kwargs)
-
-    return wrapped
-
-
-def wide(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The values in float32, or in float64 where they are."""
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def pixel_rows(features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b n d"]:
@@ -78,11 +54,3 @@ def group_pixels(labels: Int64[Tensor, "b h w"], count: int) -> PixelGroups:
     starts = torch.searchsorted(ordered, wanted)
     images = torch.arange(len(labels), device=labels.device)[:, None] * rows.shape[1]
     return PixelGroups((order + images).flatten(), (starts + images)[:, :-1], starts.diff(dim=1))
-
-
-def recomputed(function: Callable[..., R], blocks: int, *args: object) -> R:
-    """Call a function; of several blocks, only the inputs are kept, and backward computes the rest anew."""
-    if blocks == 1 or not torch.is_grad_enabled():
-        return function(*args)
-    result: R = checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
-    return result

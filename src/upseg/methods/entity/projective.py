@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from upseg.methods.entity.pixels import full_precision, wide
+from upseg.functional.precision import full_precision, wide
 
 SMALLEST_NORM = 1e-6
 

@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from upseg.methods.entity.pixels import BLOCK_ELEMENTS, full_precision, pixel_rows, recomputed, row_of_pixels, wide
+from upseg.functional.blocks import BLOCK_ELEMENTS, recomputed
+from upseg.functional.precision import full_precision, wide
+from upseg.methods.entity.pixels import pixel_rows, row_of_pixels
 
 
 @full_precision

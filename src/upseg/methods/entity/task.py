@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from upseg.data.batches import Batch
 from upseg.data.sample import IGNORE
-from upseg.errors import ModelError
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, read_checkpoint
+from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
+from upseg.layers.averaging import MovingAverage
 from upseg.methods.entity.equations import LossWeights, entity_losses
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.picture import colour_features
@@ -68,8 +67,6 @@ class EntityTask(lightning.LightningModule):
         average: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0 <= average < 1:
-            raise ValueError(f"average must be in [0, 1), got {average}")
         self.settings = settings or EntitySettings()
         self.weights = weights or LossWeights()
         self.reach = reach
@@ -81,10 +78,8 @@ class EntityTask(lightning.LightningModule):
         )
         self.before: Mapping[str, Any] = {}
         if init_from is not None:
-            self.before = self._take_over(init_from)
-        self.averaged: AveragedModel | None = None
-        if average:
-            self.averaged = AveragedModel(self.network, multi_avg_fn=self._move, use_buffers=True).requires_grad_(False)
+            self.before = take_over_weights(self.network, init_from)
+        self.averaged = MovingAverage(self.network, average) if average else None
         metrics = {"": ClassAgnostic(), **({"cells_": CellMatching()} if chosen.background == "void" else {})}
         self.scores = torch.nn.ModuleDict({f"{name}scores": AccumulatorMetric(m) for name, m in metrics.items()})
         self.similarities = AccumulatorMetric(SegmentSimilarities(), keep_tensors=True)
@@ -173,28 +168,7 @@ class EntityTask(lightning.LightningModule):
     def _segment_scores(self) -> list[AccumulatorMetric]:
         return [metric for metric in self.scores.values() if isinstance(metric, AccumulatorMetric)]
 
-    def _take_over(self, path: str) -> Mapping[str, Any]:
-        """Fill the network with the weights of a checkpoint, and return how that came to be."""
-        checkpoint = read_checkpoint(path)
-        try:
-            self.network.load_state_dict(checkpoint.weights)
-        except RuntimeError as error:
-            raise ModelError(
-                f"init_from: {path} has the weights of another network; backbone, channels, dimensions and positions "
-                "must be those of the checkpoint"
-            ) from error
-        return checkpoint.training
-
     def _segment(self, image: Float[Tensor, "3 h w"]) -> tuple[Float[Tensor, "d h w"], Segmentation]:
         segmenter = EntitySegmenter(self.settings, str(self.device), network=self.validated)
         features = segmenter.predict(image[None])[0].float()
         return features, segmenter.segment(image.float().cpu())
-
-    def _move(self, averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-        """The moving average; in the first steps it forgets faster, so that the first weights leave no trace."""
-        decay = min(self.average, (1 + int(count)) / (10 + int(count)))
-        for old, new in zip(averaged, current, strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, 1 - decay)
-            else:
-                old.copy_(new)
