@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 
 from tests.training.tiny import TinyTask, losses, recipe, rows, train, write
+from upseg.data.shapes import CATEGORIES
 from upseg.errors import DataError, UpsegError
 from upseg.training.cli import Training
 
@@ -266,6 +267,12 @@ def test_the_recipe_wins_over_the_optimiser_of_the_method(tmp_path) -> None:
     configured = training.model.configure_optimizers()
     assert isinstance(configured["optimizer"], torch.optim.AdamW)
     assert {group["lr"] for group in configured["optimizer"].param_groups} == {0.7}
+
+
+def test_a_method_that_needs_classes_gets_those_of_the_data(tmp_path) -> None:
+    content = recipe()
+    content["model"] = {"class_path": "tests.training.tiny.WithClasses"}
+    assert opened(tmp_path, content).model.categories == CATEGORIES
 
 
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(tmp_path, monkeypatch, capsys) -> None:

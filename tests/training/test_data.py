@@ -12,8 +12,10 @@ from tests.data.samples import Numbered
 from tests.data.test_batches import areas
 from upseg.data.batches import Batch
 from upseg.data.mixing import WeightedDataset
-from upseg.data.shapes import ShapeScenes
+from upseg.data.sample import Sample
+from upseg.data.shapes import CATEGORIES, ShapeScenes
 from upseg.data.transforms import Augmentation
+from upseg.segmentation import Category
 from upseg.training.data import MixedDataModule
 
 # Python 3.12 warns when a process with threads forks, which PyTorch's loaders do
@@ -119,3 +121,28 @@ def test_lightning_trains_on_it_and_tells_it_the_epoch(tmp_path: Path):
 def test_the_account_of_a_training_says_what_was_learned_from() -> None:
     data = MixedDataModule([WeightedDataset(ShapeScenes(3, (8, 8))), WeightedDataset(ShapeScenes(5, (8, 8)))])
     assert data.description == "ShapeScenes, 3 images; ShapeScenes, 5 images"
+
+
+class Counted:
+    """Targets that ask for classes."""
+
+    def __init__(self, categories: tuple[Category, ...] = ()) -> None:
+        self.categories = categories
+
+    def __call__(self, sample: Sample) -> dict[str, torch.Tensor]:
+        return {"classes": torch.tensor(len(self.categories))}
+
+
+def test_targets_that_need_classes_get_those_of_the_data() -> None:
+    scenes = [WeightedDataset(ShapeScenes(3, (8, 8)))]
+    data = MixedDataModule(scenes, targets=Counted(), batch_size=1, workers=0)
+    assert data.categories == CATEGORIES
+    assert next(iter(data.train_dataloader())).targets["classes"].tolist() == [len(CATEGORIES)]
+    assert MixedDataModule(scenes, targets=Counted(CATEGORIES[:2])).targets.categories == CATEGORIES[:2]
+
+
+def test_data_sets_that_disagree_about_classes_are_refused() -> None:
+    other = ShapeScenes(3, (8, 8))
+    other._categories = (Category(CATEGORIES[0].id, "something else"),)
+    with pytest.raises(ValueError, match=f"id {CATEGORIES[0].id} is '{CATEGORIES[0].name}' in one"):
+        MixedDataModule([WeightedDataset(ShapeScenes(3, (8, 8))), WeightedDataset(other)], targets=Counted())

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from upseg.data.batches import Batch
+from upseg.segmentation import Category
 from upseg.training.cli import Training
 
 
@@ -55,6 +56,14 @@ class TinyTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.05)
+
+
+class WithClasses(TinyTask):
+    """Wants to know the classes."""
+
+    def __init__(self, categories: tuple[Category, ...] = ()) -> None:
+        super().__init__()
+        self.categories = categories
 
 
 class WithoutOptimiser(TinyTask):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,9 +12,24 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from upseg.data.sample import Sample, TruthSegment
+from upseg.segmentation import Category
 
 Targets = Callable[[Sample], Mapping[str, Tensor]]
 """What a method learns from a sample, by name; each tensor must have the same shape for all samples."""
+
+
+@runtime_checkable
+class ClassTargets(Protocol):
+    """Targets that depend on the classes of the data.
+
+    Attributes:
+        categories: In the order in which the method counts them; empty until somebody says.
+    """
+
+    categories: tuple[Category, ...]
+
+    def __call__(self, sample: Sample) -> Mapping[str, Tensor]:
+        """As `Targets`."""
 
 
 @dataclass(frozen=True, eq=False)

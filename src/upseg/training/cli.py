@@ -55,6 +55,7 @@ from rich.console import Console
 
 from upseg.errors import UpsegError
 from upseg.inference.files import atomic_path
+from upseg.segmentation import Category
 from upseg.training.callbacks import EpochLines, LearningRates, SeededEpochs, ValidationPictures, progress_callback
 from upseg.training.checkpoints import LAST, KeepCheckpoints, SafeCheckpointIO, read_training_state
 from upseg.training.parameter_groups import table_of_groups
@@ -124,6 +125,8 @@ class Training(LightningCLI):
         parser.add_lightning_class_args(KeepCheckpoints, "checkpoint")
         parser.add_lightning_class_args(ValidationPictures, "pictures")
         parser.link_arguments("seed_everything", "data.init_args.seed")
+        # the classes are those of the data; methods without classes do not have the argument, and are left alone
+        parser.link_arguments("data", "model.init_args.categories", _categories, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read configurations and options into one configuration."""
@@ -239,6 +242,11 @@ class Training(LightningCLI):
             if not isinstance(cause, _CAUSES):
                 raise
             raise UpsegError(one_line(str(error))) from error
+
+
+def _categories(data: Any) -> tuple[Category, ...]:
+    """The classes that a data module learns from; none where it does not say."""
+    return tuple(getattr(data, "categories", ()))
 
 
 def _quieten() -> None:

@@ -9,11 +9,12 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from upseg.data.batches import Collate, Targets
+from upseg.data.batches import ClassTargets, Collate, Targets
 from upseg.data.dataset import Dataset
 from upseg.data.mixing import MixedSamples, MixtureSampler, WeightedDataset
 from upseg.data.sample import Sample
 from upseg.data.transforms import SampleTransform
+from upseg.segmentation import Category
 
 
 class MixedDataModule(LightningDataModule):
@@ -26,12 +27,16 @@ class MixedDataModule(LightningDataModule):
         train: The data sets to learn from.
         transform: Must bring all samples to one size; None where they have one.
         validation: Data sets to validate on, each by itself, untransformed and in order.
-        targets: What the method learns from a sample, computed in the workers.
+        targets: What the method learns from a sample, computed in the workers. Where they need classes (an attribute
+            `categories`) and were given none, they get those of the training data.
         batch_size: Samples in a batch of one process.
         validation_batch_size: The same for validation; 1 unless all images of a data set have one size.
         workers: Processes that read data; 0 reads in the training process.
         epoch_length: Draws in an epoch, all processes together; by default as many as there are samples.
         seed: Of order and transforms.
+
+    Raises:
+        ValueError: If data sets have different classes of one id.
     """
 
     def __init__(
@@ -50,10 +55,25 @@ class MixedDataModule(LightningDataModule):
         self.samples = MixedSamples(train, transform, epoch_length)
         self.validation = tuple(validation)
         self.targets = targets
+        if isinstance(targets, ClassTargets) and not targets.categories:
+            targets.categories = self.categories
         self.batch_size = batch_size
         self.validation_batch_size = validation_batch_size
         self.workers = workers
         self.seed = seed
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The classes of all data sets to learn from, in order of id."""
+        found: dict[int, Category] = {}
+        for category in (c for source in self.samples.sources for c in source.dataset.categories):
+            known = found.setdefault(category.id, category)
+            if known != category:
+                raise ValueError(
+                    f"the data sets to learn from must agree about classes, but id {category.id} is "
+                    f"{known.name!r} in one and {category.name!r} in another"
+                )
+        return tuple(found[identifier] for identifier in sorted(found))
 
     @property
     def description(self) -> str:
