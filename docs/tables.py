@@ -14,6 +14,7 @@ from upseg.data.sources import SOURCES
 from upseg.formats import FORMATS
 from upseg.methods.dynaseg import PRESETS
 from upseg.methods.entity import EntitySettings
+from upseg.methods.panoptic import PanopticSettings
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
@@ -23,6 +24,7 @@ def all_tables() -> dict[str, str]:
     return {
         "dynaseg_settings": _settings(PRESETS),
         "entity_settings": _settings({"default": EntitySettings()}),
+        "panoptic_settings": _settings({"default": PanopticSettings()}),
         "formats": _formats(),
         "segment_options": _options("segment"),
         "models_options": _options("models"),

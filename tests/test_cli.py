@@ -68,6 +68,15 @@ def test_formats_are_written_at_once_and_overlay_is_added(segment, tmp_path) -> 
     assert names == ["a.json", "a.npz", "a.overlay.png", "b.json", "b.npz", "b.overlay.png"]
 
 
+def test_depth_comes_beside_the_other_files(segment, tmp_path) -> None:
+    files = ["a.depth-picture.png", "a.depth.png", "a.overlay.png", "a.png"]
+    assert segment("a.png", "-m", "deep", "--depth")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "upseg-out").glob("[!.]*")) == files
+    assert "1 already done" in segment("a.png", "-m", "deep", "--depth")[1]
+    assert segment("a.png", "-m", "deep", "--depth", "-f", "npz", "-o", "out")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [*files[:2], "a.npz"]
+
+
 def test_a_second_run_says_what_it_skipped_and_what_it_replaced(segment) -> None:
     segment("a.png")
     assert "2 images: 1 segmented, 1 already done" in segment("a.png", "b.jpg")[1]
@@ -126,6 +135,7 @@ def test_failures_are_named_and_the_rest_is_done(segment, tmp_path) -> None:
         (("a.png", "--set", "levels=many"), "levels must be a whole number"),
         (("a.png", "--preset", "fine"), "the presets are default, coarse"),
         (("a.png", "-f", "gif"), "no format 'gif'; the formats are png, tif"),
+        (("a.png", "--depth"), "the model threshold predicts no depth; take one that does"),
         (("a.png", "--channels", "0,1"), "one number, or three with commas"),
         (("a.png", "--channels", "red"), "one number, or three with commas"),
         (("a.png", "--device", "abacus"), "device 'abacus' cannot be used"),

@@ -136,7 +136,7 @@ def test_the_core_imports_only_what_the_core_installs() -> None:
     allowed = distributions("core") | sys.stdlib_module_names | {"upseg", "click"}
     # what `import upseg` and `upseg segment` may need: training, evaluation and the web page have extras
     extras = [
-        *inside("training", "app", "metrics", "data.sources.nyuv2"),
+        *inside("training", "app", "metrics", "data.sources.nyuv2", "data.depth_models"),
         *(f"upseg.methods.{method}.task" for method in METHODS),
     ]
     core = {module: imports for module, imports in GRAPH.items() if not is_in(module, extras)}

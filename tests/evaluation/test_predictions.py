@@ -20,6 +20,8 @@ from upseg.evaluation.predictions import (
     reader_of,
 )
 from upseg.formats import FORMATS, output_paths, write
+from upseg.formats.depth import write_depth_png
+from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 
 LABELS = np.array([[1, 1, 2], [0, 2, 2]])
@@ -110,6 +112,26 @@ def test_depth_is_read_in_metres(tmp_path: Path) -> None:
         assert depth.dtype == np.float32
         assert np.array_equal(depth, metres)
     assert np.array_equal(read_depth(tmp_path / "c.tiff", 500.0), 2 * metres)
+
+
+def test_depth_beside_segments_is_told_from_them(tmp_path: Path) -> None:
+    depth = PredictedDepth(np.array([[0.5, 2.0, 0.0], [4.25, 3.0, 1.0]], np.float32), is_metric=True)
+    for name in ("a.png", "a.overlay.png", "a.depth.png"):
+        write(SEGMENTATION, tmp_path / name, image=np.zeros((2, 3, 3), np.float32), depth=depth)
+    found = match_predictions(tmp_path, ["a"], DEPTH_SUFFIXES)
+    assert told(found, tmp_path) == {"a": "a.depth.png"}
+    assert found.extra == ()
+    np.testing.assert_allclose(read_depth(found.files["a"]), depth.values)
+    found = matched(tmp_path, "a")
+    assert told(found, tmp_path) == {"a": "a.png"}
+    assert found.extra == ()
+
+
+def test_relative_disparity_is_no_depth_to_measure(tmp_path: Path) -> None:
+    depth = PredictedDepth.relative(np.array([[0.5, 2.0]], np.float32))
+    path = write_depth_png(depth, tmp_path / "a.depth.png")
+    with pytest.raises(DataError, match=r"a.depth.png: .*relative disparity, which cannot be compared with metres"):
+        read_depth(path)
 
 
 def test_what_is_no_depth_is_named(tmp_path: Path) -> None:

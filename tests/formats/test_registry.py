@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from tests.formats.strategies import labels_of
 from upseg.errors import FormatError
 from upseg.formats import FORMATS, output_paths, read, write
+from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 
-READABLE = sorted(FORMATS.keys() - {"overlay"})
+READABLE = sorted(FORMATS.keys() - {"overlay", "depth"})
 SEGMENTATION = Segmentation.from_labels(
     labels_of("1122.", "1322.", "11224"), scores={1: 0.5}, categories={2: Category(7, "cat")}, parents={3: 1}
 )
 IMAGE = np.zeros((3, 5, 3), np.float32)
+DEPTH = PredictedDepth(np.ones((3, 5), np.float32), is_metric=True)
 
 
 def assert_about(error, *paths):
@@ -37,6 +39,7 @@ def test_table_of_formats():
         "svg": ".svg",
         "npz": ".npz",
         "overlay": ".overlay.png",
+        "depth": ".depth.png",
     }
     assert all(form.name == name and form.description for name, form in FORMATS.items())
 
@@ -76,7 +79,7 @@ def test_either_file_of_a_panoptic_pair_can_be_named(tmp_path):
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_output_paths_are_the_files_made(tmp_path, name):
     expected = output_paths(tmp_path / "deep" / "photo.v1", name)
-    assert write(SEGMENTATION, expected[0], image=IMAGE) == expected[0]
+    assert write(SEGMENTATION, expected[0], image=IMAGE, depth=DEPTH) == expected[0]
     assert sorted(expected) == sorted((tmp_path / "deep").iterdir())
     assert expected[0].name == "photo.v1" + FORMATS[name].suffix
 
@@ -94,8 +97,8 @@ def test_overlay_needs_the_image_and_cannot_be_read(tmp_path):
     path = tmp_path / "a.overlay.png"
     with pytest.raises(FormatError, match="needs the image"):
         SEGMENTATION.save(path)
-    write(SEGMENTATION, path, image=IMAGE)
-    with pytest.raises(FormatError, match="is a picture, from which the segments cannot be had back"):
+    write(SEGMENTATION, path, image=IMAGE, depth=DEPTH)
+    with pytest.raises(FormatError, match="cannot be had back from the format overlay"):
         read(path)
 
 
@@ -155,7 +158,7 @@ def test_other_content(tmp_path, name, content):
 @pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt])
 def test_an_interrupted_write_leaves_no_trace(tmp_path, name, interruption, monkeypatch):
     paths = output_paths(tmp_path / "out" / "result", name)
-    write(SEGMENTATION, paths[0], image=IMAGE)
+    write(SEGMENTATION, paths[0], image=IMAGE, depth=DEPTH)
     before = [path.read_bytes() for path in paths]
     other = Segmentation.from_labels(labels_of("1.12.", ".1122", "11224"))
 
@@ -164,10 +167,10 @@ def test_an_interrupted_write_leaves_no_trace(tmp_path, name, interruption, monk
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(interruption):
-        write(other, paths[0], image=IMAGE)
+        write(other, paths[0], image=IMAGE, depth=DEPTH)
     assert [path.read_bytes() for path in paths] == before
     fresh = output_paths(tmp_path / "new" / "result", name)
     with pytest.raises(interruption):
-        write(other, fresh[0], image=IMAGE)
+        write(other, fresh[0], image=IMAGE, depth=DEPTH)
     assert sorted((tmp_path / "out").iterdir()) == sorted(paths)
     assert list((tmp_path / "new").iterdir()) == []

@@ -14,7 +14,7 @@ from upseg.errors import FormatError
 from upseg.formats import FORMATS, output_paths, read, write
 from upseg.segmentation import Category, Segment, Segmentation
 
-READABLE = sorted(FORMATS.keys() - {"overlay"})
+READABLE = sorted(name for name, form in FORMATS.items() if form.read)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_more_segments_than_16_bits_can_number(tmp_path, name, without_shape_che
     assert again == large_segmentation
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted({*READABLE, "overlay"}))
 def test_same_segmentation_gives_the_same_bytes(tmp_path, name, monkeypatch):
     labels = labels_of("112", "312", "..2")
     segmentation = Segmentation.from_labels(

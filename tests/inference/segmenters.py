@@ -15,6 +15,7 @@ from upseg.errors import ModelError
 from upseg.functional.label_maps import connected_components
 from upseg.inference.images import ImageLike, read_image
 from upseg.inference.models import METHODS, Method
+from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 
 
@@ -81,6 +82,21 @@ class StepSegmenter(ThresholdSegmenter):
 
 
 @dataclass(frozen=True)
+class DeepSettings(ThresholdSettings):
+    tasks: tuple[str, ...] = ("instance", "depth")
+
+
+class DeepSegmenter(ThresholdSegmenter):
+    """Predicts depth too: in metres, ten times as much as the image is grey."""
+
+    def segment_with_depth(
+        self, image: ImageLike, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[Segmentation, PredictedDepth]:
+        pixels = read_image(image)
+        return self.segment(pixels, progress), PredictedDepth(10 * pixels.mean(axis=2), is_metric=True)
+
+
+@dataclass(frozen=True)
 class LearnedSettings:
     threshold: float = 0.5
 
@@ -108,6 +124,7 @@ class BrokenSegmenter:
 _HERE = "tests.inference.segmenters"
 TEST_METHODS = {
     "threshold": Method("cuts grey values", f"{_HERE}:ThresholdSettings", f"{_HERE}:ThresholdSegmenter"),
+    "deep": Method("cuts grey values", f"{_HERE}:DeepSettings", f"{_HERE}:DeepSegmenter"),
     "steps": Method("cuts grey values", f"{_HERE}:ThresholdSettings", f"{_HERE}:StepSegmenter"),
     "learned": Method("adds an offset", f"{_HERE}:LearnedSettings", f"{_HERE}:LearnedSegmenter", learned=True),
     "broken": Method("fails", f"{_HERE}:ThresholdSettings", f"{_HERE}:BrokenSegmenter"),

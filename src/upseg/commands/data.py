@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +22,14 @@ _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 data_app = typer.Typer(help="Data sets: which can be read, what is in them, what they look like.", no_args_is_help=True)
 
+
+class _Prediction(StrEnum):
+    """What a depth model predicts, as `upseg.data.depth_models.Prediction` has it."""
+
+    DISPARITY = "disparity"
+    DEPTH = "depth"
+
+
 _Source = Annotated[str, typer.Argument(metavar="DATASET", help="A name that `upseg data sources` lists.")]
 _Path = Annotated[Path, typer.Argument(help="Its folder, as its official archives unpack.")]
 _Split = Annotated[str | None, typer.Option(help="Such as train or val; without it the validation split.")]
@@ -32,6 +43,20 @@ _Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to wr
 _Count = Annotated[int, typer.Option("--count", "-n", min=1, help="How many samples to draw.")]
 _Seed = Annotated[int | None, typer.Option(help="Choose them at random; without it the first ones.")]
 _Names = Annotated[list[str] | None, typer.Option("--name", help="Draw the sample of this name; repeatable.")]
+_DepthFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the depth, one NAME.png per image.")]
+_DepthModel = Annotated[
+    str, typer.Option("--model", "-m", help="Folder of a transformers depth model, or owner/name on the hub.")
+]
+_Predicts = Annotated[
+    _Prediction | None,
+    typer.Option(
+        help="What larger numbers of the model mean: nearer (disparity) or farther; else what it says itself."
+    ),
+]
+_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+_Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier labels of the image.")
+]
 
 
 @data_app.command()
@@ -79,7 +104,8 @@ def check(
 
     dataset = open_for_command(source, path, split, images, assignments)
     dataset.decode_images = not fast
-    summary = _with_progress(dataset, summarise)
+    with _progress_bar() as show:
+        summary = summarise(dataset, show)
     if as_json:
         typer.echo(json.dumps(summary.as_json(), indent=2))
     else:
@@ -120,6 +146,43 @@ def show(
     typer.echo(f"{len(samples)} of {len(dataset)} samples -> {output}")
 
 
+@data_app.command("pseudo-depth")
+def pseudo_depth(
+    source: _Source,
+    path: _Path,
+    output: _DepthFolder,
+    model: _DepthModel,
+    predicts: _Predicts = None,
+    split: _Split = None,
+    images: _Images = None,
+    assignments: _Assignments = None,
+    device: _Device = "auto",
+    overwrite: _Overwrite = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Label the images of a data set with the relative depth that a model sees in them; needs the extra `depth`.
+
+    A second run with the same arguments does only what is missing. Exit code 1 if any image has no label.
+    """
+    from dataclasses import asdict
+
+    from upseg.data.depth_models import TransformersDepth
+    from upseg.data.pseudo_depth import write_pseudo_depth
+
+    dataset = open_for_command(source, path, split, images, assignments)
+    teacher = TransformersDepth(model, predicts.value if predicts else None, device)
+    origin = f"{source}/{split}" if split else source
+    with _progress_bar() as show:
+        summary = write_pseudo_depth(dataset, output, teacher, origin=origin, overwrite=overwrite, progress=show)
+    if as_json:
+        typer.echo(json.dumps(asdict(summary), indent=2))
+    else:
+        typer.echo(f"{summary.written} images labelled, {summary.skipped} already done -> {output}")
+        _print_list("failures", list(summary.failures))
+    if summary.failures:
+        raise typer.Exit(1)
+
+
 def _choice(total: int, count: int, seed: int | None) -> list[int]:
     """Which samples to draw."""
     import numpy as np
@@ -145,16 +208,16 @@ def open_for_command(
     return open_dataset(source, path, split=split, on_error="skip", images=images, **options)
 
 
-def _with_progress(dataset: Dataset, work: Any) -> DatasetSummary:
-    """Show a bar on standard error while the samples are read, if that is a terminal."""
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error, if that is a terminal; gives a function that is told what of how many is done."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("samples", total=len(dataset))
-        summary: DatasetSummary = work(dataset, lambda done, _: bar.update(task, completed=done))
-    return summary
+        task = bar.add_task("samples", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_summary(summary: DatasetSummary) -> None:

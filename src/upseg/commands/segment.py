@@ -41,10 +41,13 @@ _Formats = Annotated[
     typer.Option(
         "--format",
         "-f",
-        help="png, tif, coco, panoptic, geojson, svg, npz or overlay; repeatable. Without any: png and overlay.",
+        help="png, tif, coco, panoptic, geojson, svg, npz, overlay or depth; repeatable. Without any: png and overlay.",
     ),
 ]
 _Overlay = Annotated[bool, typer.Option("--overlay", help="Also draw the segments over the image.")]
+_Depth = Annotated[
+    bool, typer.Option("--depth", help="Also write depth, a 16-bit PNG and a picture, of models that predict it.")
+]
 _Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Images segmented side by side.")]
 _Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 _Channels = Annotated[
@@ -70,6 +73,7 @@ def segment(
     assignments: _Assignments = None,
     formats: _Formats = None,
     overlay: _Overlay = False,
+    depth: _Depth = False,
     workers: _Workers = 1,
     device: _Device = "auto",
     channels: _Channels = None,
@@ -85,7 +89,7 @@ def segment(
     A second run with the same arguments does only what is missing. One broken image never stops the rest.
     """
     from upseg.commands.progress import ProgressDisplay
-    from upseg.inference.batch import DEFAULT_FORMATS, segment_files
+    from upseg.inference.batch import segment_files
     from upseg.inference.images import DEFAULT_MAX_PIXELS
     from upseg.inference.tasks import ReadingOptions
 
@@ -97,7 +101,7 @@ def segment(
                 output,
                 model=model,
                 settings=_settings(model, assignments, preset=preset, detail=detail, seed=seed),
-                formats=[*(formats or ()), *(("overlay",) if overlay else ())] or DEFAULT_FORMATS,
+                formats=_formats(formats, overlay=overlay, depth=depth),
                 workers=workers,
                 device=device,
                 reading=ReadingOptions(_channel_numbers(channels), page, max_pixels or DEFAULT_MAX_PIXELS),
@@ -113,6 +117,15 @@ def segment(
     _report(summary, as_json=as_json, quiet=quiet, debug=debug)
     if summary.failures:
         raise typer.Exit(1)
+
+
+def _formats(named: Sequence[str] | None, *, overlay: bool, depth: bool) -> list[str]:
+    """What to write: depth comes beside the default formats, an overlay instead of them."""
+    from upseg.formats import DEPTH_FORMAT
+    from upseg.inference.batch import DEFAULT_FORMATS
+
+    segments = [*(named or ()), *(("overlay",) if overlay else ())]
+    return [*(segments or DEFAULT_FORMATS), *((DEPTH_FORMAT,) if depth else ())]
 
 
 def _settings(model: str, assignments: Sequence[str] | None, **options: Any) -> dict[str, Any]:

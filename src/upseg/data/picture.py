@@ -11,8 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from upseg.data.sample import Sample
 from upseg.formats.colours import segment_colours
+from upseg.formats.depth import colour_depth
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
+from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Segmentation
 
 _HEIGHT = 320  # pixels of a row
@@ -55,7 +57,8 @@ def _draw_row(sample: Sample) -> UInt8[np.ndarray, "h w 3"]:
         captions.append(f"annotator {number} of {len(sample.annotations)}")
     if sample.depth is not None:
         known = sample.depth[sample.depth > 0]
-        pictures.append(_resized(_draw_depth(sample.depth), Image.Resampling.NEAREST))
+        depth = PredictedDepth(sample.depth.copy(), is_metric=True)  # it makes what it is given read-only
+        pictures.append(_resized(colour_depth(depth), Image.Resampling.NEAREST))
         captions.append(f"depth {known.min():.2f} to {known.max():.2f} m" if known.size else "no depth")
     return side_by_side(pictures, captions)
 
@@ -79,15 +82,6 @@ def _nearest(labels: Int32[np.ndarray, "_ _"], shape: tuple[int, int]) -> Int32[
     )
     resized: Int32[np.ndarray, "h w"] = labels[rows[:, None], columns]
     return resized
-
-
-def _draw_depth(depth: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Near is light, far is dark, unknown is blue; equal steps are equal ratios of depth."""
-    known = depth > 0
-    inverse = np.log(np.where(known, depth, 1))
-    low, high = (inverse[known].min(), inverse[known].max()) if known.any() else (0.0, 1.0)
-    grey = 230 - 210 * (inverse - low) / max(high - low, 1e-6)
-    return np.where(known[..., None], grey[..., None], np.array((40, 60, 140))).astype(np.uint8)
 
 
 def _draw_names(sample: Sample, shown: Segmentation) -> UInt8[np.ndarray, "h w 3"]:

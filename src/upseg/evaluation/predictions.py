@@ -15,15 +15,17 @@ from upseg.data.sources.folders import IMAGES, list_files
 from upseg.data.sources.label_images import read_label_image, truth_file
 from upseg.errors import DataError, FormatError
 from upseg.formats import FORMATS
+from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, read_depth_png
 from upseg.segmentation import Segmentation
 
 SEGMENTATION_SUFFIXES: tuple[str, ...] = (*(form.suffix for form in FORMATS.values() if form.read), ".tiff")
 """How files with segments end; where one result is there in several formats, the first of these is read."""
 
-DEPTH_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
+DEPTH_SUFFIXES = (DEPTH_SUFFIX, ".npy", ".tif", ".tiff", ".png")
 """How files with depth end, likewise."""
 
-_NOT_READ = (*(form.suffix for form in FORMATS.values() if not form.read), ".panoptic.png")  # pictures; half of a pair
+# pictures; halves of pairs; depth, where segments are looked for
+_NOT_READ = (*(form.suffix for form in FORMATS.values() if not form.read), ".panoptic.png", PICTURE_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def read_depth(path: Path, scale: float = 1000.0) -> Float32[np.ndarray, "h w"]:
         (H, W) metres.
 
     Raises:
-        DataError: If the file is damaged, or is none of these.
+        DataError: If the file is damaged, is none of these, or is upseg's own with relative disparity.
     """
     with truth_file(path, "a depth map"):
         if path.suffix.lower() == ".npy":
@@ -109,6 +111,8 @@ def read_depth(path: Path, scale: float = 1000.0) -> Float32[np.ndarray, "h w"]:
 
             values = tifffile.imread(path)
         else:
+            if path.name.lower().endswith(DEPTH_SUFFIX) and not read_depth_png(path).is_metric:
+                raise ValueError("it holds relative disparity, which cannot be compared with metres")
             values = read_label_image(path)
         if values.ndim != 2 or values.dtype.kind not in "fiu":
             raise ValueError(f"expected an (H, W) array of numbers, got {values.dtype} of shape {values.shape}")
@@ -140,7 +144,7 @@ def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     for name in list_files(folder, ("",), holds, recursive=True).files.values():
         low = name.lower()
         fitting = [suffix for suffix in suffixes if low.endswith(suffix)]
-        if not fitting or low.endswith(_NOT_READ):
+        if not fitting or any(low.endswith(suffix) for suffix in _NOT_READ if suffix not in suffixes):
             continue
         suffix = max(fitting, key=len)
         key = name[: -len(suffix)]

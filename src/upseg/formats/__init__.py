@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from upseg.errors import FormatError
 from upseg.formats.coco import read_coco, write_coco
 from upseg.formats.colours import segment_colours
+from upseg.formats.depth import depth_pair, write_depth
 from upseg.formats.geojson import read_geojson, write_geojson
 from upseg.formats.montage import side_by_side
 from upseg.formats.npz import read_npz, write_npz
@@ -20,9 +21,11 @@ from upseg.formats.panoptic import panoptic_pair, read_panoptic, write_panoptic
 from upseg.formats.png import read_png, write_png
 from upseg.formats.svg import read_svg, write_svg
 from upseg.formats.tif import read_tif, write_tif
+from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Segmentation
 
 __all__ = [
+    "DEPTH_FORMAT",
     "FORMATS",
     "Format",
     "draw_overlay",
@@ -36,6 +39,9 @@ __all__ = [
     "write",
 ]
 
+DEPTH_FORMAT = "depth"
+"""The format for which a model has to predict depth."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -45,7 +51,8 @@ class Format:
         name: What the command line calls it.
         suffix: How its files' names end.
         description: One line for people.
-        write: Writes a segmentation to a path and returns the (main) file; that of `overlay` takes the image too.
+        write: Writes a segmentation to a path and returns the (main) file; that of `overlay` takes the image too, that
+            of `depth` the depth.
         read: Reads what `write` wrote; None if the segmentation cannot be had back from the file.
     """
 
@@ -67,9 +74,11 @@ FORMATS: dict[str, Format] = {
         Format("svg", ".svg", "exact outlines as a drawing, for browsers and Inkscape", write_svg, read_svg),
         Format("npz", ".npz", "label map, compressed NumPy archive", write_npz, read_npz),
         Format("overlay", ".overlay.png", "picture: the segments in colour over the image", write_overlay, None),
+        Format(DEPTH_FORMAT, ".depth.png", "depth, 16-bit PNG of millimetres, and a picture of it", write_depth, None),
     )
 }
 _OTHER_SUFFIXES = {".tiff": "tif", ".panoptic.png": "panoptic"}
+_PAIRS: dict[str, Callable[[Path], tuple[Path, Path]]] = {"panoptic": panoptic_pair, DEPTH_FORMAT: depth_pair}
 
 
 def write(
@@ -78,6 +87,7 @@ def write(
     *,
     format: str | None = None,  # noqa: A002 - what the command line calls it
     image: Float32[np.ndarray, "h w 3"] | None = None,
+    depth: PredictedDepth | None = None,
 ) -> Path:
     """Write a segmentation, whole or not at all; folders are made, an existing file is replaced.
 
@@ -86,9 +96,10 @@ def write(
         path: Where to; used as it is.
         format: A name in `FORMATS`; by default the longest suffix that fits the path decides.
         image: The (H, W, 3) RGB image in [0, 1]; only the overlay needs it.
+        depth: What was predicted with the segments, of the same size; only the format `depth` needs it.
 
     Returns:
-        The file written; of the two files of `panoptic` the JSON file.
+        The file written; of the two files of `panoptic` the JSON file, of `depth` the 16-bit PNG.
 
     Raises:
         FormatError: If the format is unknown or cannot hold this segmentation.
@@ -99,11 +110,13 @@ def write(
         raise FormatError(f"{path}: a segmentation of {segmentation.shape} pixels has nothing to write")
     if chosen.name == "overlay":
         return chosen.write(segmentation, path, image)
+    if chosen.name == DEPTH_FORMAT:
+        return chosen.write(segmentation, path, depth)
     return chosen.write(segmentation, path)
 
 
 def read(path: str | Path, *, format: str | None = None) -> Segmentation:  # noqa: A002
-    """Read a segmentation from any file that `write` makes, except the overlay, or from another program's file.
+    """Read a segmentation from any file that `write` makes, except overlay and depth, or from another program's file.
 
     Args:
         path: The file; of the two files of `panoptic` either.
@@ -116,8 +129,7 @@ def read(path: str | Path, *, format: str | None = None) -> Segmentation:  # noq
     chosen = _choose(path, format)
     if chosen.read is None:
         raise FormatError(
-            f"{path}: a file in the format {chosen.name} is a picture, from which the segments cannot be had back; "
-            "read one of the other formats"
+            f"{path}: the segments cannot be had back from the format {chosen.name}; read one of the other formats"
         )
     return chosen.read(path)
 
@@ -134,7 +146,9 @@ def output_paths(stem_path: str | Path, format: str) -> list[Path]:  # noqa: A00
     """
     stem = Path(stem_path)
     main = stem.with_name(stem.name + _by_name(format).suffix)
-    return list(panoptic_pair(main)) if format == "panoptic" else [main]
+    if format in _PAIRS:
+        return list(_PAIRS[format](main))
+    return [main]
 
 
 def _by_name(name: str) -> Format:

@@ -58,15 +58,15 @@ def read_png(path: Path) -> Segmentation:
         return assemble(pixels, Facts())
 
 
-def load_png(path: Path) -> tuple[Shaped[np.ndarray, "h w *channels"], bool, str | None]:
-    """The pixels of a PNG, whether they are palette indices, and our text chunk; call it inside `reading`.
+def load_png(path: Path, *, key: str = _KEY) -> tuple[Shaped[np.ndarray, "h w *channels"], bool, str | None]:
+    """The pixels of a PNG, whether they are palette indices, and our text chunk `key`; call it inside `reading`.
 
     Opened as PNG and nothing else, and without Pillow's own limit of pixels, which warns first: `size_of` has one.
     """
     with PngImagePlugin.PngImageFile(path) as image:
         size_of(image.height, image.width)
         image.load()
-        text = image.text.get(_KEY)
+        text = image.text.get(key)
         if image.mode in _GREY_MODES:
             return np.asarray(image), False, text
         if image.mode == "P":

@@ -14,6 +14,7 @@ from typing import Any
 
 from upseg import __version__
 from upseg.errors import UpsegError
+from upseg.formats import DEPTH_FORMAT
 from upseg.inference.images import printable
 from upseg.inference.inputs import InputImage, OutputPlan, find_images, plan_outputs
 from upseg.inference.journal import InputState, Journal, OutputState
@@ -130,6 +131,10 @@ def segment_files(
     if not formats:
         raise UpsegError("at least one format must be given")
     chosen, folder, formats = find_model(model, **(settings or {})), Path(output), tuple(dict.fromkeys(formats))
+    if DEPTH_FORMAT in formats and not chosen.predicts_depth:
+        raise UpsegError(
+            f"the model {printable(chosen.name)} predicts no depth; take one that does, or leave depth out"
+        )
     journal = Journal(folder)
     images = find_images(paths, folder, journal.knows)
     digest = _settings_digest(chosen, reading)

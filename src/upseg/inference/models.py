@@ -51,6 +51,12 @@ METHODS: dict[str, Method] = {
         "upseg.methods.entity:EntitySegmenter",
         learned=True,
     ),
+    "panoptic": Method(
+        "things and stuff with their classes: each pixel says where its object's centre is; depth too, if trained for",
+        "upseg.methods.panoptic:PanopticSettings",
+        "upseg.methods.panoptic:PanopticSegmenter",
+        learned=True,
+    ),
 }
 """The methods by name. A name without a learned method's weights is no model; `load_model` says so."""
 
@@ -78,6 +84,11 @@ class Model:
     categories: tuple[Category, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict, hash=False)
     description: str = ""
+
+    @property
+    def predicts_depth(self) -> bool:
+        """Whether its segmenter is a `DepthSegmenter` that was trained for depth: it has a setting `tasks` with it."""
+        return "depth" in getattr(self.settings, "tasks", ())
 
     def load(self, device: str = "auto") -> Segmenter:
         """Make the segmenter.

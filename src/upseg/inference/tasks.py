@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from upseg.errors import UpsegError
-from upseg.formats import output_paths, write
+import numpy as np
+from jaxtyping import Float32
+
+from upseg.errors import ModelError, UpsegError
+from upseg.formats import DEPTH_FORMAT, output_paths, write
 from upseg.inference.files import remove_partials
 from upseg.inference.images import DEFAULT_MAX_PIXELS, printable, read_image
+from upseg.predicted_depth import DepthSegmenter, PredictedDepth
 from upseg.segmentation import Segmentation, Segmenter
 
 Status = Literal["done", "replaced", "skipped", "failed"]
@@ -128,19 +132,33 @@ def discard_partials(task: ImageTask) -> None:
 def _segment_and_write(task: ImageTask, segmenter: Segmenter, on_step: StepCallback | None) -> Segmentation:
     reading = task.reading
     image = read_image(task.path, channels=reading.channels, page=reading.page, max_pixels=reading.max_pixels)
-    reports = "progress" in inspect.signature(segmenter.segment).parameters
-    options: dict[str, Any] = {"progress": on_step} if reports and on_step is not None else {}
-    segmentation = segmenter.segment(image, **options)
+    segmentation, depth = _segment(image, segmenter, on_step, with_depth=DEPTH_FORMAT in task.formats)
     segmentation = segmentation.with_provenance({**segmentation.provenance, **_origin(task)})
     try:
         for name in task.formats:
-            write(segmentation, output_paths(task.stem, name)[0], format=name, image=image)
+            write(segmentation, output_paths(task.stem, name)[0], format=name, image=image, depth=depth)
     except OSError as error:
         raise UpsegError(
             f"{printable(task.path)}: the result cannot be written to {printable(task.stem.parent)} "
             f"({error.strerror or error})"
         ) from error
     return segmentation
+
+
+def _segment(
+    image: Float32[np.ndarray, "h w 3"], segmenter: Segmenter, on_step: StepCallback | None, *, with_depth: bool
+) -> tuple[Segmentation, PredictedDepth | None]:
+    if not with_depth:
+        return segmenter.segment(image, **_progress_option(segmenter.segment, on_step)), None
+    if not isinstance(segmenter, DepthSegmenter):
+        raise ModelError("the model predicts no depth")
+    return segmenter.segment_with_depth(image, **_progress_option(segmenter.segment_with_depth, on_step))
+
+
+def _progress_option(method: Callable[..., Any], on_step: StepCallback | None) -> dict[str, Any]:
+    """How a segmenter is told whom to tell of progress, if it can tell."""
+    reports = on_step is not None and "progress" in inspect.signature(method).parameters
+    return {"progress": on_step} if reports else {}
 
 
 def _origin(task: ImageTask) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,50 @@ from torch import Tensor, nn
 from upseg.errors import ModelError
 
 
-class TimmBackbone(nn.Module):
-    """The feature maps of a timm model, for RGB images of any size from 1x1 up.
+class ImageBackbone(nn.Module):
+    """What a timm model needs of images: colours as it was trained with, and sizes that it can take.
 
     The images' values are normalised with the mean and the standard deviation that the model's weights were trained
-    with. Images are padded at the bottom and on the right, by repeating their last row and column, up to a multiple of
-    the coarsest stride and at least two of it, so that every level covers the whole (padded) image exactly and has more
-    than one value per channel, which batch normalisation needs in training. `padded_size` tells the size.
+    with. Images are padded at the bottom and on the right, by repeating their last row and column.
+
+    Args:
+        name: Of the model.
+        model: A model of timm.
+        multiple: Pixels; padded sides are multiples of it.
+        fewest: How many multiples a padded side has at least.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, model: Any, *, multiple: int, fewest: int = 1) -> None:
+        super().__init__()
+        self.name = name
+        self.model = model
+        self.multiple = multiple
+        self.fewest = fewest
+        values = model.pretrained_cfg
+        self.register_buffer("mean", torch.tensor(values["mean"]).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(values["std"]).view(1, -1, 1, 1), persistent=False)
+
+    def padded_size(self, size: Sequence[int]) -> tuple[int, int]:
+        """Height and width in pixels that images of this height and width are padded to."""
+        height, width = (self.multiple * max(self.fewest, math.ceil(side / self.multiple)) for side in size)
+        return height, width
+
+    def prepare(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
+        """What the model sees of (B, 3, H, W) RGB values in [0, 1]: normalised, and of the padded size."""
+        height, width = self.padded_size(images.shape[-2:])
+        padding = (0, width - images.shape[-1], 0, height - images.shape[-2])
+        return F.pad((images - self.mean) / self.std, padding, mode="replicate")
+
+
+class TimmBackbone(ImageBackbone):
+    """The feature maps of a timm model, for RGB images of any size from 1x1 up.
+
+    Images are padded up to a multiple of the coarsest stride and at least two of it, so that every level covers the
+    whole (padded) image exactly and has more than one value per channel, which batch normalisation needs in training.
+    `padded_size` tells the size.
 
     Args:
         name: A name that `timm.list_models()` knows, with or without a tag such as `resnet18.a1_in1k`.
@@ -39,25 +76,13 @@ class TimmBackbone(nn.Module):
             or its weights cannot be had.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, name: str, *, pretrained: bool = False, out_indices: Sequence[int] = (-4, -3, -2, -1)) -> None:
-        super().__init__()
-        self.name = name
-        self.model = _feature_model(name, pretrained, tuple(out_indices))
-        self.channels: list[int] = self.model.feature_info.channels()
-        self.strides: list[int] = self.model.feature_info.reduction()
-        self.multiple = math.lcm(*self.strides)
-        self.channels_last_levels = str(getattr(self.model, "output_fmt", "NCHW")).endswith("NHWC")
-        values = self.model.pretrained_cfg
-        self.register_buffer("mean", torch.tensor(values["mean"]).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(values["std"]).view(1, -1, 1, 1), persistent=False)
-
-    def padded_size(self, size: Sequence[int]) -> tuple[int, int]:
-        """Height and width in pixels that images of this height and width are padded to."""
-        height, width = (self.multiple * max(2, math.ceil(side / self.multiple)) for side in size)
-        return height, width
+        model = _feature_model(name, pretrained, tuple(out_indices))
+        strides: list[int] = model.feature_info.reduction()
+        super().__init__(name, model, multiple=math.lcm(*strides), fewest=2)
+        self.strides = strides
+        self.channels: list[int] = model.feature_info.channels()
+        self.channels_last_levels = str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC")
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Compute the levels.
@@ -69,11 +94,37 @@ class TimmBackbone(nn.Module):
             One (B, channels[i], H' / strides[i], W' / strides[i]) map per level, finest first, where H' and W' are
             `padded_size((H, W))`.
         """
-        normalised = (images - self.mean) / self.std
-        height, width = self.padded_size(images.shape[-2:])
-        padding = (0, width - images.shape[-1], 0, height - images.shape[-2])
-        levels: list[Tensor] = list(self.model(F.pad(normalised, padding, mode="replicate")))
+        levels: list[Tensor] = list(self.model(self.prepare(images)))
         return [level.permute(0, 3, 1, 2) for level in levels] if self.channels_last_levels else levels
+
+
+def create_timm_model(name: str, options: Mapping[str, Any], *, pretrained: bool, needed: str) -> Any:
+    """A model of timm with options that not every model takes.
+
+    Args:
+        name: A name that `timm.list_models()` knows, with or without a tag.
+        options: What `timm.create_model` takes.
+        pretrained: Whether to start from published weights, downloaded once from the Hugging Face Hub.
+        needed: What the options ask for, in words that follow "it has to".
+
+    Raises:
+        ModelError: If there is no model of that name, it does not take the options, or its weights cannot be had.
+    """
+    import timm
+
+    check_timm_name(name)
+    options = dict(options)
+    file = download_timm_weights(name) if pretrained else None
+    if file is not None:
+        options["pretrained_cfg_overlay"] = {"file": str(file), "custom_load": False}
+    try:
+        return timm.create_model(name, pretrained=pretrained, **options)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"the pretrained weights in {file} cannot be read ({error}); delete the file") from error
+    except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{name} cannot serve as a backbone: it has to {needed} ({type(error).__name__}: {error})"
+        ) from error
 
 
 def download_timm_weights(name: str) -> Path:
@@ -137,15 +188,5 @@ def _feature_model(name: str, pretrained: bool, out_indices: tuple[int, ...]) ->
     configuration = timm.get_pretrained_cfg(name)
     if configuration and configuration.fixed_input_size:
         options["dynamic_img_size"] = True  # transformers that can do without a fixed size only do when asked
-    if pretrained:
-        options["pretrained_cfg_overlay"] = {"file": str(download_timm_weights(name)), "custom_load": False}
-    try:
-        return timm.create_model(name, pretrained=pretrained, **options)
-    except (OSError, SafetensorError) as error:
-        file = options["pretrained_cfg_overlay"]["file"]
-        raise ModelError(f"the pretrained weights in {file} cannot be read ({error}); delete the file") from error
-    except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{name} cannot serve as a backbone: it has to give feature maps {out_indices} for images of any size, "
-            f"as convnext_atto or resnet18 do ({type(error).__name__}: {error})"
-        ) from error
+    needed = f"give feature maps {out_indices} for images of any size, as convnext_atto or resnet18 do"
+    return create_timm_model(name, options, pretrained=pretrained, needed=needed)

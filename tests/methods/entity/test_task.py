@@ -20,7 +20,7 @@ from upseg.training.schedules import Optimization
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
 SETTINGS = EntitySettings(
-    backbone="resnet10t", channels=32, dimensions=16, positions=32, size=None, minimum_area=8, scales=(1.0,)
+    backbone="resnet10t", channels=32, dimensions=16, positions=40, size=None, minimum_area=8, scales=(1.0,)
 )
 
 

@@ -1,0 +1,90 @@
+"""Vision transformers of the timm library as extractors of the patch tokens of several of their layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from upseg.errors import ModelError
+from upseg.layers.backbone import ImageBackbone, create_timm_model
+
+_NEEDED = "be a vision transformer for images of any size, as vit_base_patch14_dinov2 or vit_tiny_patch16_224 are"
+_LAYERS = {12: (3, 6, 9, 12), 24: (5, 12, 18, 24)}  # by depth: Prisadnikov et al., Sec. 4.1
+
+
+class VitBackbone(ImageBackbone):
+    """The patch tokens of several layers of a timm vision transformer, for RGB images of any size from 1x1 up.
+
+    Images are padded up to a multiple of the model's own patch size, and its position embeddings are resampled to the
+    number of patches. Each layer's tokens pass the model's last normalisation, as in DINOv2's own dense heads; a model
+    that normalises only the mean of its tokens does that with each of them here. What the layers do not need (later
+    blocks, the classifier) is not part of the module, so that each parameter gets a gradient.
+
+    Args:
+        name: A name that `timm.list_models()` knows, with or without a tag.
+        layers: Which blocks' tokens to give out, counted from 1, in growing order; None for `default_layers`.
+        pretrained: Whether to start from published weights, downloaded once from the Hugging Face Hub.
+
+    Attributes:
+        patch: Side of a patch, in pixels of the image; where convolutions come first, that of a token.
+        layers: As given, or chosen.
+        channels: Of every layer, in their order.
+
+    Raises:
+        ModelError: If there is no model of that name, it is no vision transformer with square patches for images of any
+            size, it has no such layers, or its weights cannot be had.
+    """
+
+    def __init__(self, name: str, layers: Sequence[int] | None = None, *, pretrained: bool = False) -> None:
+        model = create_timm_model(
+            name, {"num_classes": 0, "dynamic_img_size": True}, pretrained=pretrained, needed=_NEEDED
+        )
+        super().__init__(name, model, multiple=_patch_size(name, model))
+        self.patch = self.multiple
+        self.layers = default_layers(len(model.blocks)) if layers is None else tuple(layers)
+        _check_layers(name, self.layers, len(model.blocks))
+        if isinstance(model.norm, nn.Identity):
+            model.norm = model.fc_norm
+        model.prune_intermediate_layers([layer - 1 for layer in self.layers], prune_norm=False, prune_head=True)
+        self.channels = [int(model.embed_dim)] * len(self.layers)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c h2 w2"]]:
+        """Compute the layers' tokens.
+
+        Args:
+            images: (B, 3, H, W) RGB values in [0, 1].
+
+        Returns:
+            One (B, channels[i], H' / patch, W' / patch) map per layer, where H' and W' are `padded_size((H, W))`.
+        """
+        tokens: list[Tensor] = self.model.forward_intermediates(
+            self.prepare(images), indices=[layer - 1 for layer in self.layers], norm=True, intermediates_only=True
+        )
+        return tokens
+
+
+def default_layers(depth: int) -> tuple[int, ...]:
+    """The four layers, counted from 1, of a transformer with so many that a decoder takes; fewer if it has fewer.
+
+    Paper: Prisadnikov et al., Sec. 4.1: 3, 6, 9 and 12 of 12, and 5, 12, 18 and 24 of 24. Of other depths: evenly
+    spaced, the last one included.
+    """
+    return _LAYERS.get(depth) or tuple(sorted({math.ceil(depth * quarter / 4) for quarter in range(1, 5)}))
+
+
+def _patch_size(name: str, model: Any) -> int:
+    """Side in image pixels of what one token stands for, the same in all layers; other models are refused."""
+    height, width = getattr(getattr(model, "patch_embed", None), "patch_size", (0, 0))
+    sides = {level["reduction"] for level in model.feature_info}  # of a hybrid with convolutions more than its patches
+    if not (height == width > 0 and len(sides) == 1 and hasattr(model, "blocks")):
+        raise ModelError(f"{name} cannot serve as a backbone: it has to {_NEEDED}, with square patches")
+    return int(sides.pop())
+
+
+def _check_layers(name: str, layers: tuple[int, ...], depth: int) -> None:
+    if not layers or list(layers) != sorted(set(layers)) or not (layers[0] >= 1 and layers[-1] <= depth):
+        raise ModelError(f"{name} has the layers 1 to {depth}; those to take must be some, growing, got {layers}")

@@ -1,0 +1,229 @@
+"""The numbered equations of the paper (Prisadnikov et al.), one pure function each, and the loss of a batch.
+
+Paper: "A Simple and Generalist Approach for Panoptic Segmentation", Sec. 3, App. A and B. Eq. 1, 10 and
+11 are in `pixel_losses.py`, Eq. 2 to 4 in `positional.py`, Eq. 6 to 9 in `depth.py`, Eq. 12 to 14 in `dice.py`; the
+encodings of the ablation in `encodings.py`. Each loss is computed per image, and then the mean over the images of the
+batch is taken, in which an image without the pixels that it needs counts as 0: so two processes with B images each
+learn what one with 2B does. Arithmetic is in float32 (float64 for float64 input) throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from upseg.functional.precision import wide
+from upseg.methods.panoptic.depth import (
+    aligned_disparity,
+    log_metric_depth,
+    median_and_scale,
+    metric_depth_loss,
+    relative_depth_loss,
+)
+from upseg.methods.panoptic.dice import dice_loss, membership, truth_membership
+from upseg.methods.panoptic.encodings import Encoding
+from upseg.methods.panoptic.pixel_losses import (
+    cross_entropy,
+    semantic_smoothness,
+    total_variation,
+    weighted_pixel_mean,
+)
+from upseg.methods.panoptic.positional import centre_embedding, embedding_distance, positional_embedding
+from upseg.metrics.depth_errors import MINIMUM_DEPTH
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """What each loss counts. One with weight 0 is not computed.
+
+    Attributes:
+        semantic: Of the cross-entropy of the classes, by Eq. 1.
+        instance: Of the encoding's loss, Eq. 4 by Eq. 1.
+        depth: Of Eq. 6 or 9.
+        total_variation: Of the instance head, Eq. 10.
+        semantic_smoothness: Eq. 11.
+        dice: Eq. 12.
+    """
+
+    semantic: float = 1.0
+    instance: float = 1.0
+    depth: float = 1.0
+    total_variation: float = 0.1
+    semantic_smoothness: float = 0.1
+    dice: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"the weight {name} must be a finite number of at least 0, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticLosses:
+    """The loss of a batch and its terms, all scalars; unweighted, 0 where the weight is 0 or the task is off.
+
+    Attributes:
+        total: The weighted sum.
+        semantic: As in `LossWeights`, and so on.
+    """
+
+    total: Float[Tensor, ""]
+    semantic: Float[Tensor, ""]
+    instance: Float[Tensor, ""]
+    depth: Float[Tensor, ""]
+    total_variation: Float[Tensor, ""]
+    semantic_smoothness: Float[Tensor, ""]
+    dice: Float[Tensor, ""]
+
+    def terms(self) -> dict[str, Float[Tensor, ""]]:
+        """Every attribute by its name, for the log."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def edge_distance_weights(
+    distances: Float[Tensor, "*shape"], minimum: float = 0.0, reach: float = 20.0
+) -> Float[Tensor, "*shape"]:
+    """Edge distance sampling: pixels near the boundary of an instance count most.
+
+    Paper: Eq. 5, Sec. 3.3.2. w_ij = w_min + (1 - w_min) exp(-d_ij² / D²).
+
+    Args:
+        distances: d, in pixels, to the nearest boundary of an instance; infinite where there is none.
+        minimum: w_min in [0, 1].
+        reach: D, in pixels, above 0.
+
+    Returns:
+        w in [`minimum`, 1].
+    """
+    return minimum + (1 - minimum) * (-(distances / reach).square()).exp()
+
+
+def panoptic_losses(
+    outputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    encoding: Encoding,
+    weights: LossWeights | None = None,
+    maximum_depth: float | None = None,
+) -> PanopticLosses:
+    """All losses of a batch, for the tasks that the network has outputs of.
+
+    Args:
+        outputs: Of the network, one or more of `semantic` (B, N, h, w) logits, `instance` (B, C, h, w) and
+            `depth` (B, 1, h, w).
+        targets: Those of `PanopticTargets` that the tasks need: `semantic` (B, h, w) positions of classes, below 0
+            ignored, and `semantic_weight` (B, h, w); `centre` (B, 2, h, w), `inside` (B, h, w), `instances` (B, h, w)
+            ids from 1 on, 0 none, below 0 ignored, and `instance_weight` (B, h, w); `depth` (B, h, w), 0 where it is
+            not known, metres or, without `maximum_depth`, disparities of any shift and scale.
+        encoding: What the channels of `instance` mean.
+        weights: Of the losses; the paper's and `PAPER.md`'s by default.
+        maximum_depth: Metres that the depth head reaches, for metric depth: valid depths go from 1 mm to there. None
+            for relative depth.
+
+    Raises:
+        ValueError: If there is no output, one of an unknown task, or sizes do not agree.
+    """
+    _check_sizes(outputs, targets)
+    weights = weights or LossWeights()
+    terms: dict[str, Tensor] = {}
+    with torch.autocast(next(iter(outputs.values())).device.type, enabled=False):
+        if "semantic" in outputs:
+            terms |= _semantic_terms(wide(outputs["semantic"]), targets, weights)
+        if "instance" in outputs:
+            terms |= _instance_terms(wide(outputs["instance"]), targets, encoding, weights)
+        if "depth" in outputs and weights.depth:
+            terms["depth"] = _depth_loss(wide(outputs["depth"])[:, 0], targets["depth"], maximum_depth)
+    if not terms:
+        raise ValueError(f"no loss of the tasks {', '.join(outputs)} has a weight above 0: {weights}")
+    total = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+    zero = total.new_zeros(())
+    return PanopticLosses(**{name: terms.get(name, zero) for name in asdict(weights)}, total=total)
+
+
+def _semantic_terms(
+    logits: Float[Tensor, "b n h w"], targets: Mapping[str, Tensor], weights: LossWeights
+) -> dict[str, Float[Tensor, ""]]:
+    terms: dict[str, Tensor] = {}
+    log_probabilities = logits.log_softmax(1)
+    if weights.semantic:
+        labels = targets["semantic"]
+        losses = cross_entropy(log_probabilities, labels)
+        terms["semantic"] = weighted_pixel_mean(losses, targets["semantic_weight"] * (labels >= 0))
+    if weights.semantic_smoothness:
+        terms["semantic_smoothness"] = semantic_smoothness(log_probabilities)
+    return terms
+
+
+def _instance_terms(
+    predicted: Float[Tensor, "b c h w"], targets: Mapping[str, Tensor], encoding: Encoding, weights: LossWeights
+) -> dict[str, Float[Tensor, ""]]:
+    if predicted.shape[1] != encoding.channels:
+        raise ValueError(f"{encoding} has {encoding.channels} channels, the network's output {predicted.shape[1]}")
+    terms: dict[str, Tensor] = {}
+    centres, labels = targets["centre"].to(predicted.dtype), targets["instances"]
+    if weights.instance:
+        losses = encoding.pixel_loss(predicted, centres, targets["inside"])
+        terms["instance"] = weighted_pixel_mean(losses, targets["instance_weight"] * (labels >= 0))
+    if weights.total_variation:
+        terms["total_variation"] = encoding.total_variation(predicted)
+    if weights.dice:
+        terms["dice"] = dice_loss(predicted, centres, labels, encoding)
+    return terms
+
+
+def _depth_loss(
+    output: Float[Tensor, "b h w"], truth: Float[Tensor, "b h w"], maximum: float | None
+) -> Float[Tensor, ""]:
+    if maximum is None:
+        return relative_depth_loss(output, truth.to(output.dtype), truth > 0)
+    valid = (truth >= MINIMUM_DEPTH) & (truth <= maximum)
+    return metric_depth_loss(log_metric_depth(output, maximum), truth.to(output.dtype), valid)
+
+
+def _check_sizes(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
+    if not outputs or not outputs.keys() <= TARGETS.keys():
+        raise ValueError(f"outputs must be one or more of {', '.join(TARGETS)}, got {', '.join(outputs) or 'none'}")
+    for task, output in outputs.items():
+        missing = [name for name in TARGETS[task] if name not in targets]
+        if missing:
+            raise ValueError(f"the task {task} needs the targets {', '.join(TARGETS[task])}, missing {missing}")
+        size = (len(output), *output.shape[-2:])
+        wrong = [name for name in TARGETS[task] if (len(targets[name]), *targets[name].shape[-2:]) != size]
+        if wrong:
+            shapes = {name: tuple(targets[name].shape) for name in wrong}
+            raise ValueError(f"the output {task} is {tuple(output.shape)}, its targets must be as large, got {shapes}")
+
+
+TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "semantic": ("semantic", "semantic_weight"),
+        "instance": ("centre", "inside", "instances", "instance_weight"),
+        "depth": ("depth",),
+    }
+)
+"""The targets of each task."""
+
+EQUATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "1": weighted_pixel_mean,
+        "2": centre_embedding,
+        "3": positional_embedding,
+        "4": embedding_distance,
+        "5": edge_distance_weights,
+        "6": relative_depth_loss,
+        "7": aligned_disparity,
+        "8": median_and_scale,
+        "9": metric_depth_loss,
+        "10": total_variation,
+        "11": semantic_smoothness,
+        "12": dice_loss,
+        "13": truth_membership,
+        "14": membership,
+    }
+)

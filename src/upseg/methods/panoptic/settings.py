@@ -1,0 +1,101 @@
+"""The settings of `panoptic`: what rebuilds the network, and what decides how its maps become segments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Literal
+
+TASKS = ("semantic", "instance", "depth")
+"""What a model may predict of each pixel, in the order in which it is listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PanopticSettings:
+    """Everything but the weights and the classes that decides the answer; `PAPER.md` says which are the paper's.
+
+    Attributes:
+        backbone: The vision transformer, by timm's name.
+        layers: The blocks, counted from 1, whose patch tokens the decoder takes; None for those of the paper where it
+            names them, else four evenly spaced ones.
+        decoder_channels: Widths of the decoder's transposed convolutions, each of which doubles the resolution.
+        tasks: What the network predicts, of `TASKS`: semantic, instance or both of them, and depth if wanted.
+        encoding: What the instance channels hold: the paper's sines and cosines of the centre (`positional`), its
+            coordinates themselves (`rgb`), or probabilities of each row and column of the grid (`bins`).
+        frequencies: L, of the positional encoding.
+        grid: Rows and columns of the grid of centres to which predictions are decoded.
+        maximum_depth: In metres, the most that the network can say; None where depth is a relative disparity.
+        size: Longer side in pixels to which an image is brought for the network, larger or smaller; None for its own.
+        suppression_radius: A centre with more votes removes all others that are at most so many cells of the grid away.
+        minimum_votes: Cells with fewer votes are no centres; as a share of the pixels, each of which has one vote.
+        minimum_thing_area: Things with fewer pixels are dropped; as a share of the image's pixels.
+        minimum_stuff_area: Likewise what all of the image has of one class of stuff.
+        minimum_score: Things whose mean vote confidence is below this are dropped, in [0, 1].
+        threads: Of the processor, for torch. The last digits of sums, and now and then a pixel, depend on their
+            number. None for as many as torch takes.
+    """
+
+    backbone: str = "vit_base_patch14_dinov2"
+    layers: tuple[int, ...] | None = None
+    decoder_channels: tuple[int, ...] = (512, 256, 256)
+    tasks: tuple[str, ...] = ("semantic", "instance")
+    encoding: Literal["positional", "rgb", "bins"] = "positional"
+    frequencies: int = 4
+    grid: tuple[int, int] = (80, 80)
+    maximum_depth: float | None = None
+    size: int | None = 840
+    suppression_radius: float = 2.5
+    minimum_votes: float = 0.00005
+    minimum_thing_area: float = 0.00005
+    minimum_stuff_area: float = 0.001
+    minimum_score: float = 0.0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, low in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= low:
+                raise ValueError(f"{name} must be at least {low}, got {value}")
+        self._check_tasks()
+        self._check_network()
+        self._check_numbers()
+
+    def _check_tasks(self) -> None:
+        if not {"semantic", "instance"} & set(self.tasks) or not set(self.tasks) <= set(TASKS):
+            raise ValueError(
+                f"tasks must be semantic, instance or both, and depth if wanted, got {', '.join(self.tasks) or 'none'}"
+            )
+        if list(self.tasks) != [task for task in TASKS if task in self.tasks]:
+            raise ValueError(f"tasks must be listed once each in the order {', '.join(TASKS)}, got {self.tasks}")
+        if self.maximum_depth is not None and not ("depth" in self.tasks and 0 < self.maximum_depth < float("inf")):
+            raise ValueError(
+                f"maximum_depth must be above 0 metres, and given only with the task depth, got {self.maximum_depth}"
+            )
+
+    def _check_network(self) -> None:
+        if not self.backbone:
+            raise ValueError("backbone must be the name of a timm model, got an empty text")
+        if self.layers is not None and not (self.layers and _grows((0, *self.layers))):
+            raise ValueError(f"layers must be growing numbers from 1, got {self.layers}")
+        if not self.decoder_channels or min(self.decoder_channels) < 1:
+            raise ValueError(f"decoder_channels must be one or more numbers from 1, got {self.decoder_channels}")
+        if self.encoding not in ("positional", "rgb", "bins"):
+            raise ValueError(f"encoding must be one of positional, rgb, bins, got {self.encoding!r}")
+        if min(self.grid) < 2:
+            raise ValueError(f"grid must have at least 2 rows and 2 columns, got {self.grid}")
+
+    def _check_numbers(self) -> None:
+        for name in ("minimum_votes", "minimum_thing_area", "minimum_stuff_area", "minimum_score"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if not 0 <= self.suppression_radius < float("inf"):
+            raise ValueError(f"suppression_radius must be finite and at least 0, got {self.suppression_radius}")
+
+
+def _grows(numbers: tuple[int, ...]) -> bool:
+    return all(a < b for a, b in pairwise(numbers))
+
+
+_LEAST: Mapping[str, int] = MappingProxyType({"frequencies": 1, "size": 1, "threads": 1})

@@ -1,0 +1,109 @@
+"""The settings: the defaults are the paper's, wrong values are named, JSON can hold them."""
+
+import json
+from dataclasses import FrozenInstanceError, asdict
+from typing import Any
+
+import jaxtyping
+import pytest
+
+from upseg.errors import ModelError
+from upseg.inference.settings import build_settings
+from upseg.methods.panoptic.settings import PanopticSettings
+
+
+def test_the_defaults_are_those_of_the_paper() -> None:
+    settings = PanopticSettings()
+    assert (settings.backbone, settings.layers) == ("vit_base_patch14_dinov2", None)
+    assert (settings.encoding, settings.frequencies) == ("positional", 4)
+    assert settings.tasks == ("semantic", "instance")
+    assert settings.size == 840
+
+
+def test_json_can_hold_them() -> None:
+    settings = PanopticSettings(
+        layers=(2, 4), tasks=("instance", "depth"), encoding="bins", grid=(40, 60), maximum_depth=10.0, size=None
+    )
+    assert build_settings(PanopticSettings, json.loads(json.dumps(asdict(settings), allow_nan=False))) == settings
+
+
+def test_they_do_not_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        PanopticSettings().size = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["frequencies", "size", "threads"])
+def test_the_least_value_is_accepted_and_less_is_refused(name: str) -> None:
+    assert getattr(PanopticSettings(**{name: 1}), name) == 1
+    with pytest.raises(ValueError, match=rf"{name} must be at least 1, got 0"):
+        PanopticSettings(**{name: 0})
+
+
+@pytest.mark.parametrize("name", ["minimum_votes", "minimum_thing_area", "minimum_stuff_area", "minimum_score"])
+def test_shares_are_from_0_to_1(name: str) -> None:
+    for share in (0.0, 1.0):
+        assert getattr(PanopticSettings(**{name: share}), name) == share
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=rf"{name} must be between 0 and 1, got {wrong}"):
+            PanopticSettings(**{name: wrong})
+
+
+@pytest.mark.parametrize("name", ["layers", "size", "threads", "maximum_depth"])
+def test_what_may_be_none(name: str) -> None:
+    assert getattr(PanopticSettings(**{name: None}), name) is None
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [("instance",), ("semantic",), ("semantic", "depth"), ("instance", "depth"), ("semantic", "instance", "depth")],
+)
+def test_any_tasks_that_give_segments(tasks: tuple[str, ...]) -> None:
+    assert PanopticSettings(tasks=tasks).tasks == tasks
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"tasks": ()}, "tasks must be semantic, instance or both, and depth if wanted, got none"),
+        ({"tasks": ("depth",)}, "tasks must be semantic, instance or both, and depth if wanted, got depth"),
+        ({"tasks": ("semantic", "boxes")}, "tasks must be semantic, .* got semantic, boxes"),
+        ({"tasks": ("instance", "semantic")}, "listed once each in the order semantic, instance, depth"),
+        ({"tasks": ("instance", "instance")}, "listed once each in the order semantic, instance, depth"),
+        ({"maximum_depth": 10.0}, "maximum_depth must be above 0 metres, and given only with the task depth"),
+        ({"maximum_depth": 0.0, "tasks": ("instance", "depth")}, "maximum_depth must be above 0 metres"),
+        ({"maximum_depth": float("inf"), "tasks": ("instance", "depth")}, "maximum_depth must be above 0 metres"),
+        ({"layers": ()}, r"layers must be growing numbers from 1, got \(\)"),
+        ({"layers": (0, 3)}, "layers must be growing numbers from 1"),
+        ({"layers": (3, 3)}, "layers must be growing numbers from 1"),
+        ({"decoder_channels": ()}, "decoder_channels must be one or more numbers from 1"),
+        ({"decoder_channels": (8, 0)}, "decoder_channels must be one or more numbers from 1"),
+        ({"grid": (80, 1)}, "grid must have at least 2 rows and 2 columns"),
+        ({"suppression_radius": -1.0}, "suppression_radius must be finite and at least 0, got -1.0"),
+        ({"suppression_radius": float("inf")}, "suppression_radius must be finite"),
+        ({"suppression_radius": float("nan")}, "suppression_radius must be finite"),
+        ({"backbone": ""}, "backbone must be the name of a timm model"),
+    ],
+)
+def test_wrong_values_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PanopticSettings(**values)
+
+
+def test_a_misspelt_encoding_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' type checks would come first
+    with pytest.raises(ValueError, match="encoding must be one of positional, rgb, bins, got 'bin'"):
+        PanopticSettings(encoding="bin")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"task": ["semantic"]}, r"no setting 'task' \(did you mean tasks\?\)"),
+        ({"encoding": "bin"}, "the setting encoding must be one of positional, rgb, bins, got 'bin'"),
+        ({"grid": [80]}, "the setting grid must be"),
+        ({"minimum_score": 2}, "minimum_score must be between 0 and 1, got 2.0"),
+    ],
+)
+def test_wrong_values_by_name_are_one_clear_error(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        build_settings(PanopticSettings, values)
