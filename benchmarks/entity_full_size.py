@@ -2,8 +2,8 @@
 
 Trains ConvNeXt-B at 384 x 384 by the recipe `entity/coco-panoptic` for a few steps, through the same code as
 `upseg train`, but with random first weights (ImageNet's need a download), a higher learning rate, batches of a size
-that a computer without a GPU bears, and no validation. With `--photos` it sees the same few photos again and again, so
-that the losses of steps can be compared.
+that a computer without a GPU bears, and no validation. With `--photos` it sees the same few photos again and again,
+whole and not changed, so that the losses of steps can be compared: L_r grows with the number of entities.
 
     UPSEG_DATA=... python benchmarks/entity_full_size.py [--steps 8] [--batch 2] [--photos 2]
 """
@@ -31,6 +31,8 @@ from upseg.training.recipes import find_recipe
 RESULTS = Path(__file__).resolve().parent / "results"
 COLUMNS = ("train/total", "train/attraction", "train/repulsion", "train/segment", "train/contrast", "train/degenerate")
 LEARNING_RATE = 1e-4
+WHOLE = {"scale": "[1.0, 1.0]", "horizontal_flip": 0, "colour": 0}
+"""The transform that hardly changes a photo."""
 
 
 class Timer(Callback):
@@ -99,6 +101,8 @@ def train(data: Path, run: Path, options: argparse.Namespace) -> tuple[list[dict
         "trainer.enable_progress_bar": "false",
         "checkpoint.monitor": "null",
     }
+    if options.photos is not None:  # the loss grows with the number of entities, so each step has to see the same ones
+        settings |= {f"data.init_args.transform.init_args.{name}": value for name, value in WHOLE.items()}
     arguments = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
     timer = Timer()
     training = Training([find_recipe("entity/coco-panoptic")], arguments, output=run)
