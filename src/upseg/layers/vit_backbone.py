@@ -27,6 +27,7 @@ class VitBackbone(ImageBackbone):
     Args:
         name: A name that `timm.list_models()` knows, with or without a tag.
         layers: Which blocks' tokens to give out, counted from 1, in growing order; None for `default_layers`.
+        patch: Side of the patches in pixels, other than the model's own; published weights are resampled to it.
         pretrained: Whether to start from published weights, downloaded once from the Hugging Face Hub.
 
     Attributes:
@@ -39,10 +40,13 @@ class VitBackbone(ImageBackbone):
             size, it has no such layers, or its weights cannot be had.
     """
 
-    def __init__(self, name: str, layers: Sequence[int] | None = None, *, pretrained: bool = False) -> None:
-        model = create_timm_model(
-            name, {"num_classes": 0, "dynamic_img_size": True}, pretrained=pretrained, needed=_NEEDED
-        )
+    def __init__(
+        self, name: str, layers: Sequence[int] | None = None, *, patch: int | None = None, pretrained: bool = False
+    ) -> None:
+        options: dict[str, Any] = {"num_classes": 0, "dynamic_img_size": True}
+        if patch is not None:
+            options["patch_size"] = patch
+        model = create_timm_model(name, options, pretrained=pretrained, needed=_NEEDED)
         super().__init__(name, model, multiple=_patch_size(name, model))
         self.patch = self.multiple
         self.layers = default_layers(len(model.blocks)) if layers is None else tuple(layers)

@@ -190,3 +190,24 @@ def test_scenes_that_cannot_be_are_refused(arguments):
 def test_a_scene_needs_pixels():
     with pytest.raises(ValueError, match="at least 1 x 1"):
         draw_scene(0, (0, 10))
+
+
+def test_only_chosen_classes_occur() -> None:
+    chosen = ["star", "cell", "ellipse", "plain", "bricks"]
+    scenes = ShapeScenes(40, (64, 64), 0.6, classes=chosen)
+    assert [category.name for category in scenes.categories] == ["ellipse", "star", "cell", "plain", "bricks"]
+    found = {segment.category.name for index in range(40) for segment in scenes[index].segments if segment.category}
+    assert found == set(chosen)
+
+
+def test_all_classes_named_are_the_scenes_without_names() -> None:
+    named = draw_scene(3, (48, 48), 0.7, [category.name for category in CATEGORIES])
+    unnamed = draw_scene(3, (48, 48), 0.7)
+    np.testing.assert_array_equal(named.image, unnamed.image)
+    np.testing.assert_array_equal(named.segment_map, unnamed.segment_map)
+
+
+@pytest.mark.parametrize("names", [[], ["plain"], ["star"], ["cell", "plain"], ["star", "plain", "moon"]])
+def test_classes_that_make_no_scene_are_refused(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="classes must be some of ellipse"):
+        ShapeScenes(1, classes=names)

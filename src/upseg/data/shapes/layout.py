@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,13 +10,16 @@ import numpy as np
 from jaxtyping import Float64
 
 from upseg.data.shapes.outlines import RANDOM_OUTLINES, Outline, packed_cells, smooth_line, stroke, wobbly
-from upseg.data.shapes.settings import Difficulty
+from upseg.data.shapes.settings import THINGS, Difficulty
 
 FARTHEST, MIDDLE, NEAREST = 10.0, 6.5, 1.0
 """Depths in metres: the background lies between the first two, the shapes between the last two."""
 
 THINNEST = 1.6
 """Least width in pixels of what a shape is made of, so that the centres of its pixels hang together."""
+
+ALL_THINGS = tuple(THINGS)
+"""Names of the classes of things."""
 
 _REFERENCE = 3.0  # depth in metres at which a shape has the size that the settings say
 _PERSPECTIVE = 0.6  # how strongly size falls with depth; 1 would be true perspective
@@ -95,8 +99,10 @@ def _beyond_line(
     return Outline.of_rings([np.concatenate((edge, edge[[-1, 0]] + 2 * reach * across))])
 
 
-def plan_groups(rng: np.random.Generator, shape: tuple[int, int], settings: Difficulty) -> list[Group]:
-    """Shapes from back to front."""
+def plan_groups(
+    rng: np.random.Generator, shape: tuple[int, int], settings: Difficulty, classes: Collection[str] = ALL_THINGS
+) -> list[Group]:
+    """Shapes of some classes of things, from back to front."""
     total = int(rng.integers(settings.things[0], settings.things[1] + 1))
     sizes: list[int] = []
     while sum(sizes) < total:
@@ -106,7 +112,7 @@ def plan_groups(rng: np.random.Generator, shape: tuple[int, int], settings: Diff
     slots = _slots(rng, total, MIDDLE, NEAREST)
     groups = []
     for size in sizes:
-        groups.append(_place_group(rng, shape, settings, slots[:size]))
+        groups.append(_place_group(rng, shape, settings, slots[:size], classes))
         slots = slots[size:]
     return groups
 
@@ -119,32 +125,39 @@ def _slots(rng: np.random.Generator, count: int, far: float, near: float) -> lis
 
 
 def _place_group(
-    rng: np.random.Generator, shape: tuple[int, int], settings: Difficulty, slots: list[tuple[float, float]]
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    settings: Difficulty,
+    slots: list[tuple[float, float]],
+    classes: Collection[str],
 ) -> Group:
     low, high = settings.size
     depth = float(np.mean(slots))
     radius = low * (high / low) ** rng.random() * np.sqrt(shape[0] * shape[1]) * (_REFERENCE / depth) ** _PERSPECTIVE
     radius /= len(slots) ** 0.25  # or the groups would fill the image
     thickness = max(rng.uniform(*settings.thickness), THINNEST / (_SMALLEST_MEMBER * radius))
-    category, outlines = arrange(rng, len(slots), thickness)
+    category, outlines = arrange(rng, len(slots), thickness, classes)
     turn = rng.uniform(0, 2 * np.pi)
     turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     return Group(category, [o.moved(radius * turned, np.zeros(2)) for o in outlines], slots, radius)
 
 
-def arrange(rng: np.random.Generator, count: int, thickness: float) -> tuple[str, list[Outline]]:
+def arrange(
+    rng: np.random.Generator, count: int, thickness: float, classes: Collection[str] = ALL_THINGS
+) -> tuple[str, list[Outline]]:
     """Name the class of a group and lay out its members, each of about unit radius, around the origin.
 
     Args:
         rng: Where the choices come from.
         count: Number of members, at least 1.
         thickness: Width of thin parts as a share of the radius.
+        classes: Names of the classes to choose from; one of them at least is in `RANDOM_OUTLINES`.
     """
-    if count >= 3 and rng.random() < 0.25:
+    if count >= 3 and rng.random() < 0.25 and "cell" in classes:
         gap = rng.uniform(0.03, 0.15) if rng.random() < 0.4 else 0.0
         spread = np.eye(2) * np.sqrt(count)
         return "cell", [cell.moved(spread, np.zeros(2)) for cell in packed_cells(rng, count, gap)]
-    category = str(rng.choice(list(RANDOM_OUTLINES)))
+    category = str(rng.choice([name for name in RANDOM_OUTLINES if name in classes]))
     make, alike = RANDOM_OUTLINES[category], rng.random() < 0.5
     first = make(rng, thickness)
     members = [first, *(first if alike else make(rng, thickness) for _ in range(count - 1))]

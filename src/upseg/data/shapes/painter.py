@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float32, Float64
 
@@ -23,25 +25,33 @@ class Painter:
         rng: Where all choices come from.
         shape: (H, W) of the image.
         settings: How hard the scene is.
+        textures: Names of the classes of stuff for the background, at least one.
 
     Attributes:
         canvas: What has been painted so far.
         categories: The class of each label on the canvas.
     """
 
-    def __init__(self, rng: np.random.Generator, shape: tuple[int, int], settings: Difficulty) -> None:
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        shape: tuple[int, int],
+        settings: Difficulty,
+        textures: Sequence[str] = tuple(STUFF),
+    ) -> None:
         self.canvas = Canvas(shape, random_style(rng, settings))
         self.categories: dict[int, Category] = {}
         self._rng = rng
         self._settings = settings
+        self._textures = list(textures)
         self._shape = np.array(shape, float)
 
     def paint_regions(self, regions: list[Region]) -> None:
         """Paint the background, each region with another texture or, now and then, one that was there before."""
-        names = [str(name) for name in self._rng.permutation(list(STUFF))]
+        names = [str(name) for name in self._rng.permutation(self._textures)]
         for index, region in enumerate(regions):
             again = index > 1 and self._rng.random() < 0.25
-            name = names[int(self._rng.integers(index - 1)) if again else index % len(names)]
+            name = names[int(self._rng.integers(index - 1)) % len(names) if again else index % len(names)]
             raster = self._raster(region)
             if raster is not None:
                 self._paint_region(raster, region.slot, name)

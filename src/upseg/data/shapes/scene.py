@@ -10,12 +10,17 @@ from upseg.data.dataset import Dataset
 from upseg.data.sample import Sample
 from upseg.data.shapes.camera import photograph
 from upseg.data.shapes.layout import plan_groups, plan_regions
+from upseg.data.shapes.outlines import RANDOM_OUTLINES
 from upseg.data.shapes.painter import Painter
-from upseg.data.shapes.settings import CATEGORIES, Difficulty
+from upseg.data.shapes.settings import CATEGORIES, STUFF, THINGS, Difficulty
+from upseg.segmentation import Category
 
 
 def draw_scene(
-    seed: int | tuple[int, ...], size: tuple[int, int] = (128, 128), difficulty: float | Difficulty = 0.5
+    seed: int | tuple[int, ...],
+    size: tuple[int, int] = (128, 128),
+    difficulty: float | Difficulty = 0.5,
+    classes: Sequence[str] | None = None,
 ) -> Sample:
     """Draw a scene of shapes before a textured background, with its exact ground truth.
 
@@ -27,17 +32,20 @@ def draw_scene(
         seed: The same seed, size and difficulty give the same scene, bit for bit.
         size: (H, W) in pixels.
         difficulty: From 0 (few large clear shapes) to 1 (crowded, faint, noisy), or each setting by itself.
+        classes: Names of the classes that may occur; None for all.
 
     Raises:
-        ValueError: If a side is less than 1 pixel, or the difficulty is not in [0, 1].
+        ValueError: If a side is less than 1 pixel, the difficulty is not in [0, 1], or the classes are not as
+            `choose_classes` wants them.
     """
     if min(size) < 1:
         raise ValueError(f"size must be (H, W) of at least 1 x 1 pixels, got {size}")
     settings = difficulty if isinstance(difficulty, Difficulty) else Difficulty.at(difficulty)
     rng = np.random.default_rng(seed)
-    painter = Painter(rng, size, settings)
+    names = [category.name for category in choose_classes(classes)]
+    painter = Painter(rng, size, settings, [name for name in names if name in STUFF])
     painter.paint_regions(plan_regions(rng, size, settings))
-    for group in plan_groups(rng, size, settings):
+    for group in plan_groups(rng, size, settings, [name for name in names if name in THINGS]):
         painter.paint_group(group)
     canvas = painter.canvas
     return Sample.from_labels(
@@ -49,6 +57,27 @@ def draw_scene(
     )
 
 
+def choose_classes(names: Sequence[str] | None) -> tuple[Category, ...]:
+    """Some of the classes of made-up scenes, in order of id.
+
+    Args:
+        names: None for all of them.
+
+    Raises:
+        ValueError: If a name is not that of a class, or there is no stuff, or no thing but cells, which come only in
+            groups.
+    """
+    chosen = CATEGORIES if names is None else tuple(category for category in CATEGORIES if category.name in names)
+    kinds = {category.name for category in chosen}
+    unknown = set(names or ()) - kinds
+    if unknown or not kinds & set(STUFF) or not kinds & set(RANDOM_OUTLINES):
+        raise ValueError(
+            f"classes must be some of {', '.join(RANDOM_OUTLINES)}, cell if wanted, and some of {', '.join(STUFF)}, "
+            f"got {', '.join(names or ()) or 'none'}"
+        )
+    return chosen
+
+
 class ShapeScenes(Dataset):
     """A data set of made-up scenes, drawn when they are asked for.
 
@@ -58,9 +87,11 @@ class ShapeScenes(Dataset):
         difficulty: One for all scenes: a level in [0, 1] or a `Difficulty`; or a range of levels, from which each scene
             draws its own.
         seed: Another seed gives other scenes.
+        classes: Names of the classes that may occur; None for all 20.
 
     Raises:
-        ValueError: If the length is negative, the size less than 1 x 1, or a level not in [0, 1].
+        ValueError: If the length is negative, the size less than 1 x 1, a level not in [0, 1], or the classes are not
+            as `choose_classes` wants them.
     """
 
     def __init__(
@@ -69,8 +100,9 @@ class ShapeScenes(Dataset):
         size: tuple[int, int] = (128, 128),
         difficulty: float | tuple[float, float] | Difficulty = (0.0, 1.0),
         seed: int = 0,
+        classes: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(CATEGORIES)
+        super().__init__(choose_classes(classes))
         if length < 0 or min(size) < 1:
             raise ValueError(f"expected at least 0 scenes of at least 1 x 1 pixels, got {length} of {size}")
         if not isinstance(difficulty, Difficulty):
@@ -80,6 +112,7 @@ class ShapeScenes(Dataset):
         self.size = size
         self.difficulty = difficulty
         self.seed = seed
+        self.classes = None if classes is None else tuple(classes)
 
     def __len__(self) -> int:
         return self.length
@@ -94,7 +127,7 @@ class ShapeScenes(Dataset):
         difficulty = self.difficulty
         if isinstance(difficulty, tuple):
             difficulty = float(np.random.default_rng((self.seed, index, 1)).uniform(*difficulty))
-        return draw_scene((self.seed, index), self.size, difficulty)
+        return draw_scene((self.seed, index), self.size, difficulty, self.classes)
 
 
 def _name(seed: int | tuple[int, ...]) -> str:

@@ -48,7 +48,7 @@ class MaskFolder(PairedFiles):
     """`images/NAME.*` beside `masks/NAME.png` or `.tif`: each value of a mask is a class, 0 and 255 are unlabelled.
 
     All pixels of a class are one segment. Without a table of categories a class is called by its value and counts as
-    stuff, because a class mask tells no objects apart; classes that the table calls things are crowds.
+    stuff, because a class mask tells no objects apart, unless somebody says otherwise; classes of things are crowds.
 
     Args:
         images: The images.
@@ -56,6 +56,7 @@ class MaskFolder(PairedFiles):
         categories: Class by value; None to take the values that occur, for which all masks are read when somebody asks
             for `categories`.
         on_error: What to do with images without a mask, and with damaged samples.
+        things: Whether classes without a table are things.
     """
 
     def __init__(
@@ -64,15 +65,18 @@ class MaskFolder(PairedFiles):
         masks: Listing,
         categories: Mapping[int, Category] | None = None,
         on_error: OnError = "raise",
+        *,
+        things: bool = False,
     ) -> None:
         self._table = categories
+        self._things = things
         super().__init__(images, masks, (categories or {}).values(), on_error)
 
     @property
     def categories(self) -> tuple[Category, ...]:
         """The classes of the table, or those that occur in any mask."""
         if self._table is None and not self._categories:
-            self._categories = tuple(_unnamed(value) for value in sorted(self._values() - _UNLABELLED))
+            self._categories = tuple(self._unnamed(value) for value in sorted(self._values() - _UNLABELLED))
         return self._categories
 
     def _values(self) -> set[int]:
@@ -91,14 +95,13 @@ class MaskFolder(PairedFiles):
         classes = read_label_image(truth)
         table = self._table
         if table is None:
-            table = {value: _unnamed(value) for value in set(np.unique(classes).tolist()) - _UNLABELLED}
+            table = {value: self._unnamed(value) for value in set(np.unique(classes).tolist()) - _UNLABELLED}
         labels, categories, crowds = class_segments(classes, table, _UNLABELLED, truth)
         lazy = image_of(image, (labels.shape[0], labels.shape[1]), truth)
         return Sample.from_labels(lazy, labels, categories=categories, crowds=crowds, name=name)
 
-
-def _unnamed(value: int) -> Category:
-    return Category(value, f"class {value}", is_thing=False)
+    def _unnamed(self, value: int) -> Category:
+        return Category(value, f"class {value}", is_thing=self._things)
 
 
 def open_folder(
@@ -108,6 +111,7 @@ def open_folder(
     on_error: OnError = "raise",
     annotations: str | None = None,
     only: tuple[str, ...] | None = None,
+    things: bool = False,
 ) -> Dataset:
     """Open a folder with `images` and one kind of ground truth beside it.
 
@@ -122,6 +126,7 @@ def open_folder(
         on_error: What to do with images without ground truth, and with damaged samples.
         annotations: The JSON file's name, where there are several, or `labels` or `masks` as well.
         only: Names of the categories to read from a JSON file; None for all.
+        things: Whether the classes of `masks` without a `categories.json` are things.
 
     Raises:
         DataError: If there is no such folder, or no ground truth in it.
@@ -142,7 +147,7 @@ def open_folder(
     truths = list_files(base / kind / below, LABELS, "label maps or class masks", recursive=True)
     if kind == "labels":
         return LabelFolder(images, truths, on_error)
-    return MaskFolder(images, truths, _read_categories(base), on_error)
+    return MaskFolder(images, truths, _read_categories(base), on_error, things=things)
 
 
 def _json_file(base: Path, name: str | None) -> Path:

@@ -65,6 +65,7 @@ class PanopticNetwork(nn.Module):
         decoder_channels: Widths of the transposed convolutions, each of which doubles the resolution.
         outputs: The channels of each task, such as `{"semantic": 133, "instance": 16}`. There is nothing in the
             network for a task that is not named. `output_channels` tells those of settings.
+        patch: Side of the patches in pixels, other than the backbone's own.
         pretrained: Whether the backbone starts from published weights, downloaded once.
 
     Attributes:
@@ -82,13 +83,14 @@ class PanopticNetwork(nn.Module):
         decoder_channels: Sequence[int] = (512, 256, 256),
         outputs: Mapping[str, int] = _INSTANCES,
         *,
+        patch: int | None = None,
         pretrained: bool = False,
     ) -> None:
         super().__init__()
         for what, numbers in (("outputs", outputs.values()), ("decoder_channels", decoder_channels)):
             if min(numbers, default=0) < 1:
                 raise ValueError(f"{what} must be one or more, each of at least 1 channel, got {list(numbers)}")
-        self.backbone = VitBackbone(backbone, layers, pretrained=pretrained)
+        self.backbone = VitBackbone(backbone, layers, patch=patch, pretrained=pretrained)
         self.upsampling = 2 ** len(decoder_channels)
         self.scale = self.upsampling / self.backbone.patch
         self.decoder = UpsamplingDecoder(sum(self.backbone.channels), decoder_channels)

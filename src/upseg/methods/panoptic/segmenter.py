@@ -183,6 +183,7 @@ def _build_network(settings: PanopticSettings, categories: tuple[Category, ...],
             settings.layers,
             settings.decoder_channels,
             outputs=output_channels(settings, categories),
+            patch=settings.patch,
         )
     load_weights(network, weights)
     return network.eval()

@@ -18,6 +18,7 @@ class PanopticSettings:
 
     Attributes:
         backbone: The vision transformer, by timm's name.
+        patch: Side of its patches in pixels; None for its own. The targets' `patch` has to be the same.
         layers: The blocks, counted from 1, whose patch tokens the decoder takes; None for those of the paper where it
             names them, else four evenly spaced ones.
         decoder_channels: Widths of the decoder's transposed convolutions, each of which doubles the resolution.
@@ -38,6 +39,7 @@ class PanopticSettings:
     """
 
     backbone: str = "vit_base_patch14_dinov2"
+    patch: int | None = None
     layers: tuple[int, ...] | None = None
     decoder_channels: tuple[int, ...] = (512, 256, 256)
     tasks: tuple[str, ...] = ("semantic", "instance")
@@ -98,4 +100,4 @@ def _grows(numbers: tuple[int, ...]) -> bool:
     return all(a < b for a, b in pairwise(numbers))
 
 
-_LEAST: Mapping[str, int] = MappingProxyType({"frequencies": 1, "size": 1, "threads": 1})
+_LEAST: Mapping[str, int] = MappingProxyType({"patch": 1, "frequencies": 1, "size": 1, "threads": 1})

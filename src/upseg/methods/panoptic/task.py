@@ -72,6 +72,7 @@ class PanopticTask(lightning.LightningModule):
             self.settings.layers,
             self.settings.decoder_channels,
             outputs=output_channels(self.settings, self.categories),
+            patch=self.settings.patch,
             pretrained=pretrained,
         )
         self.before: Mapping[str, Any] = {}
