@@ -12,6 +12,7 @@ import typer
 from upseg.cli import app
 from upseg.data.sources import SOURCES
 from upseg.formats import FORMATS
+from upseg.methods.baiseg import BaisegSettings
 from upseg.methods.dynaseg import PRESETS
 from upseg.methods.entity import EntitySettings
 from upseg.methods.panoptic import PanopticSettings
@@ -24,9 +25,11 @@ def all_tables() -> dict[str, str]:
     return {
         "dynaseg_settings": _settings(PRESETS),
         "entity_settings": _settings({"default": EntitySettings()}),
+        "baiseg_settings": _settings({"default": BaisegSettings()}),
         "panoptic_settings": _settings({"default": PanopticSettings()}),
         "formats": _formats(),
         "segment_options": _options("segment"),
+        "split_options": _options("split"),
         "models_options": _options("models"),
         "train_options": _options("train"),
         "export_model_options": _options("export-model"),

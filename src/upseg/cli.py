@@ -13,6 +13,7 @@ from upseg.commands.evaluate import evaluate
 from upseg.commands.export_model import export_model
 from upseg.commands.models import models
 from upseg.commands.segment import segment
+from upseg.commands.split import split
 from upseg.commands.train import EXTRA_ARGUMENTS, train
 from upseg.errors import UpsegError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(segment)
+app.command()(split)
 app.command()(models)
 app.command("evaluate")(evaluate)
 app.command(context_settings=EXTRA_ARGUMENTS)(train)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upseg.errors import ImageError, UpsegError
-from upseg.inference.inputs import InputImage, OutputPlan, find_images, plan_outputs
+from upseg.inference.inputs import InputImage, InputKind, OutputPlan, find_images, plan_outputs
 
 
 def names(arguments: list, output: Path, results: tuple[str, ...] = ()) -> list[str]:
@@ -185,6 +185,32 @@ def test_dots_in_what_is_typed_do_not_lead_out_of_the_folder_of_results(tmp_path
     monkeypatch.chdir(folder / "sub")
     assert files(["../b.jpg", "."], tmp_path / "out") == ["b.png", "sub/a.png"]
     assert files(["../s*/../*.jpg"], tmp_path / "out") == ["b.png"]
+
+
+def test_another_kind_of_input_has_its_own_suffixes_and_words(tmp_path, tree) -> None:
+    kind = InputKind("mask", "split", frozenset({".png", ".tif"}))
+    found = find_images([tree], tmp_path / "out", lambda _: False, kind)
+    assert [str(image.name) for image in found] == ["b.png", "sub/c.tif"]
+    assert [str(image.key) for image in found] == ["b", "sub/c"]
+    with pytest.raises(ImageError, match=r"no mask in this folder \(looked for .png, .tif\)"):
+        find_images([tree / "sub" / "deep"], tmp_path / "out", lambda _: False, kind)
+    with pytest.raises(UpsegError, match=r"b.png is a mask to split; write"):
+        plan_outputs(found, ["png"], tree, [tree], kind=kind)
+
+
+def test_a_reserved_file_is_no_result_of_an_image_and_protected_files_are_not_replaced(tmp_path, photos) -> None:
+    folder, out = photos("all.png", "b.png"), tmp_path / "out"
+    images = find_images([folder], out, lambda _: False)
+    plans = plan_outputs(images, ["coco"], out, [folder], reserved=PurePosixPath("all.json"))
+    assert [str(plan.files[0]) for plan in plans] == ["all.png.json", "b.json"]
+    out.mkdir()
+    (out / "b.json").touch()
+    (out / "all.json").touch()
+    for name in ("b.json", "all.json"):
+        with pytest.raises(UpsegError, match=rf"{name} is a list; write somewhere else"):
+            plan_outputs(
+                images, ["coco"], out, [], reserved=PurePosixPath("all.json"), protected={out / name: "a list"}
+            )
 
 
 @settings(max_examples=100, deadline=None)

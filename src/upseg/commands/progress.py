@@ -26,11 +26,11 @@ class ProgressDisplay(BatchObserver):
         total: How many images there are in all.
     """
 
-    def __init__(self, *, visible: bool) -> None:
+    def __init__(self, *, visible: bool, noun: str = "image") -> None:
         self.counts: Counter[str] = Counter()
         self.total = 0
         console = Console(stderr=True)
-        self._bars = _Bars(console) if visible and console.is_terminal else None
+        self._bars = _Bars(console, noun) if visible and console.is_terminal else None
 
     def __enter__(self) -> ProgressDisplay:
         return self
@@ -64,35 +64,42 @@ class ProgressDisplay(BatchObserver):
         if self._bars is not None:
             self._bars.count_image()
 
+    def on_gather(self, done: int, total: int) -> None:
+        """Move the bar of what is done with all results."""
+        if self._bars is not None:
+            self._bars.show_gathering(done, total)
+
 
 class _RateColumn(TextColumn):
     """Images per second, or seconds per image where that is more than one."""
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str) -> None:
         super().__init__("")
+        self._noun = noun
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         if not speed:
             return Text("")
-        return Text(f"{speed:.1f} images/s" if speed >= 1 else f"{1 / speed:.1f} s/image")
+        return Text(f"{speed:.1f} {self._noun}s/s" if speed >= 1 else f"{1 / speed:.1f} s/{self._noun}")
 
 
 class _Bars(Progress):
     """One bar for the images, where there are several, and below it one for the steps of an image that takes long."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, noun: str) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            _RateColumn(),
+            _RateColumn(noun),
             TimeRemainingColumn(elapsed_when_finished=True),
         )
         self._image_since = math.inf  # before `Progress` asks for the first time what to draw
         super().__init__(*columns, console=console, transient=True)
-        self._images = self.add_task("images", total=None, visible=False)
-        self._steps = self.add_task("this image", total=None, visible=False)
+        self._images = self.add_task(f"{noun}s", total=None, visible=False)
+        self._steps = self.add_task(f"this {noun}", total=None, visible=False)
+        self._gathering = self.add_task("one file of all", total=None, visible=False)
 
     def begin(self, images: int) -> None:
         """Start to draw."""
@@ -109,6 +116,15 @@ class _Bars(Progress):
         self._image_since = time.monotonic()
         self.advance(self._images)
         self.reset(self._steps, total=None, visible=False)
+
+    def show_gathering(self, done: int, total: int) -> None:
+        """Set the bar of what is done with all results, in place of the others."""
+        if done == 1:
+            for task in (self._images, self._steps):
+                self.update(task, visible=False)
+            self._image_since = math.inf
+            self.start()
+        self.update(self._gathering, completed=done, total=total, visible=True)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Called a few times a second: the lower bar appears when its image has taken long."""

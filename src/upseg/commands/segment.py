@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +13,14 @@ import typer
 from upseg.errors import UpsegError
 
 if TYPE_CHECKING:
+    from upseg.commands.progress import ProgressDisplay
     from upseg.inference.batch import BatchSummary
+    from upseg.inference.tasks import Status
 
 _FEW = 10  # up to so many images are listed one by one
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 _DEFAULT_OUTPUT = Path("upseg-out")
-_RESULTS = {
+_RESULTS: Mapping[Status, str] = {
     "done": "segmented",
     "replaced": "segmented again (older results replaced)",
     "skipped": "already done",
@@ -109,14 +111,25 @@ def segment(
                 observer=display,
             )
         except KeyboardInterrupt:
-            progress = (
-                f"{display.complete} of {display.total} images are done" if display.total else "nothing was begun"
-            )
-            typer.echo(f"upseg: stopped; {progress}, the same command does the rest", err=True)
-            raise typer.Exit(_INTERRUPTED) from None
-    _report(summary, as_json=as_json, quiet=quiet, debug=debug)
+            raise interrupted(display) from None
+    report(summary, as_json=as_json, quiet=quiet, debug=debug)
     if summary.failures:
         raise typer.Exit(1)
+
+
+def interrupted(display: ProgressDisplay, noun: str = "image") -> typer.Exit:
+    """Say what is done although Ctrl-C ended the run.
+
+    Args:
+        display: That was shown.
+        noun: What an input is called.
+
+    Returns:
+        What to raise.
+    """
+    progress = f"{display.complete} of {display.total} {noun}s are done" if display.total else "nothing was begun"
+    typer.echo(f"upseg: stopped; {progress}, the same command does the rest", err=True)
+    return typer.Exit(_INTERRUPTED)
 
 
 def _formats(named: Sequence[str] | None, *, overlay: bool, depth: bool) -> list[str]:
@@ -146,18 +159,36 @@ def _channel_numbers(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(number) for number in numbers)
 
 
-def _report(summary: BatchSummary, *, as_json: bool, quiet: bool, debug: bool) -> None:
+def report(
+    summary: BatchSummary,
+    *,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    noun: str = "image",
+    results: Mapping[Status, str] = _RESULTS,
+) -> None:
+    """Say how a run went: results on standard output, failures on standard error.
+
+    Args:
+        summary: Of the run.
+        as_json: Whether to print one JSON document.
+        quiet: Whether to print nothing but failures.
+        debug: Whether to show the traceback of each failure.
+        noun: What an input is called.
+        results: What is said of those of each status.
+    """
     if as_json:
         typer.echo(json.dumps(summary.as_json(), indent=2))
     elif not quiet:
-        _print_results(summary)
+        _print_results(summary, noun, results)
     for result in summary.failures:
         typer.echo(f"failed: {result.error}", err=True)
         if debug and result.details:
             typer.echo(result.details, err=True)
 
 
-def _print_results(summary: BatchSummary) -> None:
+def _print_results(summary: BatchSummary, noun: str, results: Mapping[Status, str]) -> None:
     from upseg.inference.images import printable
 
     total = len(summary.results)
@@ -165,6 +196,6 @@ def _print_results(summary: BatchSummary) -> None:
         if result.status != "failed":
             files = ", ".join(printable(path) for path in result.outputs)
             typer.echo(f"{printable(result.input)}: {result.segments} segments ({result.status}) -> {files}")
-    counts = ", ".join(f"{count} {_RESULTS[status]}" for status, count in summary.counts().items() if count)
-    noun = "image" if total == 1 else "images"
+    counts = ", ".join(f"{count} {results[status]}" for status, count in summary.counts().items() if count)
+    noun = noun if total == 1 else f"{noun}s"
     typer.echo(f"{total} {noun}: {counts}, in {summary.seconds:.1f} s; results in {printable(summary.output)}")

@@ -79,6 +79,9 @@ class BatchObserver:
     def on_result(self, result: ImageResult) -> None:
         """Called with each image that was segmented or failed."""
 
+    def on_gather(self, done: int, total: int) -> None:
+        """Called while the results of so many images are gathered in one file."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -125,9 +128,7 @@ def segment_files(
         UpsegError: If nothing can be done at all: no image, no such model, setting or format, no place to write to.
     """
     started = time.perf_counter()
-    observer = observer or BatchObserver()
-    if workers < 1:
-        raise UpsegError(f"there must be at least 1 worker, got {workers}")
+    check_workers(workers)
     if not formats:
         raise UpsegError("at least one format must be given")
     chosen, folder, formats = find_model(model, **(settings or {})), Path(output), tuple(dict.fromkeys(formats))
@@ -137,53 +138,111 @@ def segment_files(
         )
     journal = Journal(folder)
     images = find_images(paths, folder, journal.knows)
+    readable = [image for image in images if image.problem is None]
+    plans = dict(zip(readable, plan_outputs(readable, formats, folder, paths), strict=True))
     digest = _settings_digest(chosen, reading)
-    prepared = list(_prepare(images, paths, journal, folder, formats, reading, digest, overwrite=overwrite))
+
+    def describe(image: InputImage, stem: Path) -> tuple[ImageTask, str]:
+        return ImageTask(image.path, str(image.name), stem, formats, reading), digest
+
+    results = run_batch(
+        images,
+        plans,
+        describe,
+        model=chosen,
+        journal=journal,
+        workers=workers,
+        device=device,
+        overwrite=overwrite,
+        observer=observer or BatchObserver(),
+    )
+    return BatchSummary(folder, results, time.perf_counter() - started)
+
+
+def check_workers(workers: int) -> None:
+    """Refuse a number of workers that makes no sense.
+
+    Raises:
+        UpsegError: If it is below 1.
+    """
+    if workers < 1:
+        raise UpsegError(f"there must be at least 1 worker, got {workers}")
+
+
+def run_batch(
+    images: Sequence[InputImage],
+    plans: Mapping[InputImage, OutputPlan],
+    describe: Callable[[InputImage, Path], tuple[ImageTask, str]],
+    *,
+    model: Model,
+    journal: Journal,
+    workers: int,
+    device: str,
+    overwrite: bool,
+    observer: BatchObserver,
+) -> tuple[ImageResult, ...]:
+    """Do what is missing of a folder of results, and keep its journal.
+
+    Args:
+        images: The inputs; those with a problem fail with it.
+        plans: The files of each of the others.
+        describe: Gives the task for an image and the stem of its results, and a digest of all that these depend on
+            beside the image; an `UpsegError` is why it fails.
+        model: What the tasks take.
+        journal: Of the folder of results.
+        workers: How many tasks to do side by side, each in its own process; 1 for this process.
+        device: As `upseg.load_model` takes it.
+        overwrite: Whether files that upseg did not write, or wrote for another image, may be replaced.
+        observer: Told how it goes.
+
+    Returns:
+        One for each of the images, in their order.
+
+    Raises:
+        UpsegError: If nothing can be done at all: the model cannot be loaded, or nothing can be written.
+    """
+    prepared = [_prepare(image, plans.get(image), journal, describe, overwrite=overwrite) for image in images]
     results = {number: item for number, item in enumerate(prepared) if isinstance(item, ImageResult)}
     jobs = {number: item for number, item in enumerate(prepared) if isinstance(item, _Job)}
     observer.on_start(list(results.values()), len(jobs))
     if jobs:
         with journal:
-            for number, result in _run(jobs, chosen, journal, device, workers, observer.on_step):
+            for number, result in _run(jobs, model, journal, device, workers, observer.on_step):
                 results[number] = result
                 observer.on_result(result)
-    in_order = tuple(results[number] for number in range(len(images)))
-    return BatchSummary(folder, in_order, time.perf_counter() - started)
+    return tuple(results[number] for number in range(len(images)))
 
 
 def _settings_digest(model: Model, reading: ReadingOptions) -> str:
     """A digest of all that a result depends on beside the image."""
-    facts = [__version__, model.fingerprint(), reading.channels, reading.page]
+    return digest_of([__version__, model.fingerprint(), reading.channels, reading.page])
+
+
+def digest_of(facts: Sequence[Any]) -> str:
+    """A short text that differs where facts, which JSON can hold, differ."""
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _prepare(
-    images: Sequence[InputImage],
-    paths: Sequence[str | PathLike[str]],
+    image: InputImage,
+    plan: OutputPlan | None,
     journal: Journal,
-    folder: Path,
-    formats: tuple[str, ...],
-    reading: ReadingOptions,
-    digest: str,
+    describe: Callable[[InputImage, Path], tuple[ImageTask, str]],
     *,
     overwrite: bool,
-) -> Iterator[ImageResult | _Job]:
-    """For each image what is to be done, or how it went without doing anything."""
-    readable = [image for image in images if image.problem is None]
-    plans = dict(zip(readable, plan_outputs(readable, formats, folder, paths), strict=True))
-    for image in images:
-        if image.problem is not None:
-            yield ImageResult.failure(image.path, image.problem)
-            continue
-        plan = plans[image]
-        try:
-            state = InputState.of(image.path, image.name, digest)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            yield ImageResult.failure(image.path, f"the file cannot be read ({reason})")
-            continue
-        task = ImageTask(image.path, str(image.name), folder / plan.stem, formats, reading)
-        yield _decide(_Job(task, state, plan), journal, overwrite=overwrite)
+) -> ImageResult | _Job:
+    """What is to be done with an image, or how it went without doing anything."""
+    if image.problem is not None or plan is None:
+        return ImageResult.failure(image.path, image.problem or "there is nothing to read")
+    try:
+        task, digest = describe(image, journal.path.parent / plan.stem)
+        state = InputState.of(image.path, image.name, digest)
+    except UpsegError as error:
+        return ImageResult.failure(image.path, str(error))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return ImageResult.failure(image.path, f"the file cannot be read ({reason})")
+    return _decide(_Job(task, state, plan), journal, overwrite=overwrite)
 
 
 def _decide(job: _Job, journal: Journal, *, overwrite: bool) -> ImageResult | _Job:

@@ -57,6 +57,18 @@ METHODS: dict[str, Method] = {
         "upseg.methods.panoptic:PanopticSegmenter",
         learned=True,
     ),
+    "baiseg": Method(
+        "instances, learned from class masks alone: boundaries between objects, cut by a watershed; cuts masks too",
+        "upseg.methods.baiseg:BaisegSettings",
+        "upseg.methods.baiseg:BaisegSegmenter",
+        learned=True,
+    ),
+    "mask_rcnn": Method(
+        "things with their classes: torchvision's Mask R-CNN, to be trained on instances, real ones or pseudo labels",
+        "upseg.methods.mask_rcnn:MaskRcnnSettings",
+        "upseg.methods.mask_rcnn:MaskRcnnSegmenter",
+        learned=True,
+    ),
 }
 """The methods by name. A name without a learned method's weights is no model; `load_model` says so."""
 
@@ -89,6 +101,11 @@ class Model:
     def predicts_depth(self) -> bool:
         """Whether its segmenter is a `DepthSegmenter` that was trained for depth: it has a setting `tasks` with it."""
         return "depth" in getattr(self.settings, "tasks", ())
+
+    @property
+    def splits_masks(self) -> bool:
+        """Whether its segmenter is a `Splitter`, which cuts class masks into instances: it has a method `split`."""
+        return hasattr(_resolve(self.implementation.segmenter), "split")
 
     def load(self, device: str = "auto") -> Segmenter:
         """Make the segmenter.

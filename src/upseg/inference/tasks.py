@@ -34,9 +34,24 @@ class ReadingOptions:
     max_pixels: int = DEFAULT_MAX_PIXELS
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Outcome:
+    """What came of one image.
+
+    Attributes:
+        segmentation: Its segments, and in the provenance which pixels they are from.
+        image: (H, W, 3) RGB in [0, 1]; None where nothing needed it.
+        depth: What was predicted with the segments; None where it was not asked for.
+    """
+
+    segmentation: Segmentation
+    image: Float32[np.ndarray, "h w 3"] | None
+    depth: PredictedDepth | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ImageTask:
-    """What a process needs to know to segment one image.
+    """What a process needs to know to segment one image; other kinds of tasks have their own `segment`.
 
     Attributes:
         path: The image.
@@ -58,6 +73,21 @@ class ImageTask:
     def outputs(self) -> tuple[Path, ...]:
         """Every file that the formats make."""
         return tuple(path for name in self.formats for path in output_paths(self.stem, name))
+
+    def segment(self, segmenter: Any, on_step: StepCallback | None = None) -> Outcome:
+        """Read the input and segment it.
+
+        Args:
+            segmenter: The loaded model.
+            on_step: Told of progress by segmenters that can tell.
+
+        Raises:
+            UpsegError: If something is wrong with this input.
+        """
+        reading = self.reading
+        image = read_image(self.path, channels=reading.channels, page=reading.page, max_pixels=reading.max_pixels)
+        found, depth = _segment(image, segmenter, on_step, with_depth=DEPTH_FORMAT in self.formats)
+        return Outcome(found.with_provenance({**found.provenance, **_origin(self)}), image, depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +131,13 @@ class ImageResult:
         }
 
 
-def run_task(task: ImageTask, segmenter: Segmenter, on_step: StepCallback | None = None) -> ImageResult:
+def run_task(task: ImageTask, segmenter: Any, on_step: StepCallback | None = None) -> ImageResult:
     """Segment one image and write its results; whatever goes wrong concerns only this image.
 
     Args:
         task: What to do.
-        segmenter: The loaded model.
-        on_step: Told of progress, if the segmenter's `segment` has a parameter `progress`.
+        segmenter: The loaded model, as the task takes it.
+        on_step: Told of progress, if the segmenter's method has a parameter `progress`.
     """
     started = time.perf_counter()
     try:
@@ -129,34 +159,32 @@ def discard_partials(task: ImageTask) -> None:
         remove_partials(path)
 
 
-def _segment_and_write(task: ImageTask, segmenter: Segmenter, on_step: StepCallback | None) -> Segmentation:
-    reading = task.reading
-    image = read_image(task.path, channels=reading.channels, page=reading.page, max_pixels=reading.max_pixels)
-    segmentation, depth = _segment(image, segmenter, on_step, with_depth=DEPTH_FORMAT in task.formats)
-    segmentation = segmentation.with_provenance({**segmentation.provenance, **_origin(task)})
+def _segment_and_write(task: ImageTask, segmenter: Any, on_step: StepCallback | None) -> Segmentation:
+    found = task.segment(segmenter, on_step)
     try:
         for name in task.formats:
-            write(segmentation, output_paths(task.stem, name)[0], format=name, image=image, depth=depth)
+            path = output_paths(task.stem, name)[0]
+            write(found.segmentation, path, format=name, image=found.image, depth=found.depth)
     except OSError as error:
         raise UpsegError(
             f"{printable(task.path)}: the result cannot be written to {printable(task.stem.parent)} "
             f"({error.strerror or error})"
         ) from error
-    return segmentation
+    return found.segmentation
 
 
 def _segment(
     image: Float32[np.ndarray, "h w 3"], segmenter: Segmenter, on_step: StepCallback | None, *, with_depth: bool
 ) -> tuple[Segmentation, PredictedDepth | None]:
     if not with_depth:
-        return segmenter.segment(image, **_progress_option(segmenter.segment, on_step)), None
+        return segmenter.segment(image, **progress_option(segmenter.segment, on_step)), None
     if not isinstance(segmenter, DepthSegmenter):
         raise ModelError("the model predicts no depth")
-    return segmenter.segment_with_depth(image, **_progress_option(segmenter.segment_with_depth, on_step))
+    return segmenter.segment_with_depth(image, **progress_option(segmenter.segment_with_depth, on_step))
 
 
-def _progress_option(method: Callable[..., Any], on_step: StepCallback | None) -> dict[str, Any]:
-    """How a segmenter is told whom to tell of progress, if it can tell."""
+def progress_option(method: Callable[..., Any], on_step: StepCallback | None) -> dict[str, Any]:
+    """How a segmenter's method is told whom to tell of progress, if it can tell: by a parameter `progress`."""
     reports = on_step is not None and "progress" in inspect.signature(method).parameters
     return {"progress": on_step} if reports else {}
 

@@ -1,0 +1,183 @@
+"""Instances from class masks alone: how good are they next to what class masks give without a network?
+
+On made-up scenes (those of the recipe `baiseg/shapes`, other seeds) or on the validation images of `dsb2018` (15 % by
+hash that the recipes leave alone; the class mask is the union of all nuclei). Compared, all against the annotated
+instances: connected components of the *ground-truth* class masks, the watershed of their distance transform, the model
+with the ground-truth class masks, and the model with its own semantic map. AP is TP / (TP + FP + FN) at an IoU over all
+objects, as cell papers define it, and mAP that of VOC, by class and score. Also for the objects that touch another
+object of their class, which is where the methods differ: the share that is found at IoU 0.5.
+
+    python benchmarks/baiseg_instances.py MODEL [--data shapes] [--images 200] [--picture instances.png]
+    UPSEG_DATA=... python benchmarks/baiseg_instances.py MODEL --data dsb2018
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from harness.report import markdown_table, write_report
+from nuclei import SHARE, stacked
+from PIL import Image
+
+from upseg.data.dataset import Dataset
+from upseg.data.sample import Sample
+from upseg.data.shapes import Difficulty, ShapeScenes
+from upseg.data.sources import open_dataset
+from upseg.data.splitting import HashedPart
+from upseg.formats.montage import side_by_side
+from upseg.formats.overlay import draw_overlay
+from upseg.functional.splitting import component_objects, distance_objects
+from upseg.methods.baiseg import BaisegSegmenter
+from upseg.metrics.cell_matching import CellMatching
+from upseg.metrics.mask_iou import label_map_ious
+from upseg.metrics.voc_mask_ap import VocMaskAP
+from upseg.segmentation import Category, Segmentation
+from upseg.training.recipes import find_recipe
+
+RESULTS = Path(__file__).resolve().parent / "results"
+TEST_SEED = 12_345
+OBJECT = Category(1, "object")
+HEADINGS = ("method", "AP50", "AP75", "mAP50 (VOC)", "mAP75", "touching found", "alone found", "s/image")
+
+
+@dataclass
+class Tally:
+    """What one method has scored so far."""
+
+    categories: Sequence[Category]
+    cells: CellMatching = field(default_factory=CellMatching)
+    seconds: list[float] = field(default_factory=list)
+    found: dict[bool, list[bool]] = field(default_factory=lambda: {True: [], False: []})
+
+    def __post_init__(self) -> None:
+        self.voc = VocMaskAP(self.categories)
+
+    def add(self, truth: np.ndarray, classes: dict[int, int], result: Segmentation, touching: set[int]) -> None:
+        """Add an image: things against things."""
+        things = {s.id: s for s in result if s.category is None or s.category.is_thing}
+        labels = np.where(np.isin(result.labels, list(things)), result.labels, 0)
+        kinds = {number: (s.category or OBJECT).id for number, s in things.items()}
+        scores = {number: 1.0 if s.score is None else s.score for number, s in things.items()}
+        self.cells.update(truth, labels)
+        self.voc.update(truth, classes, labels, kinds, scores)
+        overlaps, ids, _ = label_map_ious(truth, labels)
+        for number, best in zip(ids, overlaps.max(axis=1, initial=0), strict=True):
+            self.found[int(number) in touching].append(bool(best >= 0.5))
+
+    def row(self, name: str) -> list[object]:
+        """The cells of the table."""
+        cells, voc = self.cells.compute(), self.voc.compute()
+        shares = [f"{np.mean(self.found[kind]):.3f}" if self.found[kind] else "-" for kind in (True, False)]
+        values = [f"{value:.3f}" for value in (cells["ap50"], cells["ap75"], voc["map50"], voc["map75"])]
+        return [name, *values, *shares, f"{np.median(self.seconds):.3f}"]
+
+
+def touching_objects(truth: np.ndarray, classes: np.ndarray) -> set[int]:
+    """The objects that have a pixel of another object of their class among the four neighbours of one of theirs."""
+    found: set[int] = set()
+    for a, b in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        met = (truth[a] != truth[b]) & (truth[a] > 0) & (truth[b] > 0) & (classes[a] == classes[b])
+        found |= set(truth[a][met].tolist()) | set(truth[b][met].tolist())
+    return found
+
+
+def class_map(sample: Sample) -> np.ndarray:
+    """Ids of classes, 0 for none: all that the methods may know of the annotation."""
+    table = np.array([0, *((segment.category or OBJECT).id for segment in sample.segments)])
+    return table[sample.segment_map]
+
+
+def methods(segmenter: BaisegSegmenter, things: Sequence[Category]) -> dict[str, Callable[[Sample], Segmentation]]:
+    known = {category.id: category for category in things}
+
+    def baseline(cut: Callable[..., np.ndarray]) -> Callable[[Sample], Segmentation]:
+        def run(sample: Sample) -> Segmentation:
+            classes = class_map(sample)
+            classes = np.where(np.isin(classes, list(known)), classes, 0)
+            labels = cut(classes, minimum_area=segmenter.settings.minimum_area)
+            first = {int(n): known[int(classes[labels == n][0])] for n in np.unique(labels[labels > 0])}
+            return Segmentation.from_labels(labels, categories=first)
+
+        return run
+
+    found: dict[str, Callable[[Sample], Segmentation]] = {
+        "components of the class masks": baseline(component_objects),
+        "distance watershed of the class masks": baseline(distance_objects),
+        "baiseg, given the class masks": lambda s: segmenter.segment(s.image, semantic_map=class_map(s)),
+    }
+    if segmenter.settings.semantic_width is not None:
+        found["baiseg alone"] = lambda sample: segmenter.segment(sample.image)
+    return found
+
+
+def open_data(options: argparse.Namespace) -> Dataset:
+    if options.data == "dsb2018":
+        if not os.environ.get("UPSEG_DATA"):
+            sys.exit("expected the folder of dsb2018 in the environment variable UPSEG_DATA, got none")
+        return HashedPart(open_dataset("folder", Path(os.environ["UPSEG_DATA"], "dsb2018")), "validation", SHARE)
+    recipe = yaml.safe_load(find_recipe("baiseg/shapes").read_text())
+    scenes: dict[str, Any] = recipe["data"]["init_args"]["train"][0]["dataset"]["init_args"]
+    ranges = {k: tuple(v) if isinstance(v, list) else v for k, v in scenes["difficulty"]["init_args"].items()}
+    return ShapeScenes(options.images, tuple(scenes["size"]), Difficulty(**ranges), TEST_SEED, scenes["classes"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a model folder")
+    parser.add_argument("--data", choices=("shapes", "dsb2018"), default="shapes", help="default: shapes")
+    parser.add_argument("--images", type=int, default=200, help="the first so many; default: 200")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other settings of the model")
+    parser.add_argument("--picture", type=Path, help="a PNG: image, annotation and the methods in each row")
+    parser.add_argument("--name", help="of the report; default: baiseg_DATA")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
+    run(parser.parse_args())
+
+
+def run(options: argparse.Namespace) -> None:
+    changed = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.set)}
+    segmenter = BaisegSegmenter.from_pretrained(options.model, device="cpu", **changed)
+    data = open_data(options)
+    things = [category for category in data.categories if category.is_thing] or [OBJECT]
+    tried = methods(segmenter, things)
+    tallies = {name: Tally(things) for name in tried}
+    rows, objects, close = [], 0, 0
+    for index in range(min(len(data), options.images)):
+        sample = data[index]
+        truth = np.maximum(sample.instance_map(), 0)
+        classes = {s.id: (s.category or OBJECT).id for s in sample.segments if s.is_thing and not s.is_crowd}
+        touching = touching_objects(truth, class_map(sample))
+        objects, close, results = objects + len(classes), close + len(touching), []
+        for name, method in tried.items():
+            start = time.perf_counter()
+            results.append(method(sample))
+            tallies[name].seconds.append(time.perf_counter() - start)
+            tallies[name].add(truth, classes, results[-1], touching)
+        if options.picture and index < 12:
+            rows.append(draw(sample, truth, results, list(tried)))
+        print(f"{index + 1}: {sample.name[:16]}", file=sys.stderr, flush=True)
+    table = markdown_table(HEADINGS, (tally.row(name) for name, tally in tallies.items()))
+    notes = [f"{objects} objects in {index + 1} images, {close} of which touch another one of their class"]
+    scores = {name: {**tally.cells.compute(), **tally.voc.compute()} for name, tally in tallies.items()}
+    title = f"Instances from class masks alone: {options.data}"
+    write_report(options.output, options.name or f"baiseg_{options.data}", title, [table], {"scores": scores}, notes)
+    if options.picture:
+        Image.fromarray(stacked(rows, 200)).save(options.picture)
+
+
+def draw(sample: Sample, truth: np.ndarray, results: Sequence[Segmentation], names: Sequence[str]) -> np.ndarray:
+    maps = [Segmentation.from_labels(truth), *results]
+    pictures = [np.rint(sample.image * 255).astype(np.uint8), *(draw_overlay(m, sample.image) for m in maps)]
+    return side_by_side(pictures, ["", "annotated", *names])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""`upseg split`: class masks in, instances out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upseg.commands.segment import interrupted, report
+from upseg.errors import UpsegError
+
+if TYPE_CHECKING:
+    from upseg.inference.mask_classes import MaskClasses
+    from upseg.inference.tasks import Status
+
+_DEFAULT_OUTPUT = Path("upseg-out")
+_NO_VOID = "none"
+_RESULTS: Mapping[Status, str] = {
+    "done": "split",
+    "replaced": "split again (older results replaced)",
+    "skipped": "already done",
+    "failed": "failed",
+}
+
+_Masks = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MASKS...",
+        help="Class masks, folders of them (searched throughout) and globs: grey or palette PNG, TIFF.",
+    ),
+]
+_Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A model of the method baiseg: a name, a model folder, or owner/name of a hub model; or components or "
+        "distance, which look at no photo.",
+    ),
+]
+_Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
+_Images = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder of the photos: that of masks/a/b.png is a/b with any suffix in it."),
+]
+_Classes = Annotated[
+    Path | None,
+    typer.Option("--classes", help="Text file with `id name` in each line, or names alone, which count from 1."),
+]
+_Stuff = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID[,ID...]", help="Classes that stay one segment each, such as sky; repeatable."),
+]
+_Void = Annotated[
+    str | None, typer.Option(metavar="ID[,ID...]", help="Values that mean unknown; none for none. Without it 255.")
+]
+_Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the model; repeatable.")
+]
+_Formats = Annotated[
+    list[str] | None,
+    typer.Option("--format", "-f", help="Another format beside png, such as overlay, tif or coco; repeatable."),
+]
+_Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Masks split side by side.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+_Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier results of the mask.")
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of each failure.")]
+
+
+def split(
+    masks: _Masks,
+    model: _Model,
+    output: _Output = _DEFAULT_OUTPUT,
+    images: _Images = None,
+    classes: _Classes = None,
+    stuff: _Stuff = None,
+    void: _Void = None,
+    assignments: _Assignments = None,
+    formats: _Formats = None,
+    workers: _Workers = 1,
+    device: _Device = "auto",
+    overwrite: _Overwrite = False,
+    as_json: _AsJson = False,
+    quiet: _Quiet = False,
+    debug: _Debug = False,
+) -> None:
+    """Split class masks into instances: a label map for each, and COCO JSON for all.
+
+    A second run with the same arguments does only what is missing. One broken mask never stops the rest.
+    """
+    from upseg.commands.progress import ProgressDisplay
+    from upseg.inference.splitting import split_files
+
+    warnings.filterwarnings("ignore", module="PIL")  # what Pillow could put right about an odd file
+    with ProgressDisplay(visible=not quiet, noun="mask") as display:
+        try:
+            summary = split_files(
+                masks,
+                output,
+                model=model,
+                images=images,
+                classes=_mask_classes(classes, stuff, void),
+                settings=_settings(model, assignments),
+                formats=formats or (),
+                workers=workers,
+                device=device,
+                overwrite=overwrite,
+                protected={} if classes is None else {classes: "the list of classes"},
+                observer=display,
+            )
+        except KeyboardInterrupt:
+            raise interrupted(display, "mask") from None
+    report(summary, as_json=as_json, quiet=quiet, debug=debug, noun="mask", results=_RESULTS)
+    if summary.instances is not None and not (as_json or quiet):
+        typer.echo(f"all instances -> {summary.instances}")
+    if summary.problem is not None:
+        typer.echo(f"failed: {summary.problem}", err=True)
+    if summary.failures or summary.problem is not None:
+        raise typer.Exit(1)
+
+
+def _settings(model: str, assignments: Sequence[str] | None) -> dict[str, Any]:
+    """The model's settings by name, typed as they are there."""
+    from upseg.inference.settings import parse_assignments
+    from upseg.inference.splitters import splitter_settings
+
+    return parse_assignments(assignments, splitter_settings(model)) if assignments else {}
+
+
+def _mask_classes(path: Path | None, stuff: Sequence[str] | None, void: str | None) -> MaskClasses:
+    """What the values in masks mean, from the options."""
+    from upseg.inference.mask_classes import MaskClasses, read_class_names
+
+    unknown = None
+    if void is not None:
+        unknown = frozenset[int]() if void.strip().lower() == _NO_VOID else _ids("--void", [void])
+    return MaskClasses(None if path is None else read_class_names(path), _ids("--stuff", stuff or ()), unknown)
+
+
+def _ids(option: str, texts: Sequence[str]) -> frozenset[int]:
+    numbers = [number.strip() for text in texts for number in text.split(",")]
+    wrong = next((number for number in numbers if not number.isdecimal()), None)
+    if wrong is not None:
+        raise UpsegError(f"{option} takes ids of classes, with commas between, got {wrong!r}")
+    return frozenset(map(int, numbers))

@@ -1,0 +1,90 @@
+"""COCO instances JSON for many images at once, written image by image: memory is that of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from upseg.errors import FormatError
+from upseg.formats.coco_tables import segment_entry
+from upseg.formats.metadata import dump_json
+from upseg.formats.rle import encode_label_map
+from upseg.inference.files import atomic_path
+from upseg.segmentation import Category, Segmentation
+
+
+def write_coco_folder(
+    images: Iterable[tuple[str, Segmentation]],
+    path: Path,
+    *,
+    categories: Iterable[Category] = (),
+    description: str = "segmented by upseg",
+) -> tuple[int, int]:
+    """Write the things of many images as COCO instances, with compressed run lengths, whole or not at all.
+
+    Segments of stuff are left out, as COCO's own instances do. A segment without a score gets 1.
+
+    Args:
+        images: For each image its file name and its segments, each of which has a category; read once, in order.
+        path: The JSON file.
+        categories: Classes that the file lists even where no segment is of them; stuff among them is left out.
+        description: What the file says of itself.
+
+    Returns:
+        The numbers of images and of instances.
+
+    Raises:
+        FormatError: If a segment has no category, or two categories share an id.
+    """
+    table: dict[int, Category] = {}
+    rows: list[dict[str, Any]] = []
+    count = 0
+    for category in categories:
+        _add_category(table, category, path)
+    with atomic_path(path) as partial, partial.open("w", encoding="ascii") as file:
+        file.write(f'{{"info":{dump_json({"description": description})},"annotations":[')
+        for file_name, segmentation in images:
+            height, width = segmentation.shape
+            rows.append({"id": len(rows) + 1, "width": width, "height": height, "file_name": file_name})
+            count = _write_instances(segmentation, file_name, len(rows), count, table, file, path)
+        listed = [
+            {"id": c.id, "name": c.name, "supercategory": c.name, "isthing": 1}
+            for c in sorted(table.values(), key=lambda category: category.id)
+        ]
+        file.write(f'],"images":{dump_json(rows)},"categories":{dump_json(listed)}}}')
+    return len(rows), count
+
+
+def _write_instances(
+    segmentation: Segmentation,
+    file_name: str,
+    image_id: int,
+    count: int,
+    table: dict[int, Category],
+    file: TextIO,
+    path: Path,
+) -> int:
+    """Append the rows of one image, and return the number of all."""
+    size = list(segmentation.shape)
+    for segment, counts in zip(segmentation, encode_label_map(segmentation.labels), strict=True):
+        if segment.category is None:
+            raise FormatError(f"{path}: segment {segment.id} of {file_name} has no category, which COCO needs")
+        if not segment.category.is_thing:
+            continue
+        _add_category(table, segment.category, path)
+        count += 1
+        row = segment_entry(segment, 0)
+        row.pop("parent", None)  # ids are not those of the label map
+        mask = {"size": size, "counts": counts}
+        row |= {"id": count, "image_id": image_id, "segmentation": mask, "score": row.get("score", 1.0)}
+        file.write(("," if count > 1 else "") + dump_json(row))
+    return count
+
+
+def _add_category(table: dict[int, Category], category: Category, path: Path) -> None:
+    if category.is_thing and table.setdefault(category.id, category) != category:
+        raise FormatError(
+            f"{path}: two categories have the id {category.id}: {table[category.id].name} and {category.name}; "
+            "a COCO file needs one id for each"
+        )

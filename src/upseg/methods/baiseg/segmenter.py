@@ -1,0 +1,240 @@
+"""Image to `Segmentation`, by the baiseg method; class masks to instances too."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int32, Int64
+from torch import Tensor, nn
+
+from upseg.errors import ModelError
+from upseg.functional.resizing import resize_image
+from upseg.inference.images import ImageLike, read_image
+from upseg.inference.pretrained import PretrainedMixin, load_weights
+from upseg.inference.threads import torch_threads
+from upseg.inference.tiling import TileGrid, run_in_tiles
+from upseg.methods.baiseg.grouping import Grouping, group_instances
+from upseg.methods.baiseg.network import BaisegNetwork
+from upseg.methods.baiseg.semantic_maps import GivenClasses, SemanticMap, given_classes, nearest_labels
+from upseg.methods.baiseg.settings import BaisegSettings
+from upseg.methods.baiseg.targets import class_count, things
+from upseg.segmentation import Category, Segmentation
+
+Progress = Callable[[int, int], None]
+LARGEST_STRIDE = 32
+"""Of the network: tiles begin at multiples of it."""
+
+
+class BaisegSegmenter(PretrainedMixin):
+    """Segments images into instances with a trained network, or cuts the class masks that it is given into instances.
+
+    Paper: Wang and Bai, "BAISeg: Boundary Assisted Weakly Supervised Instance Segmentation", Sec. 3.5, Appendix C.
+
+    Args:
+        settings: Of the model.
+        device: What torch computes on: `cpu`, `cuda`, ...
+        weights: A safetensors file with the network's weights, of any floating type.
+        categories: The classes that the model was trained for; empty for one nameless class of things.
+        network: Instead of weights: a network of these settings and classes, in evaluation mode, on the device; used as
+            it is.
+
+    Raises:
+        ModelError: If the weights cannot be read or are not those of the network that the settings and classes
+            describe.
+        ValueError: If there are neither weights nor a network, or both, or the network is in training mode.
+    """
+
+    method = "baiseg"
+
+    def __init__(
+        self,
+        settings: BaisegSettings,
+        device: str = "cpu",
+        *,
+        weights: Path | None = None,
+        categories: tuple[Category, ...] = (),
+        network: nn.Module | None = None,
+    ) -> None:
+        if network is not None and network.training:
+            raise ValueError("the network is in training mode; call its eval() first")
+        self.settings, self.categories = settings, categories
+        self.device = torch.device(device)
+        if network is None and weights is not None:
+            self.network = _build_network(settings, categories, weights).to(self.device)
+        elif network is not None and weights is None:
+            self.network = network
+        else:
+            raise ValueError("give either weights (the path of a safetensors file) or a network")
+
+    def segment(
+        self, image: ImageLike, semantic_map: SemanticMap | None = None, progress: Progress | None = None
+    ) -> Segmentation:
+        """Segment an image: its things into instances, and each other class into one segment.
+
+        Args:
+            image: A path, or an array, Pillow image or tensor, as `read_image` takes it.
+            semantic_map: What class each pixel has, in place of the model's own opinion. Either an (H, W) array of the
+                ids of the model's classes, where 0 (unless a class has that id) and less is no class; of a model
+                without classes, each number is one class of things. Or a `Segmentation`, such as another model's or a
+                ground truth: its segments' classes count, whether the model knows them or not, and segments without a
+                class are all one class of things. Which pixels are of one segment makes no difference.
+            progress: Called with (tiles done and the extraction, those there are).
+
+        Returns:
+            Segments with scores, and with categories unless the classes have no names.
+
+        Raises:
+            ImageError: If the image cannot be read.
+            ModelError: If the model has no semantic branch, and no `semantic_map` is given.
+            DataError: If the map has not the image's size, or a class that the model does not know.
+        """
+        if semantic_map is None and self.settings.semantic_width is None:
+            raise ModelError(
+                "this model finds boundaries alone, and cannot tell which pixels are objects; give it class masks with "
+                "`upseg split`, or segment(image, semantic_map)"
+            )
+        pixels = read_image(image)
+        given = None
+        if semantic_map is not None:
+            given = given_classes(semantic_map, pixels.shape[:2], self.categories, background=self.settings.background)
+        with torch_threads(self.settings.threads), torch.inference_mode():
+            found = self._grouped(pixels, given, progress)
+        categories: Sequence[Category | None] = (self.categories or (None,)) if given is None else given.categories
+        named = {k: categories[position - self.settings.background] for k, position in found.classes.items()}
+        return Segmentation.from_labels(
+            found.labels,
+            scores=found.scores,
+            categories={k: category for k, category in named.items() if category is not None},
+            provenance={
+                "method": "baiseg",
+                "settings": json.loads(json.dumps(asdict(self.settings))),
+                **({} if given is None else {"semantic_map": given.account}),
+            },
+        )
+
+    def split(self, image: ImageLike, semantic_map: SemanticMap, progress: Progress | None = None) -> Segmentation:
+        """Cut the masks of classes into instances; arguments, result and errors as of `segment`."""
+        return self.segment(image, semantic_map, progress)
+
+    @torch.inference_mode()
+    def predict(self, batch: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _ h w"]]:
+        """The network's maps of images of one size, in one pass without tiles, whatever the setting `size`.
+
+        Args:
+            batch: (B, 3, H, W) RGB in [0, 1].
+
+        Returns:
+            Logits on the segmenter's device: `boundary` (B, 1, H, W), and `semantic` (B, C, H, W) of a model with a
+            semantic branch; with the setting `background` its first channel is the background.
+        """
+        maps: dict[str, Tensor] = self.network(batch.to(self.device))
+        return maps
+
+    def _grouped(
+        self, pixels: Float32[np.ndarray, "h w 3"], given: GivenClasses | None, progress: Progress | None
+    ) -> Grouping:
+        """Segments at the image's size; the extraction may have another."""
+        shape = pixels.shape[0], pixels.shape[1]
+        seen, worked = working_sizes(*shape, self.settings)
+        image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        maps, step = self._probabilities(resize_image(image, seen).clamp(0, 1), progress, own=given is None)
+        maps = resize_image(maps[None], worked)[0].clamp_(0, 1)  # in place: with many classes they are large
+        colours = None
+        if self.settings.flood == "image":
+            colours = resize_image(image, worked).clamp(0, 1)[0].permute(1, 2, 0).contiguous().numpy()
+        categories = self.categories if given is None else _nameable(given.categories)
+        found = group_instances(
+            maps[0],
+            maps[1:] if given is None else None,
+            None if given is None else nearest_labels(given.positions, worked),
+            things(categories, self.settings.background),
+            replace(self.settings, minimum_area=_scaled(self.settings.minimum_area, worked, shape)),
+            colours,
+        )
+        step()
+        labels = nearest_labels(found.labels, shape)
+        if given is not None and worked != shape and self.settings.refine:
+            labels = _cut(labels, found, given.positions)
+        return replace(found, labels=labels)
+
+    def _probabilities(
+        self, image: Float[Tensor, "1 3 h w"], progress: Progress | None, *, own: bool
+    ) -> tuple[Float[Tensor, "c1 h w"], Callable[[], None]]:
+        """The boundary's probability, then those of the classes if the `own` ones are asked for; and the next step."""
+        settings = self.settings
+        # tiles begin where the coarsest cells do, so that all tiles agree about them
+        multiple = math.lcm(LARGEST_STRIDE, settings.resolution, settings.semantic_resolution)
+        grid = TileGrid(image.shape[-2], image.shape[-1], settings.tile, settings.overlap, multiple)
+        step = _Steps(len(grid) + 1, progress)
+
+        def run(tile: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 c h w"]:
+            maps = self.network(tile)
+            boundary = maps["boundary"].float().sigmoid()
+            return torch.cat([boundary, maps["semantic"].float().softmax(dim=1)], dim=1) if own else boundary
+
+        return run_in_tiles(run, image.to(self.device), grid, lines=False, progress=step), step
+
+
+class _Steps:
+    """Counts what is done and reports it."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.done, self.total, self.progress = 0, total, progress
+
+    def __call__(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def working_sizes(height: int, width: int, settings: BaisegSettings) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The sizes (H, W) at which the network sees an image, and at which instances are cut.
+
+    The network sees it with the setting `size` as its longer side. Instances are cut at the image's own size, or the
+    network's where that is larger: then small gaps are wide enough for boundaries on both of their sides. Neither has
+    more than `max_pixels`.
+
+    Args:
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        settings: Their `size` and `max_pixels`.
+    """
+    most = (settings.max_pixels / (height * width)) ** 0.5
+    seen = min(1.0 if settings.size is None else settings.size / max(height, width), most)
+    worked = max(seen, min(1.0, most))
+
+    def sized(factor: float) -> tuple[int, int]:
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    return sized(seen), sized(worked)
+
+
+def _nameable(categories: Sequence[Category | None]) -> tuple[Category, ...]:
+    """With nameless things in place of None: positions and kinds count, not names."""
+    return tuple(Category(0, "object") if category is None else category for category in categories)
+
+
+def _cut(
+    labels: Int32[np.ndarray, "h w"], found: Grouping, positions: Int64[np.ndarray, "h w"]
+) -> Int32[np.ndarray, "h w"]:
+    """The pixels of each segment that have its class; positions are those of the full size."""
+    table = np.array([-2, *(found.classes[k] for k in sorted(found.classes))], np.int64)
+    return np.where(table[labels] == positions, labels, 0).astype(np.int32)
+
+
+def _scaled(area: int, size: tuple[int, int], image: tuple[int, int]) -> int:
+    """An area given in pixels of the image, in those of another size."""
+    return round(area * size[0] * size[1] / (image[0] * image[1]))
+
+
+def _build_network(settings: BaisegSettings, categories: Sequence[Category], weights: Path) -> BaisegNetwork:
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
+        network = BaisegNetwork(settings, class_count(categories, settings.background))
+    load_weights(network, weights)
+    return network.eval()

@@ -1,0 +1,208 @@
+"""How `mask_rcnn` is trained: a LightningModule. Needs the `train` extra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import lightning
+import numpy as np
+from jaxtyping import Float, Integer, UInt8
+from torch import Tensor
+
+from upseg.data.batches import Batch
+from upseg.data.sample import TruthSegment
+from upseg.formats.montage import side_by_side
+from upseg.formats.overlay import draw_overlay
+from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
+from upseg.layers.averaging import MovingAverage
+from upseg.methods.mask_rcnn.network import MaskRcnnNetwork, class_count
+from upseg.methods.mask_rcnn.segmenter import MaskRcnnSegmenter
+from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
+from upseg.methods.mask_rcnn.targets import instance_targets, learned_segments
+from upseg.metrics.cell_matching import CellMatching
+from upseg.metrics.coco_mask_ap import CocoMaskAP
+from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
+from upseg.segmentation import Category, Segmentation
+
+OBJECT = Category(1, "object")
+"""What average precision takes for the class of objects without one."""
+
+SHOWN = ("ap", "ap50")
+"""The metrics that the progress bar has."""
+
+NEW_FOR_OTHER_CLASSES = ("detector.roi_heads.box_predictor.", "detector.roi_heads.mask_predictor.")
+"""What the weights begin with whose shape depends on the classes."""
+
+
+class MaskRcnnTask(lightning.LightningModule):
+    """Trains a `MaskRcnnNetwork` by torchvision's losses, and validates its segments by COCO's mask AP.
+
+    Learned from are the things of the samples. Crowds are left out, masks and boxes: where there is nothing else, their
+    pixels count as background, as all that is not labelled does. Optimiser and learning rate are the recipe's
+    (`optimization`).
+
+    Args:
+        categories: The classes, of which those of stuff are left out; a recipe leaves them out, and those of the
+            training data are taken. Without any, every segment is one object without class.
+        settings: Of the network and of the segmentation that it is trained for; both go into the model folder.
+        pretrained: Whether the encoder starts from ImageNet weights, which timm downloads.
+        frozen_normalisation: Whether batch normalisation of the encoder stays as it is; None for: if pretrained. From
+            scratch it has to learn.
+        box_samples: Of the boxes of each image, on how many the heads learn in a step.
+        anchor_samples: Of the anchors of each image, on how many the search learns in a step.
+        validation_score: In validation, segments of at least this score count even if the settings' `minimum_score` is
+            higher: average precision is made for segments in the order of their scores. In [0, 1].
+        init_from: A checkpoint of the same network to start from: the averaged weights where it has them. What depends
+            on the classes starts anew if there are others.
+        average: Decay per step of the moving average of the weights, which is what is validated and exported, in
+            [0, 1); 0 for the weights as they are.
+
+    Raises:
+        ValueError: If there are classes but none of things, or a number is outside its range.
+    """
+
+    def __init__(
+        self,
+        categories: Sequence[Category] = (),
+        settings: MaskRcnnSettings | None = None,
+        pretrained: bool = True,
+        frozen_normalisation: bool | None = None,
+        box_samples: int = 512,
+        anchor_samples: int = 256,
+        validation_score: float = 0.05,
+        init_from: str | None = None,
+        average: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.settings = settings or MaskRcnnSettings()
+        self.categories = _things(categories)
+        self.validated_settings = replace(
+            self.settings, minimum_score=min(validation_score, self.settings.minimum_score)
+        )
+        self.network = MaskRcnnNetwork(
+            self.settings,
+            class_count(self.categories),
+            pretrained=pretrained,
+            frozen_normalisation=pretrained if frozen_normalisation is None else frozen_normalisation,
+            box_samples=box_samples,
+            anchor_samples=anchor_samples,
+        )
+        self.before: Mapping[str, Any] = {}
+        if init_from is not None:
+            self.before = take_over_weights(self.network, init_from, may_differ=NEW_FOR_OTHER_CLASSES)
+        self.averaged = MovingAverage(self.network, average) if average else None
+        self.average = average
+        precision = CocoMaskAP(self.categories or (OBJECT,), self.settings.max_detections)
+        self.precision = AccumulatorMetric(precision)
+        self.cells = None if self.categories else AccumulatorMetric(CellMatching())
+        self.validated_images = 0
+
+    @property
+    def validated(self) -> MaskRcnnNetwork:
+        """The network that is validated and exported."""
+        network = self.network if self.averaged is None else self.averaged.module
+        assert isinstance(network, MaskRcnnNetwork)  # noqa: S101 - for the type checker
+        return network
+
+    def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:  # noqa: ARG002 - Lightning's signature
+        """The loss of one batch: the sum of torchvision's five."""
+        targets = [
+            instance_targets(labels, segments, self.categories)
+            for labels, segments in zip(batch.segment_maps, batch.segments, strict=True)
+        ]
+        losses = self.network(batch.images, targets)
+        total: Tensor = sum(losses.values(), start=batch.images.new_zeros(()))
+        values = {f"train/{name}": value.detach() for name, value in {**losses, "total": total}.items()}
+        self.log_dict(values, batch_size=len(batch), sync_dist=True)
+        self.log("loss", total.detach(), prog_bar=True, logger=False, batch_size=len(batch))
+        return total
+
+    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
+        """Move the average once per step of the optimiser, however many batches it gathers."""
+        super().optimizer_step(*arguments, **keywords)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+
+    def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
+        """Segment each image and add it to the metrics; crowds count neither for nor against."""
+        for image, segment_map, segments in zip(batch.images, batch.segment_maps, batch.segments, strict=True):
+            labels = segment_map.cpu().numpy()
+            self._add_precision(labels, segments, self._segment(image, self.validated_settings))
+            if self.cells is not None:
+                objects = np.where(np.isin(labels, list(learned_segments(segments, ()))), labels, 0)
+                crowds = np.isin(labels, [s.id for s in segments if s.is_crowd])
+                self.cells.update(objects, self._segment(image, self.settings).labels, valid=~crowds)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of all images and start anew."""
+        for prefix, metric in (("", self.precision), ("cells_", self.cells)):
+            if metric is None:
+                continue
+            for name, value in metric.compute().items():
+                self.log(f"val/{prefix}{name}", float(value), prog_bar=f"{prefix}{name}" in SHOWN)
+            metric.reset()
+        self.validated_images = 0
+
+    def draw_validation(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
+        """The first image of a batch, the things in it, and those found, side by side."""
+        found = self._segment(batch.images[0], self.settings)
+        image = batch.images[0].permute(1, 2, 0).float().cpu().numpy()
+        labels = batch.segment_maps[0].cpu().numpy()
+        learned = list(learned_segments(batch.segments[0], self.categories))
+        truth = Segmentation.from_labels(np.where(np.isin(labels, learned), labels, 0))
+        pictures = [np.rint(image * 255).astype(np.uint8), draw_overlay(truth, image), draw_overlay(found, image)]
+        return side_by_side(pictures, ["", f"{len(truth)} objects", f"{len(found)} found"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say what `upseg export-model` has to know."""
+        checkpoint[RECORD_KEY] = checkpoint_record(
+            "mask_rcnn",
+            self.settings,
+            categories=self.categories,
+            training=self._account(),
+            prefix="network." if self.averaged is None else "averaged.module.",
+        )
+
+    def _account(self) -> dict[str, Any]:
+        data = getattr(self.trainer, "datamodule", None)
+        return {
+            "data": str(getattr(data, "description", "")),
+            "steps": self.global_step,
+            "average": self.average,
+            "before": dict(self.before),
+        }
+
+    def _segment(self, image: Float[Tensor, "3 h w"], settings: MaskRcnnSettings) -> Segmentation:
+        segmenter = MaskRcnnSegmenter(settings, str(self.device), categories=self.categories, network=self.validated)
+        return segmenter.segment(image.float().cpu())
+
+    def _add_precision(
+        self, labels: Integer[np.ndarray, "h w"], segments: Sequence[TruthSegment], found: Segmentation
+    ) -> None:
+        """Add an image to the average precision; crowds are COCO's, and only swallow what is found in them."""
+        crowds = {s.id for s in segments if s.is_crowd}
+        told_apart = [replace(segment, is_crowd=False) for segment in segments]
+        classes = self.categories or (OBJECT,)
+        truth = {i: classes[p].id for i, p in learned_segments(told_apart, self.categories).items()}
+        self.precision.update(
+            self.global_rank + self.trainer.world_size * self.validated_images,
+            np.where(np.isin(labels, list(truth)), labels, 0),
+            truth,
+            found.labels,
+            {s.id: (s.category or OBJECT).id for s in found},
+            {s.id: s.score for s in found},
+            crowd_ids=crowds,
+        )
+        self.validated_images += 1
+
+
+def _things(categories: Sequence[Category]) -> tuple[Category, ...]:
+    things = tuple(category for category in categories if category.is_thing)
+    if categories and not things:
+        raise ValueError(
+            f"Mask R-CNN learns things, but all {len(categories)} classes of the data are stuff; make instances of "
+            "class masks with `upseg split`, or mark the things in the table of categories"
+        )
+    return things
