@@ -188,8 +188,7 @@ def report(results: dict[str, list[dict[str, object]]], options: argparse.Namesp
     seeds = len(results["direct"])
     title = f"Panoptic: the paper's Table 4 on made-up scenes, {seeds} seeds"
     notes = [
-        f"{options.steps} steps of {options.batch} scenes of {options.size} x {options.size}, {BASE.backbone}, "
-        f"layers {BASE.layers}",
+        f"{options.steps} steps of {options.batch} scenes of {options.size} x {options.size}, {BASE.backbone}",
         f"{options.scenes} held-out scenes; IoU: best match of each object, in {BANDS} groups of equal number by area",
         "mean ± standard deviation over the seeds; the paper's PQ is that of COCO",
     ]

@@ -136,7 +136,8 @@ def _marked(
     stages: dict[str, Any],
 ) -> Int32[np.ndarray, "h w"]:
     """The markers of stages one and two."""
-    stages["thinned"] = thin = thinned(boundary, settings.boundary_threshold)
+    contours = region_distance(np.zeros(regions.shape, bool), regions) if settings.semantic_contours else None
+    stages["thinned"] = thin = thinned(boundary, settings.boundary_threshold, contours)
     lines = without_specks(thin > 0, settings.dilations)
     stages["dilated"] = thick = dilated(lines, settings.dilations)
     stages["distance"] = distance = region_distance(thick, regions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from scipy import ndimage
 from skimage.measure import label as label_components
 
@@ -11,6 +11,10 @@ SMOOTHING = 1.25
 """Deviation in pixels of the smoothing in which crests are looked for: a saturated line gets one too."""
 STEEP = 0.45
 """A crest bends down by at least this share of its slope within one deviation: the flank of a bent line is none."""
+ECHO = 5.0
+"""Pixels: a crest so near to a known contour, and along it, is the contour's own."""
+PARALLEL = 0.75
+"""Cosine between the directions across the crest and across the contour from which on they run along each other."""
 BLOCK_PIXELS = 2**20
 """Thinned at once, so that memory stays bounded."""
 TOLERANCE = 1e-6
@@ -21,7 +25,11 @@ SPECK = 5
 _REACH = 16  # rows beyond a block that its smoothing and the step to the sides look at, and a few more
 
 
-def thinned(boundary: Float32[np.ndarray, "h w"], minimum: float = 0.0) -> Float32[np.ndarray, "h w"]:
+def thinned(
+    boundary: Float32[np.ndarray, "h w"],
+    minimum: float = 0.0,
+    contour_distance: Float32[np.ndarray, "h w"] | None = None,
+) -> Float32[np.ndarray, "h w"]:
     """Keep the crests of a boundary map: non-maximum suppression across the direction of the boundary.
 
     Paper: Appendix C, stage one. A pixel stays if the smoothed map is at least as high there as one pixel to either
@@ -30,9 +38,13 @@ def thinned(boundary: Float32[np.ndarray, "h w"], minimum: float = 0.0) -> Float
     it hardly bends down there is no crest. Lines come out one pixel wide, or two where two pixels are equally high;
     where the map is flat and not 0, everything stays.
 
+    Where contours are known, crests along a near one are taken for its echo and suppressed: networks put a boundary a
+    few pixels beside the contour, and what lies between the two is no object. (A choice; the paper is silent.)
+
     Args:
         boundary: (H, W) probabilities, in [0, 1].
         minimum: Pixels below this are suppressed anyway.
+        contour_distance: (H, W) distance in pixels to the nearest known contour, 0 beyond it; None without any.
 
     Returns:
         (H, W) with the value of `boundary` where it stays, and 0 elsewhere.
@@ -42,11 +54,14 @@ def thinned(boundary: Float32[np.ndarray, "h w"], minimum: float = 0.0) -> Float
     rows = max(1, BLOCK_PIXELS // max(1, width))
     for start in range(0, height, rows):
         stop, low = min(start + rows, height), max(0, start - _REACH)
-        surroundings = boundary[low : min(stop + _REACH, height)]
-        block = boundary[start:stop]
-        at = np.nonzero((block > 0) & (block >= minimum))
+        high = min(stop + _REACH, height)
+        candidate = (boundary[start:stop] > 0) & (boundary[start:stop] >= minimum)
+        if contour_distance is not None:
+            candidate &= contour_distance[start:stop] > 0
+        at = np.nonzero(candidate)
         if len(at[0]):
-            stays = _is_crest(surroundings, at[0] + (start - low), at[1])
+            near = None if contour_distance is None else contour_distance[low:high]
+            stays = _is_crest(boundary[low:high], at[0] + (start - low), at[1], near)
             at = (at[0][stays] + start, at[1][stays])
             kept[at] = boundary[at]
     return kept
@@ -85,27 +100,51 @@ def without_specks(lines: Bool[np.ndarray, "h w"], times: int) -> Bool[np.ndarra
 
 
 def _is_crest(
-    boundary: Float32[np.ndarray, "h w"], rows: Int64[np.ndarray, " n"], columns: Int64[np.ndarray, " n"]
+    boundary: Float32[np.ndarray, "h w"],
+    rows: Int64[np.ndarray, " n"],
+    columns: Int64[np.ndarray, " n"],
+    contour_distance: Float32[np.ndarray, "h w"] | None,
 ) -> Bool[np.ndarray, " n"]:
-    """Which of N pixels are on a crest of the smoothed map."""
+    """Which of N pixels are on a crest of the smoothed map that is no contour's echo."""
     smooth = np.pad(ndimage.gaussian_filter(boundary, SMOOTHING, mode="nearest"), 1, mode="edge").astype(np.float64)
-    rows, columns = rows + 1, columns + 1
-    here = smooth[rows, columns]
-
-    def at(down: int, right: int) -> Float64[np.ndarray, " n"]:
-        return smooth[rows + down, columns + right]
-
-    slope = np.hypot(at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)) / 2
-    vertical, horizontal = at(1, 0) - 2 * here + at(-1, 0), at(0, 1) - 2 * here + at(0, -1)
-    mixed = (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / 4
+    near = _neighbours(smooth, rows + 1, columns + 1)
+    slope = np.hypot(near[2][1] - near[0][1], near[1][2] - near[1][0]) / 2
+    vertical, horizontal = near[2][1] - 2 * near[1][1] + near[0][1], near[1][2] - 2 * near[1][1] + near[1][0]
+    mixed = (near[2][2] - near[2][0] - near[0][2] + near[0][0]) / 4
     # the lower eigenvalue of the matrix of second derivatives: how it bends where it bends down most
     bend = (vertical + horizontal) / 2 - np.hypot((vertical - horizontal) / 2, mixed)
     crest: Bool[np.ndarray, " n"] = TOLERANCE - bend >= STEEP * slope / SMOOTHING
     angle = 0.5 * np.arctan2(2 * mixed, horizontal - vertical) + np.pi / 2
     down, right = np.sin(angle), np.cos(angle)
     for side in (1, -1):
-        crest &= here + TOLERANCE >= _interpolated(smooth, rows + side * down, columns + side * right)
+        beside = _interpolated(smooth, rows + 1 + side * down, columns + 1 + side * right)
+        crest &= near[1][1] + TOLERANCE >= beside
+    if contour_distance is not None:
+        crest &= ~_is_echo(contour_distance, rows, columns, down, right)
     return crest
+
+
+def _is_echo(
+    contour_distance: Float32[np.ndarray, "h w"],
+    rows: Int64[np.ndarray, " n"],
+    columns: Int64[np.ndarray, " n"],
+    down: Float64[np.ndarray, " n"],
+    right: Float64[np.ndarray, " n"],
+) -> Bool[np.ndarray, " n"]:
+    """Whether a contour is near, and is found across the line rather than along it."""
+    near = _neighbours(np.pad(contour_distance, 1, mode="edge"), rows + 1, columns + 1)
+    away_down = (near[2][0] + 2 * near[2][1] + near[2][2] - near[0][0] - 2 * near[0][1] - near[0][2]) / 8
+    away_right = (near[0][2] + 2 * near[1][2] + near[2][2] - near[0][0] - 2 * near[1][0] - near[2][0]) / 8
+    aligned = np.abs(down * away_down + right * away_right) >= PARALLEL * np.hypot(away_down, away_right)
+    echo: Bool[np.ndarray, " n"] = aligned & (near[1][1] <= ECHO)
+    return echo
+
+
+def _neighbours(
+    values: Float[np.ndarray, "h w"], rows: Int64[np.ndarray, " n"], columns: Int64[np.ndarray, " n"]
+) -> list[list[Float[np.ndarray, " n"]]]:
+    """The 3 x 3 values around each of N pixels inside the map."""
+    return [[values[rows + down, columns + right] for right in (-1, 0, 1)] for down in (-1, 0, 1)]
 
 
 def _interpolated(
