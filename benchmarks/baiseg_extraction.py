@@ -4,7 +4,8 @@ Boundary maps as a network would give them are made from the ground truth of mad
 around regions of the class map; between touching objects a strength that varies, with gaps; blurred; at a quarter of
 the resolution and enlarged; with noise. All objects are of one class, and the class map is the true one. An instance is
 found if an extracted one overlaps its connected part by half or more (intersection over union); connected, since
-nothing tells that two parts in different places are one object. Then the same with other settings, and time and memory for an image of 24 megapixels.
+nothing tells that two parts in different places are one object. Then the same with other settings, and time and memory
+for an image of 24 megapixels.
 
     python benchmarks/baiseg_extraction.py [--scenes 8] [--repeats 5] [--output benchmarks/results]
 
