@@ -106,7 +106,7 @@ def test_touching_circles_come_apart_at_their_neck_even_without_a_boundary() -> 
     assert min(overlaps(truth, found(drawn(truth), classes_of(truth)))) > 0.97
 
 
-@pytest.mark.parametrize("radius", [2.5, 3.5, 6.0])
+@pytest.mark.parametrize("radius", [3.0, 4.5, 6.0])
 def test_a_small_circle_beside_a_large_one_is_kept(radius: float) -> None:
     truth = discs((70, 80), (35, 30, 25), (35, 54 + radius, radius))
     assert min(overlaps(truth, found(drawn(truth), classes_of(truth)))) > 0.7
@@ -141,6 +141,15 @@ def test_a_tiny_loop_inside_of_an_object_is_no_hole_in_it() -> None:
     boundary[30, 30] = 0
     result = found(boundary, classes_of(truth))
     assert np.array_equal(result.labels, truth)
+
+
+@pytest.mark.parametrize("inside", [1, 2, 3])
+def test_a_boundary_beside_the_contour_makes_no_sliver(inside: int) -> None:
+    truth = discs((90, 150), (45, 45, 30), (45, 105, 30))
+    boundary = drawn(ndimage.grey_erosion(truth, size=2 * inside + 1))  # of both objects so many pixels too small
+    result = found(boundary, classes_of(truth))
+    assert len(result.classes) == 2
+    assert min(overlaps(truth, result)) > 0.97
 
 
 def test_without_refinement_the_hole_stays() -> None:

@@ -48,9 +48,7 @@ def test_a_saturated_line_keeps_its_middle(width: int, crest: list[int]) -> None
 def test_a_circle_stays_closed_and_becomes_thin(radius: float, width: float) -> None:
     lines = thinned(circle(radius, width), 0.3) > 0
     assert holes(lines) == 2
-    assert (
-        lines.sum() < 2.5 * np.pi * radius
-    )  # one pixel wide, with corners: 8 radius with edges alone, 5.7 with diagonals
+    assert lines.sum() <= 8 * radius + 4  # one pixel wide: so many has a line of steps to the four neighbours
     rows, columns = np.nonzero(lines)
     assert np.abs(np.hypot(rows - 19.5, columns - 19.5) - radius).max() < 1
 
@@ -90,6 +88,39 @@ def test_what_is_below_the_minimum_goes_and_nothing_else() -> None:
     boundary = random_map(5, (30, 30))
     everything = thinned(boundary)
     assert np.array_equal(thinned(boundary, 0.5), np.where(everything >= 0.5, everything, 0))
+
+
+def lines_beside_a_contour(away: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """A blurred line through (30, `away`), so far from a contour at the left edge; and the distance to that."""
+    rows, columns = np.mgrid[:60, :60].astype(np.float64)
+    across = (rows - 30) * np.sin(angle) + (columns - away) * np.cos(angle)
+    return np.exp(-(across**2)).astype(np.float32), (columns + 1).astype(np.float32)
+
+
+@pytest.mark.parametrize(("away", "stays"), [(2, 0), (3, 0), (4, 0), (5, 1), (10, 1)])
+def test_a_line_along_a_near_contour_is_its_echo(away: int, stays: int) -> None:
+    boundary, distance = lines_beside_a_contour(away, 0)
+    assert (thinned(boundary, 0.3)[:, away] > 0).all()
+    assert (thinned(boundary, 0.3, distance) > 0).sum() == stays * 60
+
+
+@pytest.mark.parametrize("angle", [np.pi / 2, 1.2])
+def test_a_line_that_leads_away_from_a_contour_is_not(angle: float) -> None:
+    boundary, distance = lines_beside_a_contour(3, angle)
+    assert np.array_equal(thinned(boundary, 0.3, distance), thinned(boundary, 0.3))
+
+
+def test_midway_between_two_contours_a_line_is_no_echo() -> None:
+    boundary, distance = lines_beside_a_contour(3, 0)
+    both = np.minimum(distance, np.maximum(7 - np.arange(60), 0)).astype(np.float32)  # 1, 2, 3, 4, 3, 2, 1, 0, ...
+    assert (thinned(boundary, 0.3, both)[:, 3] > 0).all()
+
+
+def test_beyond_the_contour_nothing_stays() -> None:
+    boundary = random_map(6, (30, 30))
+    inside = np.zeros((30, 30), np.float32)
+    inside[:, 15:] = 99
+    assert not thinned(boundary, 0.3, inside)[:, :15].any()
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 4), (1, 1), (1, 9), (2, 2)])

@@ -7,14 +7,14 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from scipy import ndimage
 from skimage.measure import label as label_components
 
-SMOOTHING = 1.25
+SMOOTHING = 1.5
 """Deviation in pixels of the smoothing in which crests are looked for: a saturated line gets one too."""
 STEEP = 0.45
 """A crest bends down by at least this share of its slope within one deviation: the flank of a bent line is none."""
 ECHO = 5.0
 """Pixels: a crest so near to a known contour, and along it, is the contour's own."""
-PARALLEL = 0.75
-"""Cosine between the directions across the crest and across the contour from which on they run along each other."""
+PARALLEL = 0.6
+"""The share of a step across the crest by which it leads away from the contour, from which on they run along."""
 BLOCK_PIXELS = 2**20
 """Thinned at once, so that memory stays bounded."""
 TOLERANCE = 1e-6
@@ -135,7 +135,8 @@ def _is_echo(
     near = _neighbours(np.pad(contour_distance, 1, mode="edge"), rows + 1, columns + 1)
     away_down = (near[2][0] + 2 * near[2][1] + near[2][2] - near[0][0] - 2 * near[0][1] - near[0][2]) / 8
     away_right = (near[0][2] + 2 * near[1][2] + near[2][2] - near[0][0] - 2 * near[1][0] - near[2][0]) / 8
-    aligned = np.abs(down * away_down + right * away_right) >= PARALLEL * np.hypot(away_down, away_right)
+    # the gradient of a distance has length 1, but is shorter midway between two contours: a line there is no echo
+    aligned = np.abs(down * away_down + right * away_right) >= PARALLEL
     echo: Bool[np.ndarray, " n"] = aligned & (near[1][1] <= ECHO)
     return echo
 
