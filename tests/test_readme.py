@@ -21,6 +21,8 @@ from PIL import Image
 from skimage import data
 
 from upseg.cli import main
+from upseg.data.sample import Sample
+from upseg.data.shapes import ShapeScenes
 from upseg.formats import FORMATS, output_paths
 from upseg.inference.models import METHODS
 
@@ -41,15 +43,31 @@ def commands_in(block: str) -> list[str]:
     return [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
 
 
+def class_map(sample: Sample) -> np.ndarray:
+    """The class of each pixel, 0 for the background and all other stuff."""
+    table = np.zeros(len(sample.segments) + 1, np.int64)
+    for segment in sample.segments:
+        if segment.category is not None and segment.is_thing:
+            table[segment.id] = segment.category.id
+    return table[np.maximum(sample.segment_map, 0)]
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """An empty folder to be in, with the photos and the model folder that the README speaks of."""
+    """An empty folder to be in, with the photos, class masks and the model folder that the README speaks of."""
     photo = Image.fromarray(data.coffee()).resize((48, 32))
     for name in ("photo.jpg", "photos/cup.jpg", "photos/more/cup.png", "scan.tif"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         photo.save(tmp_path / name)
     channels = np.asarray(photo)[..., [0, 1, 2, 1, 0]]
     tifffile.imwrite(tmp_path / "stack.tif", channels, photometric="minisblack", planarconfig="contig")
+    scenes = ShapeScenes(3, (64, 64), difficulty=0.0, seed=5)
+    for index in range(len(scenes)):
+        pixels, classes = np.rint(scenes[index].image * 255).astype(np.uint8), class_map(scenes[index])
+        for kind, array in (("images", pixels), ("masks", classes.astype(np.uint8))):
+            (tmp_path / "my-folder" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(tmp_path / "my-folder" / kind / f"{index}.png")
+    np.save(tmp_path / "classes.npy", np.ones((32, 48), np.int64))
     (tmp_path / "my-model").mkdir()
     [(_, config)] = blocks_of(README, "json")
     (tmp_path / "my-model" / "config.json").write_text(config, encoding="utf-8")
@@ -133,7 +151,13 @@ def run_page(text: str, run: Callable[[str], str]) -> list[str]:
 def test_all_that_the_readme_says_to_type_works(folder, run) -> None:
     typed = run_page(README, run)
     assert {"make demo", "make test", "pip install .", "upseg segment photo.jpg"} <= {*typed}
-    for name in ("upseg-out/photo.png", "upseg-out/photo.overlay.png", "coarse/photo.png", "segments/more/cup.json"):
+    for name in (
+        "upseg-out/photo.png",
+        "upseg-out/photo.overlay.png",
+        "coarse/photo.png",
+        "segments/more/cup.json",
+        "cut/instances.json",
+    ):
         assert (folder / name).is_file(), f"the README's commands should have made {name}"
 
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.inference.segmenters import TEST_METHODS
+from tests.inference.splitting_folder import draw, register
 from upseg.inference import models
 
 
@@ -28,3 +29,11 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / folder
 
     return make
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Masks to split and photos of two images, and of one in a folder below; the splitter `halves` is known."""
+    register(monkeypatch.setitem)
+    draw(tmp_path, "a", "b", "sub/c")
+    return tmp_path

@@ -1,8 +1,9 @@
-"""Drawn class masks with their photos, a small splitter, and the command line with it.
+"""Drawn class masks with their photos, what splitting made of them, a small splitter, and the command line with it.
 
 `python -m tests.inference.splitting_folder split ...` runs the command line.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -14,10 +15,14 @@ from PIL import Image
 
 from upseg.cli import main
 from upseg.inference.images import ImageLike, read_image
+from upseg.inference.journal import JOURNAL_NAME
+from upseg.inference.mask_classes import MaskClasses
 from upseg.inference.models import METHODS, Method
+from upseg.inference.splitting import SplitSummary, split_files
 from upseg.segmentation import Segmentation
 
 SHAPE = (20, 30)
+NAMED = MaskClasses({1: "cell", 2: "blob", 3: "ground"}, frozenset({3}))
 
 
 def classes_of(number: int) -> np.ndarray:
@@ -39,6 +44,31 @@ def draw(root: Path, *names: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = classes_of(number)
             Image.fromarray(pixels if suffix == "png" else np.stack([pixels * 60] * 3, axis=2)).save(path)
+
+
+def run(root: Path, paths: object = "masks", **options: object) -> SplitSummary:
+    """Split the masks below `root` into `out`, with the photos and with names of the classes unless told otherwise."""
+    arguments = [root / paths] if isinstance(paths, str) else paths
+    photos = options.pop("images", root / "photos")
+    defaults = {"model": "components", "classes": NAMED, "device": "cpu"}
+    return split_files(arguments, options.pop("output", root / "out"), images=photos, **{**defaults, **options})
+
+
+def statuses(summary: SplitSummary) -> dict[str, str]:
+    return {result.input.stem: result.status for result in summary.results}
+
+
+def error_of(summary: SplitSummary, stem: str) -> str:
+    return next(str(result.error) for result in summary.results if result.input.stem == stem)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != JOURNAL_NAME)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def instances(root: Path) -> dict:
+    return json.loads((root / "out" / "instances.json").read_text())
 
 
 class HalvesSplitter:

@@ -146,6 +146,54 @@ class TestSizes:
         assert not {"mean", "std"} & set(small.state_dict())
 
 
+class TestPatch:
+    @pytest.mark.parametrize(
+        ("name", "patch", "patches"),
+        [
+            ("test_vit", 8, (5, 7)),
+            ("test_vit", 1, (33, 50)),
+            ("eva02_tiny_patch14_224", 16, (3, 4)),
+            ("deit_tiny_distilled_patch16_224", 7, (5, 8)),
+            ("vit_small_patch14_reg4_dinov2", 20, (2, 3)),
+        ],
+    )
+    @torch.no_grad()
+    def test_it_decides_and_not_the_name(self, name: str, patch: int, patches: tuple[int, int]) -> None:
+        other = VitBackbone(name, (1, 2), patch=patch).eval()
+        assert other.patch == patch
+        assert other.padded_size((33, 50)) == (patch * patches[0], patch * patches[1])
+        assert [tokens.shape[-2:] for tokens in other(torch.rand(1, 3, 33, 50))] == [patches] * 2
+
+    def test_none_is_the_models_own(self) -> None:
+        torch.manual_seed(0)
+        own = VitBackbone("test_vit", patch=16)
+        assert all(torch.equal(value, own.state_dict()[key]) for key, value in backbone().state_dict().items())
+
+    @torch.no_grad()
+    def test_published_weights_see_an_enlarged_patch_as_they_saw_the_patch(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save_file(timm.create_model("test_vit").state_dict(), tmp_path / "model.safetensors")
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda _, file: str(tmp_path / file))
+        own, larger = (VitBackbone("test_vit", patch=patch, pretrained=True).model for patch in (None, 32))
+        patch = torch.rand(1, 3, 16, 16)
+        enlarged = nn.functional.interpolate(patch, (32, 32), mode="bicubic", antialias=True)
+        found, expected = larger.patch_embed.proj(enlarged), own.patch_embed.proj(patch)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+        assert larger.pos_embed.shape[1] - 1 == (own.pos_embed.shape[1] - 1) // 4
+
+    def test_what_the_model_cannot_do_is_refused(self) -> None:
+        with pytest.raises(
+            ModelError, match="r26_s32_224 cannot serve as a backbone: it has to be a vision transformer"
+        ):
+            VitBackbone("vit_small_r26_s32_224", (1,), patch=8)
+
+    @pytest.mark.parametrize("patch", [0, -1])
+    def test_a_patch_has_pixels(self, patch: int) -> None:
+        with pytest.raises(ModelError, match=f"at least 1 pixel, got {patch}"):
+            VitBackbone("test_vit", (1,), patch=patch)
+
+
 class TestFamilies:
     @pytest.mark.parametrize("name", FAMILIES)
     def test_every_parameter_gets_a_gradient(self, name: str) -> None:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from tests.data.samples import Numbered
 from tests.data.test_batches import areas
+from tests.training.trained import trained
 from upseg.data.batches import Batch
 from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
@@ -96,19 +97,8 @@ class Recorder(lightning.LightningModule):
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # between Lightning and PyTorch
 def test_lightning_trains_on_it_and_tells_it_the_epoch(tmp_path: Path):
     data = module(targets=areas, validation=[Numbered("v", 2)])
-    trainer = lightning.Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        default_root_dir=tmp_path,
-    )
     recorder = Recorder()
-    trainer.fit(recorder, datamodule=data)
+    trained(recorder, tmp_path, 2, data, None, check_val_every_n_epoch=1)
     expected = []
     for epoch in range(2):
         loader = module().train_dataloader()

@@ -74,6 +74,31 @@ def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int =
     return canonical_order(parts.astype(np.int32))[0]
 
 
+def fill_enclosed_holes(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
+    """Give each 4-connected stretch of void that one segment encloses to that segment.
+
+    Args:
+        labels: (H, W) ids, 0 void.
+
+    Returns:
+        (H, W) ids; void that touches the map's edge, or two segments, stays void.
+    """
+    holes = connected_components((labels == 0).astype(np.int32))
+    count = int(holes.max(initial=0)) + 1
+    if count == 1:
+        return labels
+    lowest, highest = np.full(count, np.iinfo(np.int32).max, np.int32), np.zeros(count, np.int32)
+    for own, other in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+        for hole, beside in ((holes[own], labels[other]), (holes[:, own], labels[:, other])):
+            at = (hole > 0) & (beside > 0)
+            np.minimum.at(lowest, hole[at], beside[at])
+            np.maximum.at(highest, hole[at], beside[at])
+    owner = np.where(lowest == highest, highest, 0).astype(np.int32)
+    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
+        owner[edge] = 0
+    return np.where(labels == 0, owner[holes], labels)
+
+
 def border_pixels(labels: Integer[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """The pixels with another value above, below, left or right of them, on both sides of each border."""
     found = np.zeros(labels.shape, bool)

@@ -107,6 +107,23 @@ def checkpoint_record(
     }
 
 
+def training_account(task: Any, **facts: Any) -> dict[str, Any]:
+    """How the model of a task came to be, for `checkpoint_record`.
+
+    Args:
+        task: A LightningModule with the attributes `average` and `before`, in training.
+        facts: What is to be said beside its data, its steps, its average and the training before it.
+    """
+    data = getattr(task.trainer, "datamodule", None)
+    return {
+        "data": str(getattr(data, "description", "")),
+        "steps": task.global_step,
+        **facts,
+        "average": task.average,
+        "before": dict(task.before),
+    }
+
+
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read the model in a checkpoint; no code in it is run.
 

@@ -2,12 +2,12 @@
 
 A learned method's segmenter inherits `PretrainedMixin`, which gives it `save_pretrained`, `from_pretrained` and
 `push_to_hub`; in return the segmenter has the attributes `method`, `settings`, `network` and `categories`. Its
-constructor `(settings, device, *, weights, categories)` fills the network with `load_weights(network, weights)`.
+constructor `(settings, device, *, weights, categories, network)` gets the network from `choose_network`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,7 @@ from upseg.inference.model_folders import WEIGHTS_NAME, ModelConfig, written_fol
 from upseg.segmentation import Category
 
 _SHOWN = 3  # names in an error
+_Network = TypeVar("_Network", bound=nn.Module)
 _Segmenter = TypeVar("_Segmenter", bound="PretrainedMixin")  # the shape checks in the tests cannot read `Self`
 
 
@@ -138,6 +139,33 @@ def save_pretrained(
             reason = str(error).replace(printable(path), printable(target / WEIGHTS_NAME))
             raise ModelError(f"{printable(target)}: the model cannot be saved: {reason}") from error
     return target
+
+
+def choose_network(
+    make: Callable[[], _Network], weights: Path | None, network: _Network | None, device: torch.device
+) -> _Network:
+    """The network of a segmenter: one that is given, or a new one filled with weights.
+
+    Args:
+        make: Makes a network of the segmenter's settings.
+        weights: A safetensors file, as `load_weights` takes it; None if there is a network.
+        network: One in evaluation mode on the device, which is taken as it is; None if there are weights.
+        device: Where a new network is to compute.
+
+    Raises:
+        ModelError: If the weights cannot be read or are not those of the network.
+        ValueError: If there are neither weights nor a network, or both, or the network is in training mode.
+    """
+    if network is not None and network.training:
+        raise ValueError("the network is in training mode; call its eval() first")
+    if network is not None and weights is None:
+        return network
+    if network is not None or weights is None:
+        raise ValueError("give either weights (the path of a safetensors file) or a network")
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
+        new = make()
+    load_weights(new, weights)
+    return new.eval().to(device)
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:

@@ -37,7 +37,7 @@ class VitBackbone(ImageBackbone):
 
     Raises:
         ModelError: If there is no model of that name, it is no vision transformer with square patches for images of any
-            size, it has no such layers, or its weights cannot be had.
+            size, it has no such layers or patches, or its weights cannot be had.
     """
 
     def __init__(
@@ -45,6 +45,8 @@ class VitBackbone(ImageBackbone):
     ) -> None:
         options: dict[str, Any] = {"num_classes": 0, "dynamic_img_size": True}
         if patch is not None:
+            if patch < 1:
+                raise ModelError(f"the side of a patch must be at least 1 pixel, got {patch}")
             options["patch_size"] = patch
         model = create_timm_model(name, options, pretrained=pretrained, needed=_NEEDED)
         super().__init__(name, model, multiple=_patch_size(name, model))

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.sources.trees import HEIGHT, TREES, WIDTH, Tree, write_cut_image, write_image
+from tests.data.sources.every_tree import TREES, Tree
+from tests.data.sources.trees import HEIGHT, WIDTH, write_cut_image, write_image
 from upseg.data.dataset import Dataset
 from upseg.data.sample import IGNORE
 from upseg.data.sources import SOURCES, open_dataset

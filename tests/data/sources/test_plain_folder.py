@@ -17,9 +17,14 @@ from tests.data.sources.trees import (
     write_json,
     write_map,
 )
+from upseg.data.sample import IGNORE
 from upseg.data.sources import open_dataset
+from upseg.data.sources.voc2012 import CATEGORIES as VOC
 from upseg.errors import DataError
+from upseg.methods.baiseg.targets import BaisegTargets, things
 from upseg.segmentation import Category
+
+BACKGROUND = VOC[0]
 
 
 def test_label_maps_of_any_kind(tmp_path: Path) -> None:
@@ -49,6 +54,94 @@ def test_masks_without_names(tmp_path: Path) -> None:
     assert first.semantic_map(dataset.categories).tolist() == numbers(0, 1, elsewhere=-1).tolist()
     assert second.semantic_map(dataset.categories).tolist() == numbers(2, -1, elsewhere=-1).tolist()
     assert not first.crowds
+
+
+def test_classes_without_names_can_be_things(tmp_path: Path) -> None:
+    draw_masks(tmp_path)
+    dataset = open_dataset("folder", tmp_path, things=True)
+    assert dataset.categories == (Category(1, "class 1"), Category(4, "class 4"))
+    assert [(s.category, s.is_crowd) for s in dataset[0].segments] == [(c, True) for c in dataset.categories]
+    write_json(tmp_path / "categories.json", [{"id": 1, "name": "cell"}, {"id": 4, "name": "glass", "isthing": 0}])
+    assert [category.is_thing for category in open_dataset("folder", tmp_path, things=True).categories] == [True, False]
+
+
+def test_0_can_be_a_class_and_255_stays_unlabelled(tmp_path: Path) -> None:
+    draw_masks(tmp_path)
+    write_map(tmp_path / "masks" / "a.png", numbers(7, 255))
+    dataset = open_dataset("folder", tmp_path, things=True, background=True)
+    assert dataset.categories == (BACKGROUND, Category(1, "class 1"), Category(4, "class 4"), Category(7, "class 7"))
+    first, second = dataset
+    assert first.semantic_map(dataset.categories).tolist() == numbers(3, -1, elsewhere=0).tolist()
+    assert ((first.segment_map == 0) == (numbers(7, 255) == 255)).all()
+    assert second.semantic_map(dataset.categories).tolist() == numbers(1, 2, elsewhere=0).tolist()
+    assert {(s.category, s.is_crowd) for s in first.segments} == {(BACKGROUND, False), (Category(7, "class 7"), True)}
+
+
+def test_the_background_is_a_class_though_no_mask_has_it_and_a_mask_though_it_is_all(tmp_path: Path) -> None:
+    draw_masks(tmp_path)
+    for name in "ab":
+        write_map(tmp_path / "masks" / f"{name}.png", numbers(1, 1, elsewhere=255))
+    assert [c.id for c in open_dataset("folder", tmp_path, background=True).categories] == [0, 1]
+    write_map(tmp_path / "masks" / "a.png", numbers(0, 0))
+    assert [s.category for s in open_dataset("folder", tmp_path, background=True)[0].segments] == [BACKGROUND]
+    write_map(tmp_path / "masks" / "a.png", numbers(255, 255, elsewhere=255))
+    with pytest.raises(DataError, match=r"a\.png: the annotation is empty"):
+        open_dataset("folder", tmp_path, background=True)[0]
+
+
+def test_a_background_beside_classes_with_names(tmp_path: Path) -> None:
+    draw_masks(tmp_path)
+    cell, glass = {"id": 1, "name": "cell"}, {"id": 4, "name": "glass", "isthing": 0}
+    write_json(tmp_path / "categories.json", [cell, glass])
+    dataset = open_dataset("folder", tmp_path, background=True)
+    assert dataset.categories == (BACKGROUND, Category(1, "cell"), Category(4, "glass", is_thing=False))
+    assert dataset[0].semantic_map(dataset.categories).tolist() == numbers(1, 2, elsewhere=0).tolist()
+    write_json(tmp_path / "categories.json", [cell, glass, {"id": 0, "name": "medium", "isthing": 0}])
+    dataset = open_dataset("folder", tmp_path, background=True)
+    assert dataset.categories[0] == Category(0, "medium", is_thing=False)
+    assert dataset[0].semantic_map(dataset.categories).tolist() == numbers(1, 2, elsewhere=0).tolist()
+    assert [s.category.name for s in open_dataset("folder", tmp_path)[0].segments] == ["cell", "glass"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": 0, "name": "medium"}, r"masks: the table .* lists 0 \(medium\) as a thing, .*isthing.: 0 in categ"),
+        ({"id": 4, "name": "background", "isthing": 0}, "calls the value 4 background, background=True the value 0"),
+    ],
+)
+def test_a_table_that_contradicts_the_background_is_refused(tmp_path: Path, row: dict, message: str) -> None:
+    draw_masks(tmp_path)
+    write_json(tmp_path / "categories.json", [{"id": 1, "name": "cell"}, row])
+    open_dataset("folder", tmp_path)
+    with pytest.raises(DataError, match=message):
+        open_dataset("folder", tmp_path, background=True)
+
+
+def test_only_masks_have_a_background(tmp_path: Path) -> None:
+    draw_labels(tmp_path / "labels only")
+    with pytest.raises(DataError, match=r"makes 0 in masks a class, but .*labels holds no masks; leave it out"):
+        open_dataset("folder", tmp_path / "labels only", background=True)
+    draw_plain_json(tmp_path / "json")
+    with pytest.raises(DataError, match=r"but .*annotations\.json holds no masks; leave it out"):
+        open_dataset("folder", tmp_path / "json", background=True)
+    draw_masks(tmp_path / "json")
+    assert open_dataset("folder", tmp_path / "json", background=True).categories[0] == BACKGROUND
+    with pytest.raises(DataError, match=r"but .*annotations\.json holds no masks; leave it out"):
+        open_dataset("folder", tmp_path / "json", background=True, annotations="annotations.json")
+
+
+def test_baiseg_learns_the_background_and_nothing_of_255(tmp_path: Path) -> None:
+    draw_masks(tmp_path)
+    write_map(tmp_path / "masks" / "a.png", numbers(4, 255))
+    dataset = open_dataset("folder", tmp_path, things=True, background=True)
+    assert things(dataset.categories, background=False).tolist() == [False, True, True]
+    classes = BaisegTargets(dataset.categories)(dataset[0])["classes"]
+    assert classes.tolist() == numbers(2, IGNORE, elsewhere=0).tolist()
+    # what the folder alone cannot tell apart: with the target's own background 255 would count as it
+    unlabelled = open_dataset("folder", tmp_path, things=True)
+    classes = BaisegTargets(unlabelled.categories, background=True)(unlabelled[0])["classes"]
+    assert classes.tolist() == numbers(2, 0, elsewhere=0).tolist()
 
 
 def test_damaged_masks_do_not_hide_the_others_categories(tmp_path: Path) -> None:

@@ -106,7 +106,16 @@ def test_touching_circles_come_apart_at_their_neck_even_without_a_boundary() -> 
     assert min(overlaps(truth, found(drawn(truth), classes_of(truth)))) > 0.97
 
 
-@pytest.mark.parametrize("radius", [3.0, 4.5, 6.0])
+@pytest.mark.parametrize(
+    "radius",
+    [
+        pytest.param(2.5, marks=pytest.mark.xfail(reason="so short a line of contact counts as a speck")),
+        3.0,
+        3.5,
+        4.5,
+        6.0,
+    ],
+)
 def test_a_small_circle_beside_a_large_one_is_kept(radius: float) -> None:
     truth = discs((70, 80), (35, 30, 25), (35, 54 + radius, radius))
     assert min(overlaps(truth, found(drawn(truth), classes_of(truth)))) > 0.7

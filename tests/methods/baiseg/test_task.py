@@ -1,13 +1,13 @@
 """The training of `baiseg`: that it learns from classes alone, and that its checkpoints become models."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import lightning
 import numpy as np
 import pytest
 import torch
 
+from tests.training.trained import trained
 from upseg.data.batches import Collate
 from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
@@ -16,10 +16,10 @@ from upseg.errors import ModelError
 from upseg.inference.checkpoints import read_checkpoint
 from upseg.inference.models import load_model
 from upseg.methods.baiseg import BaisegSettings
+from upseg.methods.baiseg.equations import LossWeights
 from upseg.methods.baiseg.targets import BaisegTargets
 from upseg.methods.baiseg.task import BaisegTask
 from upseg.training.data import MixedDataModule
-from upseg.training.schedules import Optimization
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
 SETTINGS = BaisegSettings(
@@ -66,30 +66,9 @@ class Merged(Scene):
         return Sample.from_labels(whole.image, labels, categories=categories, crowds=[2])
 
 
-def trained(task: BaisegTask, folder: Path, epochs: int, dataset: ShapeScenes) -> lightning.Trainer:
-    task.configure_optimizers = lambda: Optimization(3e-3, warm_up=0.05).configure(task)
-    trainer = lightning.Trainer(
-        default_root_dir=folder,
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        check_val_every_n_epoch=epochs,
-        gradient_clip_val=1.0,
-    )
-    data = MixedDataModule(
-        [WeightedDataset(dataset)],
-        batch_size=2,
-        workers=0,
-        targets=BaisegTargets(background=task.settings.background),
-        validation=[dataset],
-    )
-    trainer.fit(task, datamodule=data)
-    return trainer
+def data_module(dataset: ShapeScenes, *, background: bool = False) -> MixedDataModule:
+    targets = BaisegTargets(background=background)
+    return MixedDataModule([WeightedDataset(dataset)], batch_size=2, workers=0, targets=targets, validation=[dataset])
 
 
 @pytest.mark.slow
@@ -97,7 +76,7 @@ def test_it_learns_a_scene_by_heart(tmp_path) -> None:
     """Classes and contours; what the network says of the line between two things of a class is not asked for."""
     lightning.seed_everything(0, verbose=False)
     task = BaisegTask(CATEGORIES, SETTINGS, pretrained=False, average=0.9)
-    metrics = trained(task, tmp_path, 60, Scene(4, (48, 48))).callback_metrics
+    metrics = trained(task, tmp_path, 60, data_module(Scene(4, (48, 48)))).callback_metrics
     assert metrics["val/mean_iou"] > 0.7
     assert metrics["val/given_map50"] > 0.45
     assert metrics["val/map50"] > 0.45
@@ -109,7 +88,7 @@ def test_instance_ids_never_reach_the_losses(tmp_path) -> None:
     for dataset in (Scene(4, (48, 48)), Merged(4, (48, 48))):
         lightning.seed_everything(1, verbose=False)
         task = BaisegTask(CATEGORIES, SETTINGS, pretrained=False)
-        trained(task, tmp_path, 2, dataset)
+        trained(task, tmp_path, 2, data_module(dataset))
         weights.append(task.network.state_dict())
     one, two = weights
     assert all(torch.equal(value, two[name]) for name, value in one.items())
@@ -118,7 +97,7 @@ def test_instance_ids_never_reach_the_losses(tmp_path) -> None:
 def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
     lightning.seed_everything(0, verbose=False)
     task = BaisegTask(CATEGORIES, SETTINGS, pretrained=False, average=0.5)
-    trained(task, tmp_path, 2, Scene(4, (48, 48))).save_checkpoint(tmp_path / "last.ckpt")
+    trained(task, tmp_path, 2, data_module(Scene(4, (48, 48)))).save_checkpoint(tmp_path / "last.ckpt")
     checkpoint = read_checkpoint(tmp_path / "last.ckpt")
     assert checkpoint.categories == CATEGORIES
     assert checkpoint.training["steps"] == 4
@@ -130,7 +109,7 @@ def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
 
 def test_a_single_branch_is_validated_with_given_classes(tmp_path) -> None:
     task = BaisegTask(CATEGORIES, replace(SETTINGS, semantic_width=None), pretrained=False)
-    metrics = trained(task, tmp_path, 1, Scene(2, (48, 48))).callback_metrics
+    metrics = trained(task, tmp_path, 1, data_module(Scene(2, (48, 48)))).callback_metrics
     assert "val/given_map50" in metrics
     assert not {"val/map50", "val/mean_iou", "train/semantic"} & {name for name in metrics if metrics[name] != 0}
     picture = task.eval().draw_validation(Collate(BaisegTargets(CATEGORIES))([sample()]))
@@ -151,14 +130,14 @@ def test_data_without_classes_has_one_nameless_class(tmp_path) -> None:
             return Sample.from_labels(whole.image, np.where(whole.segment_map == 1, 0, whole.segment_map))
 
     task = BaisegTask((), replace(SETTINGS, background=True), pretrained=False)
-    metrics = trained(task, tmp_path, 1, Cells(2, (48, 48))).callback_metrics
+    metrics = trained(task, tmp_path, 1, data_module(Cells(2, (48, 48)), background=True)).callback_metrics
     assert metrics["val/given_map50"] >= 0
     assert task.network(torch.rand(2, 3, 48, 48))["semantic"].shape[1] == 2
 
 
 def test_other_classes_take_over_all_but_the_last_layers(tmp_path) -> None:
     first = BaisegTask(CATEGORIES, SETTINGS, pretrained=False)
-    trained(first, tmp_path, 1, Scene(2, (48, 48))).save_checkpoint(tmp_path / "first.ckpt")
+    trained(first, tmp_path, 1, data_module(Scene(2, (48, 48)))).save_checkpoint(tmp_path / "first.ckpt")
     second = BaisegTask(CATEGORIES[:3], SETTINGS, pretrained=False, init_from=str(tmp_path / "first.ckpt"))
     before, after = first.network.state_dict(), second.network.state_dict()
     same = {
@@ -172,3 +151,15 @@ def test_other_classes_take_over_all_but_the_last_layers(tmp_path) -> None:
 def test_average_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="average"):
         BaisegTask(CATEGORIES, SETTINGS, pretrained=False, average=1.0)
+
+
+@pytest.mark.parametrize("part", ["contrast", "semantic", "boundary"])
+def test_a_part_that_would_learn_nothing_is_refused(part: str) -> None:
+    with pytest.raises(ValueError, match=f"the weight {part} is 0"):
+        BaisegTask(CATEGORIES, SETTINGS, LossWeights(**{part: 0.0}), pretrained=False)
+
+
+def test_a_part_that_is_not_there_needs_no_loss() -> None:
+    settings = replace(SETTINGS, contrast_dimensions=0, semantic_width=None)
+    task = BaisegTask(CATEGORIES, settings, LossWeights(contrast=0.0, semantic=0.0), pretrained=False)
+    assert task.semantic_scores is None

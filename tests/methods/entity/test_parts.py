@@ -1,4 +1,4 @@
-"""Small parts and holes, by hand and against properties that must hold for every map."""
+"""Small parts, by hand and against properties that must hold for every map."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from upseg.functional.label_maps import connected_components
-from upseg.methods.entity.parts import absorb_small_parts, adjacent_pairs, fill_enclosed_holes
+from upseg.methods.entity.parts import absorb_small_parts, adjacent_pairs
 
 MAPS = arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 3))
 
@@ -70,33 +70,8 @@ def test_what_is_left_is_large_or_alone(labels: np.ndarray, least: int, drop: bo
     assert set(np.unique(result)) <= set(np.unique(labels)) | {0}
 
 
-def test_a_hole_in_one_segment_is_filled_and_no_other() -> None:
-    labels = map_of(
-        "1111133333",
-        "1001133303",
-        "1101133333",
-        "1111022222",
-        "1111120222",
-        "0111122222",
-    )
-    filled = labels.copy()
-    filled[1, 1:3] = filled[2, 2] = 1
-    filled[1, 8] = 3
-    filled[4, 6] = 2
-    assert np.array_equal(fill_enclosed_holes(labels), filled)  # (3, 4) touches two segments, (5, 0) the edge
-
-
-@settings(max_examples=40, deadline=None)
-@given(MAPS)
-def test_holes_of_a_single_segment_are_those_of_scipy(labels: np.ndarray) -> None:
-    mask = (labels > 0).astype(np.int32)
-    # what is only cut off by a corner is enclosed for both: void is 4-connected
-    assert np.array_equal(fill_enclosed_holes(mask) > 0, ndimage.binary_fill_holes(mask))
-
-
-def test_maps_without_holes_or_pixels_stay() -> None:
+def test_maps_without_small_parts_or_pixels_stay() -> None:
     for labels in (np.ones((3, 3), np.int32), np.zeros((2, 4), np.int32), np.zeros((1, 1), np.int32)):
-        assert np.array_equal(fill_enclosed_holes(labels), labels)
         assert np.array_equal(absorb_small_parts(labels, 1, drop_isolated=True), labels)
 
 

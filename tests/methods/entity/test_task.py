@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.trained import trained
 from upseg.data.batches import Collate
 from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
@@ -16,7 +17,6 @@ from upseg.methods.entity.equations import LossWeights
 from upseg.methods.entity.targets import EntityTargets
 from upseg.methods.entity.task import EntityTask
 from upseg.training.data import MixedDataModule
-from upseg.training.schedules import Optimization
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
 SETTINGS = EntitySettings(
@@ -30,30 +30,11 @@ def data_module(count: int = 8, **options: object) -> MixedDataModule:
     return MixedDataModule([WeightedDataset(scenes)], **given)
 
 
-def trained(task: EntityTask, folder, epochs: int, data: MixedDataModule, rate: float = 2e-3) -> lightning.Trainer:
-    task.configure_optimizers = lambda: Optimization(rate, warm_up=0.05).configure(task)
-    trainer = lightning.Trainer(
-        default_root_dir=folder,
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        check_val_every_n_epoch=epochs,
-        gradient_clip_val=1.0,
-    )
-    trainer.fit(task, datamodule=data)
-    return trainer
-
-
 @pytest.mark.slow
 def test_it_learns_a_handful_of_scenes(tmp_path) -> None:
     lightning.seed_everything(0, verbose=False)
     task = EntityTask(SETTINGS, LossWeights(contrast=2.0), pretrained=False, average=0.9)
-    trainer = trained(task, tmp_path, 150, data_module(4))
+    trainer = trained(task, tmp_path, 150, data_module(4), 2e-3)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     assert metrics["val/recall"] > 0.9
     assert metrics["val/mean_iou"] > 0.75
@@ -65,7 +46,7 @@ def test_it_learns_a_handful_of_scenes(tmp_path) -> None:
 def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
     lightning.seed_everything(0, verbose=False)
     task = EntityTask(SETTINGS, pretrained=False, average=0.5)
-    trainer = trained(task, tmp_path, 2, data_module())
+    trainer = trained(task, tmp_path, 2, data_module(), 2e-3)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     checkpoint = read_checkpoint(tmp_path / "last.ckpt")
     assert checkpoint.training["steps"] == 4
@@ -82,12 +63,8 @@ def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
 
 def test_the_average_moves_once_per_step_of_the_optimiser(tmp_path) -> None:
     task = EntityTask(SETTINGS, pretrained=False, average=0.9)
-    task.configure_optimizers = lambda: Optimization(1e-3).configure(task)
-    trainer = lightning.Trainer(
-        default_root_dir=tmp_path, max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, accumulate_grad_batches=2, limit_val_batches=0,
-    )  # fmt: skip
-    trainer.fit(task, datamodule=data_module(8, batch_size=2, validation=[]))
+    data = data_module(8, batch_size=2, validation=[])
+    trainer = trained(task, tmp_path, 1, data, accumulate_grad_batches=2, limit_val_batches=0)
     assert int(task.averaged.n_averaged) == trainer.global_step == 2
 
 
@@ -95,7 +72,7 @@ def test_cells_are_counted_where_the_background_is_void(tmp_path) -> None:
     settings = EntitySettings(
         backbone="resnet10t", channels=8, dimensions=8, size=None, background="void", window=16, connected=True
     )
-    trainer = trained(EntityTask(settings, pretrained=False, reach=4), tmp_path, 1, data_module())
+    trainer = trained(EntityTask(settings, pretrained=False, reach=4), tmp_path, 1, data_module(), 2e-3)
     assert {"val/ap50", "val/recall", "val/intra_entity", "loss"} <= trainer.callback_metrics.keys()
 
 

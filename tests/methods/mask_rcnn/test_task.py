@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.methods.mask_rcnn.small import CATEGORIES, SETTINGS, sample
 from tests.methods.mask_rcnn.test_segmenter import Finder
+from tests.training.trained import trained
 from upseg.data.batches import Collate
 from upseg.data.dataset import Dataset
 from upseg.data.mixing import WeightedDataset
@@ -28,7 +29,6 @@ from upseg.segmentation import Category
 from upseg.training.cli import Training
 from upseg.training.data import MixedDataModule
 from upseg.training.recipes import find_recipe
-from upseg.training.schedules import Optimization
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
 LEARNED = replace(SETTINGS, channels=32, box_width=64, mask_width=32, mask_layers=2, minimum_score=0.5)
@@ -56,24 +56,8 @@ def empty() -> Sample:
     return Sample.from_labels(np.full((48, 48, 3), 0.1, np.float32), np.zeros((48, 48), np.int32))
 
 
-def trained(task: MaskRcnnTask, folder: Path, epochs: int, dataset: Dataset) -> lightning.Trainer:
-    task.configure_optimizers = lambda: Optimization(3e-3, warm_up=0.05).configure(task)
-    trainer = lightning.Trainer(
-        default_root_dir=folder,
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        check_val_every_n_epoch=epochs,
-        gradient_clip_val=1.0,
-    )
-    data = MixedDataModule([WeightedDataset(dataset)], batch_size=2, workers=0, validation=[dataset])
-    trainer.fit(task, datamodule=data)
-    return trainer
+def data_module(dataset: Dataset) -> MixedDataModule:
+    return MixedDataModule([WeightedDataset(dataset)], batch_size=2, workers=0, validation=[dataset])
 
 
 def validated(task: MaskRcnnTask, *samples: Sample) -> dict[str, float]:
@@ -106,7 +90,7 @@ FIRST, SECOND, STAR = (
 def test_it_learns_a_scene_by_heart(tmp_path, classes: tuple[Category, ...]) -> None:
     lightning.seed_everything(0, verbose=False)
     task = MaskRcnnTask(classes, LEARNED, pretrained=False, box_samples=32, average=0.9)
-    metrics = trained(task, tmp_path, 150, Scenes(sample(), empty())).callback_metrics
+    metrics = trained(task, tmp_path, 150, data_module(Scenes(sample(), empty()))).callback_metrics
     assert metrics["val/ap50"] > 0.9
     assert metrics["val/ap"] > 0.6
 
@@ -173,7 +157,7 @@ class TestTraining:
         for seed in (1, 1, 2):
             lightning.seed_everything(seed, verbose=False)
             task = MaskRcnnTask(CATEGORIES, SETTINGS, pretrained=False, box_samples=8)
-            trained(task, tmp_path, 2, Scenes(sample(), empty()))
+            trained(task, tmp_path, 2, data_module(Scenes(sample(), empty())))
             weights.append(torch.cat([value.flatten() for value in task.network.parameters()]))
         assert torch.equal(weights[0], weights[1])
         assert not torch.equal(weights[0], weights[2])
@@ -182,7 +166,7 @@ class TestTraining:
         lightning.seed_everything(0, verbose=False)
         stuff = Category(9, "sky", is_thing=False)
         task = MaskRcnnTask((*CATEGORIES, stuff), SETTINGS, pretrained=False, average=0.5)
-        trainer = trained(task, tmp_path, 2, Scenes(sample(), empty()))
+        trainer = trained(task, tmp_path, 2, data_module(Scenes(sample(), empty())))
         assert 0 <= float(trainer.callback_metrics["val/ap50"]) <= 1
         trainer.save_checkpoint(tmp_path / "last.ckpt")
         checkpoint = read_checkpoint(tmp_path / "last.ckpt")

@@ -67,6 +67,17 @@ class TestSize:
         assert network.scale == scale
         assert network(torch.rand(1, 3, 32, 48))["instance"].shape == (1, 3, 32 * scale, 48 * scale)
 
+    @pytest.mark.parametrize(
+        ("patch", "size", "expected"),
+        [(8, (35, 70), (35, 70)), (4, (10, 3), (20, 6)), (32, (35, 70), (9, 18)), (14, (15, 28), (9, 16))],
+    )
+    @torch.no_grad()
+    def test_follows_from_the_patch(self, patch: int, size: tuple[int, int], expected: tuple[int, int]) -> None:
+        network = PanopticNetwork("test_vit", (1, 2), (8, 6, 4), ALL, patch=patch).eval()
+        assert network.scale == 8 / patch
+        assert network.output_size(size) == output_size(size, patch) == expected
+        assert {tuple(values.shape[-2:]) for values in network(torch.rand(1, 3, *size)).values()} == {expected}
+
 
 class TestPlace:
     @torch.no_grad()

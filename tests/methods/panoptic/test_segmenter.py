@@ -32,7 +32,11 @@ def write_weights(settings: PanopticSettings, categories: tuple[Category, ...], 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = PanopticNetwork(
-            settings.backbone, settings.layers, settings.decoder_channels, output_channels(settings, categories)
+            settings.backbone,
+            settings.layers,
+            settings.decoder_channels,
+            output_channels(settings, categories),
+            patch=settings.patch,
         )
     save_file(network.state_dict(), path)
     return path
@@ -248,6 +252,20 @@ class TestModel:
         (expected, expected_depth), (result, depth) = (one.segment_with_depth(image) for one in (segmenter, again))
         assert result == expected
         np.testing.assert_array_equal(depth.values, expected_depth.values)
+
+    def test_another_patch_than_the_backbones_own_is_kept(self, weights: Path, tmp_path: Path) -> None:
+        settings = PanopticSettings(**SMALL, tasks=ALL, patch=8, minimum_stuff_area=0.0)
+        trained = write_weights(settings, CATEGORIES, tmp_path / WEIGHTS_NAME)
+        segmenter = PanopticSegmenter(settings, weights=trained, categories=CATEGORIES)
+        again = PanopticSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "model"), "cpu")
+        assert (again.settings.patch, again.network.backbone.patch) == (8, 8)
+        images = torch.rand(1, 3, 33, 47)
+        maps, expected = again.predict(images), segmenter.predict(images)
+        assert maps["instance"].shape[-2:] == (33, 47)  # with the backbone's own 16 it is half of that
+        assert all(torch.equal(values, expected[task]) for task, values in maps.items())
+        assert again.segment(drawn_image(33, 47)) == segmenter.segment(drawn_image(33, 47))
+        with pytest.raises(ModelError, match=r"these are not the weights .*patch_embed"):
+            PanopticSegmenter(settings, weights=weights, categories=CATEGORIES)
 
     def test_weights_in_half_precision_are_computed_with_in_full(self, weights: Path, tmp_path: Path) -> None:
         save_file({name: value.half() for name, value in load_file(weights).items()}, tmp_path / "half.safetensors")

@@ -14,7 +14,7 @@ from upseg.methods.panoptic.settings import PanopticSettings
 
 def test_the_defaults_are_those_of_the_paper() -> None:
     settings = PanopticSettings()
-    assert (settings.backbone, settings.layers) == ("vit_base_patch14_dinov2", None)
+    assert (settings.backbone, settings.patch, settings.layers) == ("vit_base_patch14_dinov2", None, None)
     assert (settings.encoding, settings.frequencies) == ("positional", 4)
     assert settings.tasks == ("semantic", "instance")
     assert settings.size == 840
@@ -22,7 +22,13 @@ def test_the_defaults_are_those_of_the_paper() -> None:
 
 def test_json_can_hold_them() -> None:
     settings = PanopticSettings(
-        layers=(2, 4), tasks=("instance", "depth"), encoding="bins", grid=(40, 60), maximum_depth=10.0, size=None
+        patch=7,
+        layers=(2, 4),
+        tasks=("instance", "depth"),
+        encoding="bins",
+        grid=(40, 60),
+        maximum_depth=10.0,
+        size=None,
     )
     assert build_settings(PanopticSettings, json.loads(json.dumps(asdict(settings), allow_nan=False))) == settings
 
@@ -32,7 +38,7 @@ def test_they_do_not_change() -> None:
         PanopticSettings().size = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["frequencies", "size", "threads"])
+@pytest.mark.parametrize("name", ["patch", "frequencies", "size", "threads"])
 def test_the_least_value_is_accepted_and_less_is_refused(name: str) -> None:
     assert getattr(PanopticSettings(**{name: 1}), name) == 1
     with pytest.raises(ValueError, match=rf"{name} must be at least 1, got 0"):
@@ -48,7 +54,7 @@ def test_shares_are_from_0_to_1(name: str) -> None:
             PanopticSettings(**{name: wrong})
 
 
-@pytest.mark.parametrize("name", ["layers", "size", "threads", "maximum_depth"])
+@pytest.mark.parametrize("name", ["patch", "layers", "size", "threads", "maximum_depth"])
 def test_what_may_be_none(name: str) -> None:
     assert getattr(PanopticSettings(**{name: None}), name) is None
 

@@ -1,13 +1,13 @@
 """The training of `panoptic`: that it learns, hands its weights on, and that its checkpoints become models."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import lightning
 import numpy as np
 import pytest
 import torch
 
+from tests.training.trained import trained
 from upseg.data.batches import Batch, Collate
 from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
@@ -20,7 +20,6 @@ from upseg.methods.panoptic.equations import panoptic_losses
 from upseg.methods.panoptic.targets import PanopticTargets
 from upseg.methods.panoptic.task import PanopticTask
 from upseg.training.data import MixedDataModule
-from upseg.training.schedules import Optimization
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
 SETTINGS = PanopticSettings(
@@ -54,25 +53,6 @@ def data_module(dataset: ShapeScenes, **options: object) -> MixedDataModule:
     return MixedDataModule([WeightedDataset(dataset)], **given)
 
 
-def trained(task: PanopticTask, folder: Path, epochs: int, dataset: ShapeScenes) -> lightning.Trainer:
-    task.configure_optimizers = lambda: Optimization(3e-3, warm_up=0.05).configure(task)
-    trainer = lightning.Trainer(
-        default_root_dir=folder,
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        check_val_every_n_epoch=epochs,
-        gradient_clip_val=1.0,
-    )
-    trainer.fit(task, datamodule=data_module(dataset))
-    return trainer
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "quality"),
@@ -82,7 +62,7 @@ def trained(task: PanopticTask, folder: Path, epochs: int, dataset: ShapeScenes)
 def test_it_learns_a_scene_by_heart(tmp_path, encoding: str, quality: float) -> None:
     lightning.seed_everything(0, verbose=False)
     task = PanopticTask(CATEGORIES, replace(DEPTH, encoding=encoding), pretrained=False, average=0.9)
-    metrics = trained(task, tmp_path, 150, Scene(2, (32, 32))).callback_metrics
+    metrics = trained(task, tmp_path, 150, data_module(Scene(2, (32, 32)))).callback_metrics
     assert metrics["val/pq"] > quality
     assert metrics["val/abs_rel"] < 0.3
 
@@ -90,7 +70,7 @@ def test_it_learns_a_scene_by_heart(tmp_path, encoding: str, quality: float) -> 
 def test_stages_hand_over_their_weights(tmp_path) -> None:
     """Instances alone, then all tasks: the backbone, the decoder and the instance head go on, the others are new."""
     first = PanopticTask(CATEGORIES, replace(SETTINGS, tasks=("instance",)), pretrained=False)
-    trainer = trained(first, tmp_path, 1, ShapeScenes(2, (32, 32), 0.0))
+    trainer = trained(first, tmp_path, 1, data_module(ShapeScenes(2, (32, 32), 0.0)))
     assert "val/recall" in trainer.callback_metrics
     trainer.save_checkpoint(tmp_path / "stage1.ckpt")
     second = PanopticTask(CATEGORIES, DEPTH, pretrained=False, init_from=str(tmp_path / "stage1.ckpt"))
@@ -106,7 +86,7 @@ def test_stages_hand_over_their_weights(tmp_path) -> None:
 def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
     lightning.seed_everything(0, verbose=False)
     task = PanopticTask(CATEGORIES, SETTINGS, pretrained=False, average=0.5)
-    trained(task, tmp_path, 2, ShapeScenes(4, (32, 32), 0.0)).save_checkpoint(tmp_path / "last.ckpt")
+    trained(task, tmp_path, 2, data_module(ShapeScenes(4, (32, 32), 0.0))).save_checkpoint(tmp_path / "last.ckpt")
     checkpoint = read_checkpoint(tmp_path / "last.ckpt")
     assert checkpoint.categories == CATEGORIES
     assert checkpoint.training["steps"] == 4

@@ -20,7 +20,9 @@ from upseg.formats.metadata import list_of, load_json, object_of, read_category
 from upseg.segmentation import Category
 
 _CATEGORIES = "categories.json"
-_UNLABELLED = frozenset({0, 255})
+_BACKGROUND = 0
+_VOID = 255
+_BACKGROUND_CLASS = Category(_BACKGROUND, "background", is_thing=False)
 
 
 class LabelFolder(PairedFiles):
@@ -49,6 +51,7 @@ class MaskFolder(PairedFiles):
 
     All pixels of a class are one segment. Without a table of categories a class is called by its value and counts as
     stuff, because a class mask tells no objects apart, unless somebody says otherwise; classes of things are crowds.
+    0 can be a class too, the background: what it covers is known to be no object, while of 255 nothing is known.
 
     Args:
         images: The images.
@@ -57,6 +60,11 @@ class MaskFolder(PairedFiles):
             for `categories`.
         on_error: What to do with images without a mask, and with damaged samples.
         things: Whether classes without a table are things.
+        background: Whether 0 is a class of stuff, as in the table where it lists 0, else called background; only 255
+            is unlabelled then.
+
+    Raises:
+        DataError: If files have no partner, or the table says of 0 or of the background what `background` does not.
     """
 
     def __init__(
@@ -67,16 +75,21 @@ class MaskFolder(PairedFiles):
         on_error: OnError = "raise",
         *,
         things: bool = False,
+        background: bool = False,
     ) -> None:
         self._table = categories
         self._things = things
-        super().__init__(images, masks, (categories or {}).values(), on_error)
+        self._unlabelled = frozenset({_VOID} if background else {_BACKGROUND, _VOID})
+        if background and categories is not None:
+            self._table = _with_background(categories, masks.folder)
+        super().__init__(images, masks, (self._table or {}).values(), on_error)
 
     @property
     def categories(self) -> tuple[Category, ...]:
-        """The classes of the table, or those that occur in any mask."""
+        """The classes of the table, or those that occur in any mask, and the background if it is one."""
         if self._table is None and not self._categories:
-            self._categories = tuple(self._unnamed(value) for value in sorted(self._values() - _UNLABELLED))
+            values = (self._values() | {_BACKGROUND}) - self._unlabelled
+            self._categories = tuple(self._unnamed(value) for value in sorted(values))
         return self._categories
 
     def _values(self) -> set[int]:
@@ -95,12 +108,14 @@ class MaskFolder(PairedFiles):
         classes = read_label_image(truth)
         table = self._table
         if table is None:
-            table = {value: self._unnamed(value) for value in set(np.unique(classes).tolist()) - _UNLABELLED}
-        labels, categories, crowds = class_segments(classes, table, _UNLABELLED, truth)
+            table = {value: self._unnamed(value) for value in set(np.unique(classes).tolist()) - self._unlabelled}
+        labels, categories, crowds = class_segments(classes, table, self._unlabelled, truth)
         lazy = image_of(image, (labels.shape[0], labels.shape[1]), truth)
         return Sample.from_labels(lazy, labels, categories=categories, crowds=crowds, name=name)
 
     def _unnamed(self, value: int) -> Category:
+        if value == _BACKGROUND:
+            return _BACKGROUND_CLASS
         return Category(value, f"class {value}", is_thing=self._things)
 
 
@@ -112,6 +127,7 @@ def open_folder(
     annotations: str | None = None,
     only: tuple[str, ...] | None = None,
     things: bool = False,
+    background: bool = False,
 ) -> Dataset:
     """Open a folder with `images` and one kind of ground truth beside it.
 
@@ -127,9 +143,10 @@ def open_folder(
         annotations: The JSON file's name, where there are several, or `labels` or `masks` as well.
         only: Names of the categories to read from a JSON file; None for all.
         things: Whether the classes of `masks` without a `categories.json` are things.
+        background: Whether 0 in `masks` is a class of stuff, the background, and 255 alone unlabelled.
 
     Raises:
-        DataError: If there is no such folder, or no ground truth in it.
+        DataError: If there is no such folder, no ground truth in it, or options do not fit the ground truth.
     """
     base = root / split if split is not None and (root / split / "images").is_dir() else root
     below = "" if split is None or base != root else split
@@ -139,15 +156,18 @@ def open_folder(
             f"{nearest_contents(base / 'images')}"
         )
     kind = next((kind for kind in ("labels", "masks") if (base / kind).is_dir()), None)
-    if annotations is not None or kind is None:
-        return _open_json(base, _json_file(base, annotations), on_error, only)
+    truth = base / kind if kind is not None and annotations is None else _json_file(base, annotations)
+    if background and truth.name != "masks":
+        raise DataError(f"background=True makes 0 in masks a class, but {truth} holds no masks; leave it out")
+    if truth.is_file():
+        return _open_json(base, truth, on_error, only)
     if only is not None:
-        raise DataError(f"only=... chooses categories of a COCO JSON file, but {base} has {kind}")
+        raise DataError(f"only=... chooses categories of a COCO JSON file, but {base} has {truth.name}")
     images = list_files(base / "images" / below, IMAGES, "images", recursive=True)
-    truths = list_files(base / kind / below, LABELS, "label maps or class masks", recursive=True)
-    if kind == "labels":
+    truths = list_files(truth / below, LABELS, "label maps or class masks", recursive=True)
+    if truth.name == "labels":
         return LabelFolder(images, truths, on_error)
-    return MaskFolder(images, truths, _read_categories(base), on_error, things=things)
+    return MaskFolder(images, truths, _read_categories(base), on_error, things=things, background=background)
 
 
 def _json_file(base: Path, name: str | None) -> Path:
@@ -190,3 +210,20 @@ def _read_categories(base: Path) -> dict[int, Category] | None:
     with truth_file(path, "a list of categories"):
         found = [read_category(object_of(row, "a category"), "isthing") for row in list_of(load_json(path), "the file")]
     return {category.id: category for category in found}
+
+
+def _with_background(table: Mapping[int, Category], folder: Path) -> dict[int, Category]:
+    """The table with the background first; its own entry for 0 where it has one that can be the background."""
+    own = table.get(_BACKGROUND, _BACKGROUND_CLASS)
+    if own.is_thing:
+        raise DataError(
+            f"{folder}: the table of categories lists 0 ({own.name}) as a thing, but background=True makes it stuff; "
+            f'say so there ("isthing": 0 in {_CATEGORIES}), or leave background=True out, and 0 is unlabelled'
+        )
+    other = next((value for value, category in table.items() if value and category.name == own.name), None)
+    if other is not None:
+        raise DataError(
+            f"{folder}: the table of categories calls the value {other} {own.name}, background=True the value 0; "
+            "leave background=True out, and 0 is unlabelled, or give one of them another name"
+        )
+    return {_BACKGROUND: own, **table}

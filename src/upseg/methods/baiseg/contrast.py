@@ -36,7 +36,7 @@ def weighted_contrast(
     L_P = 1/|P_i| Σ_{i+} -alpha log( exp(i . i⁺ / τ) / (exp(i . i⁺ / τ) + (1 - alpha) Σ_{i-} exp(i . i⁻ / τ)) ).
 
     Gradients reach anchors and keys. Memory grows with n m: some six tensors of 2 n m bytes, 4 MiB each for 1024
-    anchors and 2048 keys, if half of both are boundaries.
+    anchors and 2048 keys, if half of both are boundaries; 12 n m in all.
 
     Args:
         anchors: (n, d) i, `bounded`.

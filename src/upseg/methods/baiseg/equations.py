@@ -34,7 +34,7 @@ class LossWeights:
         semantic: Of L_S, the cross-entropy of the classes.
         temperature: τ of Eq. 6, above 0.
         anchors: The most pixels of a batch that Eq. 6 is computed for.
-        keys: The most that each of them is compared with. The contrast needs some 20 bytes times anchors times keys.
+        keys: The most that each of them is compared with. The contrast needs some 12 bytes times anchors times keys.
     """
 
     contrast: float = 0.3

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
 from scipy import ndimage
-from skimage.measure import label as label_components
+
+from upseg.functional.label_maps import connected_components, fill_enclosed_holes
 
 BLOCK_ROWS = 512
 """Counted at once, so that memory stays bounded."""
@@ -33,7 +34,7 @@ def closed(labels: Int32[np.ndarray, "h w"], diameter: int) -> Int32[np.ndarray,
         mask = _closed_mask(labels[box] == number, diameter)
         part = result[box]
         part[mask & (part == 0)] = number
-    return _holes_filled(result)
+    return fill_enclosed_holes(result)
 
 
 def filtered(
@@ -80,7 +81,7 @@ def without_small_parts(labels: Int32[np.ndarray, "h w"], minimum_area: int) -> 
     """
     if minimum_area <= 1 or labels.size == 0:
         return labels
-    parts = label_components(labels, background=0, connectivity=1)  # type: ignore[no-untyped-call]
+    parts = connected_components(labels)
     kept: Int32[np.ndarray, "h w"] = np.where(np.bincount(parts.ravel())[parts] < minimum_area, 0, labels)
     return kept
 
@@ -111,22 +112,6 @@ def _dilated_by_disc(mask: Bool[np.ndarray, "h w"], diameter: int) -> Bool[np.nd
 def _half_width(down: int, radius: int) -> int:
     """How far the disc reaches to either side, so many rows from its centre."""
     return round(math.sqrt(radius * radius - down * down))
-
-
-def _holes_filled(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
-    """Give each 4-connected stretch of void that one instance encloses to it; at the image's edge it is open."""
-    holes = label_components(labels == 0, connectivity=1).astype(np.int32)  # type: ignore[no-untyped-call]
-    lowest = np.full(int(holes.max(initial=0)) + 1, np.iinfo(np.int32).max, np.int32)
-    highest = np.zeros_like(lowest)
-    for own, other in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
-        for hole, beside in ((holes[own], labels[other]), (holes[:, own], labels[:, other])):
-            at = (hole > 0) & (beside > 0)
-            np.minimum.at(lowest, hole[at], beside[at])
-            np.maximum.at(highest, hole[at], beside[at])
-    owner = np.where(lowest == highest, highest, 0).astype(np.int32)
-    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
-        owner[edge] = 0
-    return np.where(labels == 0, owner[holes], labels)
 
 
 def _class_counts(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image
 from upseg.inference.images import ImageLike, read_image
-from upseg.inference.pretrained import PretrainedMixin, load_weights
+from upseg.inference.pretrained import PretrainedMixin, choose_network
 from upseg.inference.threads import torch_threads
 from upseg.inference.tiling import TileGrid, run_in_tiles
 from upseg.methods.baiseg.grouping import Grouping, group_instances
@@ -61,16 +61,11 @@ class BaisegSegmenter(PretrainedMixin):
         categories: tuple[Category, ...] = (),
         network: nn.Module | None = None,
     ) -> None:
-        if network is not None and network.training:
-            raise ValueError("the network is in training mode; call its eval() first")
         self.settings, self.categories = settings, categories
         self.device = torch.device(device)
-        if network is None and weights is not None:
-            self.network = _build_network(settings, categories, weights).to(self.device)
-        elif network is not None and weights is None:
-            self.network = network
-        else:
-            raise ValueError("give either weights (the path of a safetensors file) or a network")
+        self.network = choose_network(
+            lambda: BaisegNetwork(settings, class_count(categories, settings.background)), weights, network, self.device
+        )
 
     def segment(
         self, image: ImageLike, semantic_map: SemanticMap | None = None, progress: Progress | None = None
@@ -231,10 +226,3 @@ def _cut(
 def _scaled(area: int, size: tuple[int, int], image: tuple[int, int]) -> int:
     """An area given in pixels of the image, in those of another size."""
     return round(area * size[0] * size[1] / (image[0] * image[1]))
-
-
-def _build_network(settings: BaisegSettings, categories: Sequence[Category], weights: Path) -> BaisegNetwork:
-    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
-        network = BaisegNetwork(settings, class_count(categories, settings.background))
-    load_weights(network, weights)
-    return network.eval()

@@ -17,8 +17,8 @@ from upseg.data.batches import Batch
 from upseg.data.sample import IGNORE, TruthSegment
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
-from upseg.layers.averaging import MovingAverage
+from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
+from upseg.layers.averaging import AveragedTraining
 from upseg.methods.baiseg.equations import LossWeights, baiseg_losses
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.segmenter import BaisegSegmenter
@@ -38,7 +38,7 @@ SEED_STRIDE = 1_000_003
 """More than an epoch has batches: each has a seed of its own."""
 
 
-class BaisegTask(lightning.LightningModule):
+class BaisegTask(AveragedTraining[BaisegNetwork], lightning.LightningModule):
     """Trains a `BaisegNetwork` by Eq. 7 from class masks alone, and validates the instances that it leads to.
 
     Paper: Sec. 3.5 and 4.2. Optimiser and learning rate are the recipe's (`optimization`). No loss sees an instance;
@@ -55,7 +55,7 @@ class BaisegTask(lightning.LightningModule):
             [0, 1); 0 for the weights as they are.
 
     Raises:
-        ValueError: If `average` is not in [0, 1).
+        ValueError: If `average` is not in [0, 1), or a part of the network would learn nothing: its loss has weight 0.
     """
 
     def __init__(
@@ -71,26 +71,19 @@ class BaisegTask(lightning.LightningModule):
         self.settings = settings or BaisegSettings()
         self.categories = tuple(categories)
         self.weights = weights or LossWeights()
-        self.average = average
+        _require_losses(self.settings, self.weights)
         classes = class_count(self.categories, self.settings.background)
-        self.network = BaisegNetwork(self.settings, classes, pretrained=pretrained)
+        network = BaisegNetwork(self.settings, classes, pretrained=pretrained)
         self.before: Mapping[str, Any] = {}
         if init_from is not None:
-            self.before = take_over_weights(self.network, init_from, may_differ=("semantic.", "projection."))
-        self.averaged = MovingAverage(self.network, average) if average else None
+            self.before = take_over_weights(network, init_from, may_differ=("semantic.", "projection."))
+        self.take_network(network, average)
         things = [category for category in self.categories if category.is_thing] or [OBJECT]
         self.scores = torch.nn.ModuleDict({GIVEN: AccumulatorMetric(VocMaskAP(things))})
         self.semantic_scores: MulticlassJaccardIndex | None = None
         if self.settings.semantic_width is not None:
             self.scores[OWN] = AccumulatorMetric(VocMaskAP(things))
             self.semantic_scores = MulticlassJaccardIndex(classes, ignore_index=IGNORE)
-
-    @property
-    def validated(self) -> BaisegNetwork:
-        """The network that is validated and exported."""
-        network = self.network if self.averaged is None else self.averaged.module
-        assert isinstance(network, BaisegNetwork)  # noqa: S101 - for the type checker
-        return network
 
     def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:
         """The loss of one batch; its `targets` are those of `BaisegTargets`: maps of classes and their contours."""
@@ -101,12 +94,6 @@ class BaisegTask(lightning.LightningModule):
         self.log_dict(values, batch_size=len(batch), sync_dist=True)
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return losses.total
-
-    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
-        """Move the average once per step of the optimiser, however many batches it gathers."""
-        super().optimizer_step(*arguments, **keywords)
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image with its own and with the given classes, and add it to the metrics."""
@@ -149,19 +136,9 @@ class BaisegTask(lightning.LightningModule):
             "baiseg",
             self.settings,
             categories=self.categories,
-            training=self._account(),
-            prefix="network." if self.averaged is None else "averaged.module.",
+            training=training_account(self, loss_weights=asdict(self.weights)),
+            prefix=self.exported_prefix,
         )
-
-    def _account(self) -> dict[str, Any]:
-        data = getattr(self.trainer, "datamodule", None)
-        return {
-            "data": str(getattr(data, "description", "")),
-            "steps": self.global_step,
-            "loss_weights": asdict(self.weights),
-            "average": self.average,
-            "before": dict(self.before),
-        }
 
     def _metrics(self) -> dict[str, AccumulatorMetric]:
         return {name: metric for name, metric in self.scores.items() if isinstance(metric, AccumulatorMetric)}
@@ -195,6 +172,20 @@ class BaisegTask(lightning.LightningModule):
             {number: 1.0 if s.score is None else s.score for number, s in predicted.items()},
             valid=~_among(labels, crowds),
         )
+
+
+def _require_losses(settings: BaisegSettings, weights: LossWeights) -> None:
+    """A part without a loss is an error: it would stay random, and training on several devices waits for all parts."""
+    if settings.contrast_dimensions and not weights.contrast:
+        raise ValueError(
+            "the weight contrast is 0, so the projection would learn nothing; set contrast_dimensions to 0 too"
+        )
+    if settings.semantic_width is not None and not weights.semantic:
+        raise ValueError(
+            "the weight semantic is 0, so the semantic branch would learn nothing; set semantic_width to null too"
+        )
+    if not weights.boundary:
+        raise ValueError("the weight boundary is 0, but the boundary map is what the method needs; set it above 0")
 
 
 def _class_ids(labels: Int64[np.ndarray, "h w"], segments: Sequence[TruthSegment]) -> Int64[np.ndarray, "h w"]:

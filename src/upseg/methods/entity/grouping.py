@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int32
 from torch import Tensor
 
+from upseg.functional.label_maps import fill_enclosed_holes
 from upseg.methods.entity.mean_shift import bandwidth_cosine
-from upseg.methods.entity.parts import absorb_small_parts, fill_enclosed_holes
+from upseg.methods.entity.parts import absorb_small_parts
 from upseg.methods.entity.windows import cluster_windows
 
 Background = Literal["unlabelled", "void"]

@@ -1,4 +1,4 @@
-"""Small parts and holes of label maps: what is cleaned up after the pixels are grouped."""
+"""Small parts of label maps: what is cleaned up after the pixels are grouped."""
 
 from __future__ import annotations
 
@@ -63,32 +63,6 @@ def absorb_small_parts(
         labels = _joined(owners, small, joining, target)[parts]
         if len(joining) == 0:
             return labels
-
-
-def fill_enclosed_holes(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
-    """Give each 4-connected stretch of void that one segment encloses to that segment.
-
-    Args:
-        labels: (H, W) ids, 0 void.
-
-    Returns:
-        (H, W) ids; void that touches the map's edge, or two segments, stays void.
-    """
-    holes = connected_components((labels == 0).astype(np.int32))
-    count = int(holes.max(initial=0)) + 1
-    if count == 1:
-        return labels
-    # a void pixel counts as minus the number of its hole: each pair then says which hole it belongs to
-    hole, neighbour = adjacent_pairs(np.where(labels == 0, -holes, labels))
-    at_hole = (hole < 0) & (neighbour > 0)
-    hole, neighbour = -hole[at_hole], neighbour[at_hole]
-    lowest, highest = np.full(count, np.iinfo(np.int32).max, np.int32), np.zeros(count, np.int32)
-    np.minimum.at(lowest, hole, neighbour)
-    np.maximum.at(highest, hole, neighbour)
-    filled = np.where(lowest == highest, highest, 0).astype(np.int32)
-    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
-        filled[edge] = 0
-    return np.where(labels == 0, filled[holes], labels)
 
 
 def _thickness(parts: Int32[np.ndarray, "h w"], count: int) -> Float64[np.ndarray, " k1"]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image
 from upseg.inference.images import ImageLike, read_image
-from upseg.inference.pretrained import PretrainedMixin, load_weights
+from upseg.inference.pretrained import PretrainedMixin, choose_network
 from upseg.inference.threads import torch_threads
 from upseg.inference.tiling import TileGrid, run_in_tiles
 from upseg.methods.entity.grouping import Grouping, group_features
@@ -66,16 +66,14 @@ class EntitySegmenter(PretrainedMixin):
     ) -> None:
         if categories:
             raise ModelError(f"the method entity knows no classes, but the model lists {len(categories)}")
-        if network is not None and network.training:
-            raise ValueError("the network is in training mode; call its eval() first")
         self.settings, self.categories = settings, categories
         self.device = torch.device(device)
-        if network is None and weights is not None:
-            self.network = _build_network(settings, weights).to(self.device)
-        elif network is not None and weights is None:
-            self.network = network
-        else:
-            raise ValueError("give either weights (the path of a safetensors file) or a network")
+        self.network = choose_network(
+            lambda: EntityNetwork(settings.backbone, settings.channels, settings.dimensions, settings.positions),
+            weights,
+            network,
+            self.device,
+        )
 
     def segment(self, image: ImageLike, progress: Progress | None = None) -> Segmentation:
         """Segment an image.
@@ -201,13 +199,6 @@ def level_sizes(height: int, width: int, settings: EntitySettings) -> list[tuple
         if not factors or factor >= LEAST_GROWTH * factors[-1]:
             factors.append(factor)
     return [(max(1, round(height * factor)), max(1, round(width * factor))) for factor in factors]
-
-
-def _build_network(settings: EntitySettings, weights: Path) -> EntityNetwork:
-    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
-        network = EntityNetwork(settings.backbone, settings.channels, settings.dimensions, settings.positions)
-    load_weights(network, weights)
-    return network.eval()
 
 
 def _scaled(area: int, pixels: int, image_pixels: int) -> int:

@@ -16,8 +16,8 @@ from upseg.data.batches import Batch
 from upseg.data.sample import IGNORE
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
-from upseg.layers.averaging import MovingAverage
+from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
+from upseg.layers.averaging import AveragedTraining
 from upseg.methods.entity.equations import LossWeights, entity_losses
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.picture import colour_features
@@ -33,7 +33,7 @@ SHOWN = ("recall", "mean_iou", "ap50")
 """The metrics that the progress bar has."""
 
 
-class EntityTask(lightning.LightningModule):
+class EntityTask(AveragedTraining[EntityNetwork], lightning.LightningModule):
     """Trains an `EntityNetwork` by Eq. 9, and validates the segments that it leads to.
 
     Paper: Sec. 3.6 and 5. Optimiser and learning rate are the recipe's (`optimization`).
@@ -71,25 +71,17 @@ class EntityTask(lightning.LightningModule):
         self.weights = weights or LossWeights()
         self.reach = reach
         self.contrast_queries, self.contrast_negatives = contrast_queries, contrast_negatives
-        self.average = average
         chosen = self.settings
-        self.network = EntityNetwork(
+        network = EntityNetwork(
             chosen.backbone, chosen.channels, chosen.dimensions, chosen.positions, pretrained=pretrained
         )
         self.before: Mapping[str, Any] = {}
         if init_from is not None:
-            self.before = take_over_weights(self.network, init_from)
-        self.averaged = MovingAverage(self.network, average) if average else None
+            self.before = take_over_weights(network, init_from)
+        self.take_network(network, average)
         metrics = {"": ClassAgnostic(), **({"cells_": CellMatching()} if chosen.background == "void" else {})}
         self.scores = torch.nn.ModuleDict({f"{name}scores": AccumulatorMetric(m) for name, m in metrics.items()})
         self.similarities = AccumulatorMetric(SegmentSimilarities(), keep_tensors=True)
-
-    @property
-    def validated(self) -> EntityNetwork:
-        """The network that is validated and exported."""
-        network = self.network if self.averaged is None else self.averaged.module
-        assert isinstance(network, EntityNetwork)  # noqa: S101 - for the type checker
-        return network
 
     def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:  # noqa: ARG002 - Lightning's signature
         """The loss of one batch; its `targets` are those of `EntityTargets`."""
@@ -107,12 +99,6 @@ class EntityTask(lightning.LightningModule):
         self.log_dict(values, batch_size=len(batch), sync_dist=True)
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return losses.total
-
-    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
-        """Move the average once per step of the optimiser, however many batches it gathers."""
-        super().optimizer_step(*arguments, **keywords)
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image and add it to the metrics; crowds count neither for nor against."""
@@ -150,20 +136,9 @@ class EntityTask(lightning.LightningModule):
         checkpoint[RECORD_KEY] = checkpoint_record(
             "entity",
             self.settings,
-            training=self._account(),
-            prefix="network." if self.averaged is None else "averaged.module.",
+            training=training_account(self, loss_weights=asdict(self.weights), reach=self.reach),
+            prefix=self.exported_prefix,
         )
-
-    def _account(self) -> dict[str, Any]:
-        data = getattr(self.trainer, "datamodule", None)
-        return {
-            "data": str(getattr(data, "description", "")),
-            "steps": self.global_step,
-            "loss_weights": asdict(self.weights),
-            "reach": self.reach,
-            "average": self.average,
-            "before": dict(self.before),
-        }
 
     def _segment_scores(self) -> list[AccumulatorMetric]:
         return [metric for metric in self.scores.values() if isinstance(metric, AccumulatorMetric)]

@@ -13,7 +13,7 @@ from torch import Tensor
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image
 from upseg.inference.images import ImageLike, read_image
-from upseg.inference.pretrained import PretrainedMixin, load_weights
+from upseg.inference.pretrained import PretrainedMixin, choose_network
 from upseg.inference.threads import torch_threads
 from upseg.methods.mask_rcnn.grouping import Grouping, paint_detections
 from upseg.methods.mask_rcnn.network import Detections, MaskRcnnNetwork, class_count
@@ -55,16 +55,11 @@ class MaskRcnnSegmenter(PretrainedMixin):
             raise ModelError(
                 f"the method mask_rcnn knows only things, but the model lists {stuff[0]!r}, which is stuff"
             )
-        if network is not None and network.training:
-            raise ValueError("the network is in training mode; call its eval() first")
         self.settings, self.categories = settings, categories
         self.device = torch.device(device)
-        if network is None and weights is not None:
-            self.network = _build_network(settings, categories, weights).to(self.device)
-        elif network is not None and weights is None:
-            self.network = network
-        else:
-            raise ValueError("give either weights (the path of a safetensors file) or a network")
+        self.network = choose_network(
+            lambda: MaskRcnnNetwork(settings, class_count(categories)), weights, network, self.device
+        )
 
     def segment(self, image: ImageLike) -> Segmentation:
         """Segment an image.
@@ -131,10 +126,3 @@ def network_size(height: int, width: int, settings: MaskRcnnSettings) -> tuple[i
     if settings.max_size is not None:
         factor = min(factor, settings.max_size / max(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
-
-
-def _build_network(settings: MaskRcnnSettings, categories: tuple[Category, ...], weights: Path) -> MaskRcnnNetwork:
-    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
-        network = MaskRcnnNetwork(settings, class_count(categories))
-    load_weights(network, weights)
-    return network.eval()

@@ -15,8 +15,8 @@ from upseg.data.batches import Batch
 from upseg.data.sample import TruthSegment
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
-from upseg.layers.averaging import MovingAverage
+from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
+from upseg.layers.averaging import AveragedTraining
 from upseg.methods.mask_rcnn.network import MaskRcnnNetwork, class_count
 from upseg.methods.mask_rcnn.segmenter import MaskRcnnSegmenter
 from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
@@ -36,7 +36,7 @@ NEW_FOR_OTHER_CLASSES = ("detector.roi_heads.box_predictor.", "detector.roi_head
 """What the weights begin with whose shape depends on the classes."""
 
 
-class MaskRcnnTask(lightning.LightningModule):
+class MaskRcnnTask(AveragedTraining[MaskRcnnNetwork], lightning.LightningModule):
     """Trains a `MaskRcnnNetwork` by torchvision's losses, and validates its segments by COCO's mask AP.
 
     Learned from are the things of the samples. Crowds are left out, masks and boxes: where there is nothing else, their
@@ -81,7 +81,7 @@ class MaskRcnnTask(lightning.LightningModule):
         self.validated_settings = replace(
             self.settings, minimum_score=min(validation_score, self.settings.minimum_score)
         )
-        self.network = MaskRcnnNetwork(
+        network = MaskRcnnNetwork(
             self.settings,
             class_count(self.categories),
             pretrained=pretrained,
@@ -91,20 +91,12 @@ class MaskRcnnTask(lightning.LightningModule):
         )
         self.before: Mapping[str, Any] = {}
         if init_from is not None:
-            self.before = take_over_weights(self.network, init_from, may_differ=NEW_FOR_OTHER_CLASSES)
-        self.averaged = MovingAverage(self.network, average) if average else None
-        self.average = average
+            self.before = take_over_weights(network, init_from, may_differ=NEW_FOR_OTHER_CLASSES)
+        self.take_network(network, average)
         precision = CocoMaskAP(self.categories or (OBJECT,), self.settings.max_detections)
         self.precision = AccumulatorMetric(precision)
         self.cells = None if self.categories else AccumulatorMetric(CellMatching())
         self.validated_images = 0
-
-    @property
-    def validated(self) -> MaskRcnnNetwork:
-        """The network that is validated and exported."""
-        network = self.network if self.averaged is None else self.averaged.module
-        assert isinstance(network, MaskRcnnNetwork)  # noqa: S101 - for the type checker
-        return network
 
     def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:  # noqa: ARG002 - Lightning's signature
         """The loss of one batch: the sum of torchvision's five."""
@@ -118,12 +110,6 @@ class MaskRcnnTask(lightning.LightningModule):
         self.log_dict(values, batch_size=len(batch), sync_dist=True)
         self.log("loss", total.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return total
-
-    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
-        """Move the average once per step of the optimiser, however many batches it gathers."""
-        super().optimizer_step(*arguments, **keywords)
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image and add it to the metrics; crowds count neither for nor against."""
@@ -161,18 +147,9 @@ class MaskRcnnTask(lightning.LightningModule):
             "mask_rcnn",
             self.settings,
             categories=self.categories,
-            training=self._account(),
-            prefix="network." if self.averaged is None else "averaged.module.",
+            training=training_account(self),
+            prefix=self.exported_prefix,
         )
-
-    def _account(self) -> dict[str, Any]:
-        data = getattr(self.trainer, "datamodule", None)
-        return {
-            "data": str(getattr(data, "description", "")),
-            "steps": self.global_step,
-            "average": self.average,
-            "before": dict(self.before),
-        }
 
     def _segment(self, image: Float[Tensor, "3 h w"], settings: MaskRcnnSettings) -> Segmentation:
         segmenter = MaskRcnnSegmenter(settings, str(self.device), categories=self.categories, network=self.validated)

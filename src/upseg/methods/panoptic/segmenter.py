@@ -15,7 +15,7 @@ from torch import Tensor
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image
 from upseg.inference.images import ImageLike, read_image
-from upseg.inference.pretrained import PretrainedMixin, load_weights
+from upseg.inference.pretrained import PretrainedMixin, choose_network
 from upseg.inference.threads import torch_threads
 from upseg.methods.panoptic.depth import metric_depth
 from upseg.methods.panoptic.grouping import group_panoptic
@@ -65,16 +65,9 @@ class PanopticSegmenter(PretrainedMixin):
                 f"a model with the task semantic has classes, one without has none; this one has the tasks "
                 f"{', '.join(settings.tasks)} and lists {len(categories)} classes"
             )
-        if network is not None and network.training:
-            raise ValueError("the network is in training mode; call its eval() first")
         self.settings, self.categories = settings, categories
         self.device = torch.device(device)
-        if network is None and weights is not None:
-            self.network = _build_network(settings, categories, weights).to(self.device)
-        elif network is not None and weights is None:
-            self.network = network
-        else:
-            raise ValueError("give either weights (the path of a safetensors file) or a network")
+        self.network = choose_network(lambda: _make_network(settings, categories), weights, network, self.device)
 
     def segment(self, image: ImageLike) -> Segmentation:
         """Segment an image.
@@ -176,14 +169,11 @@ def network_size(height: int, width: int, longer: int | None) -> tuple[int, int]
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def _build_network(settings: PanopticSettings, categories: tuple[Category, ...], weights: Path) -> PanopticNetwork:
-    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
-        network = PanopticNetwork(
-            settings.backbone,
-            settings.layers,
-            settings.decoder_channels,
-            outputs=output_channels(settings, categories),
-            patch=settings.patch,
-        )
-    load_weights(network, weights)
-    return network.eval()
+def _make_network(settings: PanopticSettings, categories: tuple[Category, ...]) -> PanopticNetwork:
+    return PanopticNetwork(
+        settings.backbone,
+        settings.layers,
+        settings.decoder_channels,
+        outputs=output_channels(settings, categories),
+        patch=settings.patch,
+    )

@@ -16,8 +16,8 @@ from upseg.data.sample import TruthSegment
 from upseg.formats.depth import colour_depth
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
-from upseg.layers.averaging import MovingAverage
+from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
+from upseg.layers.averaging import AveragedTraining
 from upseg.methods.panoptic.encodings import make_encoding
 from upseg.methods.panoptic.equations import LossWeights, panoptic_losses
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
@@ -34,7 +34,7 @@ SHOWN = ("pq", "recall", "abs_rel")
 """The metrics that the progress bar has."""
 
 
-class PanopticTask(lightning.LightningModule):
+class PanopticTask(AveragedTraining[PanopticNetwork], lightning.LightningModule):
     """Trains a `PanopticNetwork` by the losses of its tasks, and validates panoptic segmentations.
 
     Paper: Sec. 3 and 4.1. Optimiser and learning rate are the recipe's (`optimization`).
@@ -67,7 +67,7 @@ class PanopticTask(lightning.LightningModule):
         self.categories = tuple(categories) if "semantic" in self.settings.tasks else ()
         self.weights = weights or LossWeights()
         self.encoding = make_encoding(self.settings)
-        self.network = PanopticNetwork(
+        network = PanopticNetwork(
             self.settings.backbone,
             self.settings.layers,
             self.settings.decoder_channels,
@@ -77,19 +77,11 @@ class PanopticTask(lightning.LightningModule):
         )
         self.before: Mapping[str, Any] = {}
         if init_from is not None:
-            self.before = take_over_weights(self.network, init_from, may_differ=("projections.",))
-        self.averaged = MovingAverage(self.network, average) if average else None
-        self.average = average
+            self.before = take_over_weights(network, init_from, may_differ=("projections.",))
+        self.take_network(network, average)
         scores = PanopticQuality(self.categories) if self.categories else ClassAgnostic()
         self.scores = AccumulatorMetric(scores)
         self.depth_errors = AccumulatorMetric(Depth()) if self.settings.maximum_depth is not None else None
-
-    @property
-    def validated(self) -> PanopticNetwork:
-        """The network that is validated and exported."""
-        network = self.network if self.averaged is None else self.averaged.module
-        assert isinstance(network, PanopticNetwork)  # noqa: S101 - for the type checker
-        return network
 
     def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:  # noqa: ARG002 - Lightning's signature
         """The loss of one batch; its `targets` are those of `PanopticTargets`."""
@@ -99,12 +91,6 @@ class PanopticTask(lightning.LightningModule):
         self.log_dict(values, batch_size=len(batch), sync_dist=True)
         self.log("loss", losses.total.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return losses.total
-
-    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
-        """Move the average once per step of the optimiser, however many batches it gathers."""
-        super().optimizer_step(*arguments, **keywords)
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image, and add it to the metrics; images without any segment count for the depth alone."""
@@ -148,19 +134,9 @@ class PanopticTask(lightning.LightningModule):
             "panoptic",
             self.settings,
             categories=self.categories,
-            training=self._account(),
-            prefix="network." if self.averaged is None else "averaged.module.",
+            training=training_account(self, loss_weights=asdict(self.weights)),
+            prefix=self.exported_prefix,
         )
-
-    def _account(self) -> dict[str, Any]:
-        data = getattr(self.trainer, "datamodule", None)
-        return {
-            "data": str(getattr(data, "description", "")),
-            "steps": self.global_step,
-            "loss_weights": asdict(self.weights),
-            "average": self.average,
-            "before": dict(self.before),
-        }
 
     def _segment(self, image: Float[Tensor, "3 h w"]) -> tuple[Segmentation, PredictedDepth | None]:
         segmenter = PanopticSegmenter(
