@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from baiseg_instances import Tally, class_map, touching_objects
 from harness.report import markdown_table, write_report
+from harness.short_training import train_from_scratch
 
 from upseg.data.batches import Collate
 from upseg.data.shapes import ShapeScenes
@@ -76,29 +77,24 @@ COLUMNS = ("map50", "map75", "ap50", "touching")
 
 def scenes_of(length: int, seed: int, options: argparse.Namespace) -> ShapeScenes:
     """Scenes as in the recipe, of another size and seed."""
-    recipe = baiseg_instances.open_data(argparse.Namespace(data="shapes", images=1))
+    recipe = baiseg_instances.open_data("shapes", 1)
     assert isinstance(recipe, ShapeScenes)
     return ShapeScenes(length, (options.size, options.size), recipe.difficulty, seed, recipe.classes)
 
 
 def train(settings: BaisegSettings, weights: LossWeights, seed: int, options: argparse.Namespace) -> BaisegNetwork:
     """A network after so many steps; the seed is that of its first weights and of the scenes."""
-    torch.manual_seed(seed)
     scenes = scenes_of(options.steps * options.batch, seed, options)
-    collate = Collate(BaisegTargets(scenes.categories))
-    network = BaisegNetwork(settings, class_count(scenes.categories, background=False))
-    optimizer = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, options.steps, pct_start=0.05)
     generator = torch.Generator().manual_seed(seed)
-    for step in range(options.steps):
-        batch = collate([scenes[index] for index in range(step * options.batch, (step + 1) * options.batch)])
-        losses = baiseg_losses(network(batch.images), batch.targets, weights, generator)
-        optimizer.zero_grad()
-        losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return network.eval()
+    return train_from_scratch(
+        lambda: BaisegNetwork(settings, class_count(scenes.categories, background=False)),
+        lambda network, batch: baiseg_losses(network(batch.images), batch.targets, weights, generator).total,
+        scenes,
+        Collate(BaisegTargets(scenes.categories)),
+        seed=seed,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+    )
 
 
 def evaluate(network: BaisegNetwork, settings: BaisegSettings, options: argparse.Namespace) -> dict[str, float]:

@@ -7,8 +7,12 @@ with the ground-truth class masks, and the model with its own semantic map. AP i
 objects, as cell papers define it, and mAP that of VOC, by class and score. Also for the objects that touch another
 object of their class, which is where the methods differ: the share that is found at IoU 0.5.
 
-    python benchmarks/baiseg_instances.py MODEL [--data shapes] [--images 200] [--picture instances.png]
-    UPSEG_DATA=... python benchmarks/baiseg_instances.py MODEL --data dsb2018
+With `--tuning` on other images: those on which the settings of the mask extraction were tuned, which are scenes of
+another seed, or the images that the recipe `baiseg/dsb2018` takes out of its training part to choose a checkpoint. The
+difference between the two reports is what tuning flatters; settings are tried there with `--set`.
+
+    python benchmarks/baiseg_instances.py MODEL [--data shapes] [--tuning] [--images 200] [--picture instances.png]
+    UPSEG_DATA=... python benchmarks/baiseg_instances.py MODEL --data dsb2018 [--tuning]
 """
 
 from __future__ import annotations
@@ -45,6 +49,23 @@ from upseg.training.recipes import find_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TEST_SEED = 12_345
+TUNING_SEED = 777
+TUNING_SHARE, TUNING_SALT = 0.06, "checkpoint"
+"""Of the training part of `dsb2018`, as in the recipe."""
+IMAGES = {False: 200, True: 40}
+"""At most, unless told otherwise: to evaluate, and as many as the settings were tuned on."""
+EXTRACTION = (
+    "boundary_threshold",
+    "marker_ratio",
+    "dilations",
+    "minimum_area",
+    "minimum_score",
+    "flood",
+    "semantic_contours",
+    "refine",
+    "closing",
+)
+"""The settings that decide how maps become instances."""
 OBJECT = Category(1, "object")
 HEADINGS = ("method", "AP50", "AP75", "mAP50 (VOC)", "mAP75", "touching found", "alone found", "s/image")
 
@@ -119,25 +140,31 @@ def methods(segmenter: BaisegSegmenter, things: Sequence[Category]) -> dict[str,
     return found
 
 
-def open_data(options: argparse.Namespace) -> Dataset:
-    if options.data == "dsb2018":
+def open_data(name: str, images: int, *, tuning: bool = False) -> Dataset:
+    """The images of `shapes` or `dsb2018`: those to report on, or those on which settings were tuned."""
+    if name == "dsb2018":
         if not os.environ.get("UPSEG_DATA"):
             sys.exit("expected the folder of dsb2018 in the environment variable UPSEG_DATA, got none")
-        return HashedPart(open_dataset("folder", Path(os.environ["UPSEG_DATA"], "dsb2018")), "validation", SHARE)
+        whole = open_dataset("folder", Path(os.environ["UPSEG_DATA"], "dsb2018"))
+        if tuning:
+            return HashedPart(HashedPart(whole, "train", SHARE), "validation", TUNING_SHARE, TUNING_SALT)
+        return HashedPart(whole, "validation", SHARE)
     recipe = yaml.safe_load(find_recipe("baiseg/shapes").read_text())
     scenes: dict[str, Any] = recipe["data"]["init_args"]["train"][0]["dataset"]["init_args"]
     ranges = {k: tuple(v) if isinstance(v, list) else v for k, v in scenes["difficulty"]["init_args"].items()}
-    return ShapeScenes(options.images, tuple(scenes["size"]), Difficulty(**ranges), TEST_SEED, scenes["classes"])
+    seed = TUNING_SEED if tuning else TEST_SEED
+    return ShapeScenes(images, tuple(scenes["size"]), Difficulty(**ranges), seed, scenes["classes"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a model folder")
     parser.add_argument("--data", choices=("shapes", "dsb2018"), default="shapes", help="default: shapes")
-    parser.add_argument("--images", type=int, default=200, help="the first so many; default: 200")
+    parser.add_argument("--tuning", action="store_true", help="the images on which the settings were tuned")
+    parser.add_argument("--images", type=int, help="the first so many; default: 200, with --tuning 40")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other settings of the model")
     parser.add_argument("--picture", type=Path, help="a PNG: image, annotation and the methods in each row")
-    parser.add_argument("--name", help="of the report; default: baiseg_DATA")
+    parser.add_argument("--name", help="of the report; default: baiseg_DATA, with --tuning baiseg_DATA_tuning")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
     run(parser.parse_args())
 
@@ -145,12 +172,13 @@ def main() -> None:
 def run(options: argparse.Namespace) -> None:
     changed = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.set)}
     segmenter = BaisegSegmenter.from_pretrained(options.model, device="cpu", **changed)
-    data = open_data(options)
+    images = options.images or IMAGES[options.tuning]
+    data = open_data(options.data, images, tuning=options.tuning)
     things = [category for category in data.categories if category.is_thing] or [OBJECT]
     tried = methods(segmenter, things)
     tallies = {name: Tally(things) for name in tried}
     rows, objects, close = [], 0, 0
-    for index in range(min(len(data), options.images)):
+    for index in range(min(len(data), images)):
         sample = data[index]
         truth = np.maximum(sample.instance_map(), 0)
         classes = {s.id: (s.category or OBJECT).id for s in sample.segments if s.is_thing and not s.is_crowd}
@@ -165,10 +193,17 @@ def run(options: argparse.Namespace) -> None:
             rows.append(draw(sample, truth, results, list(tried)))
         print(f"{index + 1}: {sample.name[:16]}", file=sys.stderr, flush=True)
     table = markdown_table(HEADINGS, (tally.row(name) for name, tally in tallies.items()))
-    notes = [f"{objects} objects in {index + 1} images, {close} of which touch another one of their class"]
+    extraction = {name: getattr(segmenter.settings, name) for name in EXTRACTION}
+    notes = [
+        f"{objects} objects in {index + 1} images, {close} of which touch another one of their class",
+        "baiseg's extraction: " + ", ".join(f"`{name}` {value}" for name, value in extraction.items()),
+    ]
     scores = {name: {**tally.cells.compute(), **tally.voc.compute()} for name, tally in tallies.items()}
-    title = f"Instances from class masks alone: {options.data}"
-    write_report(options.output, options.name or f"baiseg_{options.data}", title, [table], {"scores": scores}, notes)
+    title, name = f"Instances from class masks alone: {options.data}", f"baiseg_{options.data}"
+    if options.tuning:
+        title, name = f"{title}, the images that the settings were tuned on", f"{name}_tuning"
+    facts = {"extraction": extraction, "scores": scores}
+    write_report(options.output, options.name or name, title, [table], facts, notes)
     if options.picture:
         Image.fromarray(stacked(rows, 200)).save(options.picture)
 

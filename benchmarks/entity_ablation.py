@@ -20,6 +20,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from harness.report import markdown_table, write_report
+from harness.short_training import train_from_scratch
+from torch import Tensor
 
 from upseg.data.batches import Batch, Collate
 from upseg.data.shapes import ShapeScenes
@@ -45,38 +47,27 @@ PUBLISHED = """## Published (paper, Table 5: ADE20K, 10 epochs)
 | + L_s                    |       .031 |    88.2 |         .745 |    41.8 |
 | + L_s + L_g              |       .029 |    88.3 |         .754 |    41.1 |"""
 TEST_SEED = 12_345
+COLLATE = Collate(EntityTargets(3))
 CONTRASTED = 64
 """Queries and negatives of L_rc for each entity: fewer than the paper has, which take most of the time."""
 
 
-def batch_of(scenes: ShapeScenes, indices: range) -> Batch:
-    return Collate(EntityTargets(3))([scenes[index] for index in indices])
-
-
 def train(weights: LossWeights, seed: int, options: argparse.Namespace) -> EntityNetwork:
     """A network after so many steps; the seed is that of its first weights and of the scenes."""
-    torch.manual_seed(seed)
-    network = EntityNetwork(options.backbone, options.channels, options.dimensions, options.positions)
-    optimizer = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, options.steps, pct_start=0.05)
-    scenes = ShapeScenes(options.steps * options.batch, (options.size, options.size), options.difficulty, seed)
-    for step in range(options.steps):
-        batch = batch_of(scenes, range(step * options.batch, (step + 1) * options.batch))
-        raw = network(batch.images)
-        losses = entity_losses(
-            raw,
-            batch.targets["labels"],
-            seeds=batch.targets["seed"],
-            weights=weights,
-            queries=CONTRASTED,
-            negatives=CONTRASTED,
-        )
-        optimizer.zero_grad()
-        losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return network.eval()
+
+    def loss(network: EntityNetwork, batch: Batch) -> Tensor:
+        raw, labels, seeds = network(batch.images), batch.targets["labels"], batch.targets["seed"]
+        return entity_losses(raw, labels, seeds=seeds, weights=weights, queries=CONTRASTED, negatives=CONTRASTED).total
+
+    return train_from_scratch(
+        lambda: EntityNetwork(options.backbone, options.channels, options.dimensions, options.positions),
+        loss,
+        ShapeScenes(options.steps * options.batch, (options.size, options.size), options.difficulty, seed),
+        COLLATE,
+        seed=seed,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+    )
 
 
 @torch.inference_mode()
@@ -85,7 +76,7 @@ def evaluate(network: EntityNetwork, options: argparse.Namespace) -> dict[str, f
     scenes = ShapeScenes(options.scenes, (options.size, options.size), options.difficulty, TEST_SEED)
     similarities, found = SegmentSimilarities(), ClassAgnostic()
     for index in range(options.scenes):
-        batch = batch_of(scenes, range(index, index + 1))
+        batch = COLLATE([scenes[index]])
         features = F.normalize(network(batch.images), dim=1)[0]
         similarities.update(features, batch.targets["labels"][0])
         labels = group_features(features, minimum_area=10).labels

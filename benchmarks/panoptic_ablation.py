@@ -1,12 +1,15 @@
 """What do positional embeddings and edge distance sampling bring? The paper's Table 4 at small scale.
 
 Seven ways to say where the centre is and what counts, each trained from scratch with several seeds on the same made-up
-scenes: the coordinates themselves ("direct") without and with edge distance sampling (EDS), probabilities of rows and
-columns ("cross-entropy") with it, sines and cosines of L = 3, 4 and 5 frequencies with it, and L = 4 without. Measured
-on held-out scenes: panoptic quality, and for each object of the ground truth its best IoU, which is drawn against the
-object's area as in the paper's Figures 4 and 5: the gain by EDS, and the gain by the embedding.
+scenes, with the network and classes of the recipe `panoptic/shapes`: the coordinates themselves ("direct") without and
+with edge distance sampling (EDS), probabilities of rows and columns ("cross-entropy") with it, sines and cosines of
+L = 3, 4 and 5 frequencies with it, and L = 4 without. Measured on held-out scenes: panoptic quality, which of the
+paper's orderings hold, and for each object its best IoU, whose gain by EDS and by the embedding is drawn against the
+object's area as in the paper's Figures 4 and 5 (`panoptic_ablation.png` beside the report).
 
-    python benchmarks/panoptic_ablation.py [--steps 1200] [--seeds 3] [--size 128] [--picture gains.png]
+    OMP_NUM_THREADS=1 python benchmarks/panoptic_ablation.py [--steps 400] [--seeds 3] [--size 64] [--batch 8]
+
+Seeds can be trained side by side: `--seeds 1 --first-seed 1 --output A`, and in the end `--seeds 0 --add A/*.json ...`.
 """
 
 from __future__ import annotations
@@ -15,15 +18,22 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import yaml
+from harness.area_gains import draw_gains, mean_ious
 from harness.report import markdown_table, write_report
+from harness.short_training import train_from_scratch
+from torch import Tensor
 
 from upseg.data.batches import Batch, Collate
-from upseg.data.shapes import CATEGORIES, ShapeScenes
+from upseg.data.sample import Sample
+from upseg.data.shapes import ShapeScenes
 from upseg.methods.panoptic.encodings import make_encoding
 from upseg.methods.panoptic.equations import panoptic_losses
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
@@ -32,11 +42,18 @@ from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.methods.panoptic.targets import SAMPLED_TASKS, PanopticTargets
 from upseg.metrics.mask_iou import label_map_ious
 from upseg.metrics.panoptic_quality import PanopticQuality
+from upseg.training.recipes import find_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PATCH = 16
+RECIPE: Mapping[str, Any] = yaml.safe_load(find_recipe("panoptic/shapes").read_text())
+TARGETS: Mapping[str, Any] = RECIPE["data"]["init_args"]["targets"]["init_args"]
+CLASSES: Sequence[str] = RECIPE["data"]["init_args"]["train"][0]["dataset"]["init_args"]["classes"]
+CATEGORIES = ShapeScenes(0, classes=CLASSES).categories
 BASE = PanopticSettings(
-    backbone="vit_small_patch16_224", layers=(2, 4, 6), decoder_channels=(128, 96, 64), size=None, minimum_votes=0.0005
+    **{
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in RECIPE["model"]["init_args"]["settings"].items()
+    }
 )
 VARIANTS = {
     "direct": (replace(BASE, encoding="rgb"), False),
@@ -48,155 +65,185 @@ VARIANTS = {
     "L = 5 + EDS": (replace(BASE, frequencies=5), True),
 }
 PUBLISHED = {
-    "direct": 38.0,
-    "L = 4": 44.9,
-    "direct + EDS": 41.6,
-    "cross-entropy + EDS": 39.9,
-    "L = 3 + EDS": 47.4,
-    "L = 4 + EDS": 48.6,
-    "L = 5 + EDS": 48.1,
+    "direct": 38.01,
+    "L = 4": 44.86,
+    "direct + EDS": 41.61,
+    "cross-entropy + EDS": 39.87,
+    "L = 3 + EDS": 47.38,
+    "L = 4 + EDS": 48.61,
+    "L = 5 + EDS": 48.12,
 }
 """Panoptic quality in percent on COCO: the paper's Table 4."""
-GAINS = {"EDS (with L = 4)": ("L = 4", "L = 4 + EDS"), "L = 4 (with EDS)": ("direct + EDS", "L = 4 + EDS")}
-"""What is compared in the picture: from the first to the second."""
+ORDERINGS = (
+    ("direct", "direct + EDS"),
+    ("L = 4", "L = 4 + EDS"),
+    ("direct", "L = 4"),
+    ("direct + EDS", "L = 4 + EDS"),
+    ("cross-entropy + EDS", "direct + EDS"),
+    ("L = 3 + EDS", "L = 4 + EDS"),
+    ("L = 5 + EDS", "L = 4 + EDS"),
+    ("L = 3 + EDS", "L = 5 + EDS"),
+)
+"""The worse and the better one of pairs in that table."""
+GAINS = {
+    "EDS, with L = 4 (Fig. 4)": ("L = 4", "L = 4 + EDS"),
+    "EDS, direct": ("direct", "direct + EDS"),
+    "L = 4 over direct, with EDS (Fig. 5)": ("direct + EDS", "L = 4 + EDS"),
+    "L = 4 over direct, without EDS": ("direct", "L = 4"),
+}
+"""What is compared by area: from the first to the second."""
 HEADINGS = ("variant", "PQ", "PQ things", "PQ stuff", "IoU small", "IoU medium", "IoU large", "paper's PQ")
 TEST_SEED = 12_345
 BANDS = 3
-"""Objects in so many groups of equal number by area."""
+REACH = 20 / 240
+"""D of Eq. 5 by the side of the network's maps, in the paper's ablation: images of 420 pixels, maps of 240."""
+Run = dict[str, Any]
+"""PQ of all, things and stuff, and the best IoU of each object."""
 
 
-def batch_of(scenes: ShapeScenes, indices: range, settings: PanopticSettings, *, sampled: bool) -> Batch:
-    targets = PanopticTargets(
-        CATEGORIES,
-        patch=PATCH,
-        upsampling=2 ** len(settings.decoder_channels),
-        grid=settings.grid,
-        edge_sampling=SAMPLED_TASKS if sampled else (),
-        semantic_boundaries="segments",
-    )
-    return Collate(targets)([scenes[index] for index in indices])
+def reach(options: argparse.Namespace) -> float:
+    """D of Eq. 5 in pixels of the network's maps."""
+    return options.reach or REACH * options.size * TARGETS["upsampling"] / TARGETS["patch"]
 
 
 def train(settings: PanopticSettings, seed: int, options: argparse.Namespace, *, sampled: bool) -> PanopticNetwork:
     """A network after so many steps; the seed is that of its first weights and of the scenes."""
-    torch.manual_seed(seed)
-    network = PanopticNetwork(
-        settings.backbone, settings.layers, settings.decoder_channels, outputs=output_channels(settings, CATEGORIES)
-    )
     encoding = make_encoding(settings)
-    optimizer = torch.optim.AdamW(network.parameters(), options.learning_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, options.steps, pct_start=0.05)
-    size = (options.size, options.size)
-    scenes = ShapeScenes(options.steps * options.batch, size, (0.0, options.difficulty), seed)
-    for step in range(options.steps):
-        indices = range(step * options.batch, (step + 1) * options.batch)
-        batch = batch_of(scenes, indices, settings, sampled=sampled)
+    tasks = SAMPLED_TASKS if sampled else ()
+    targets = PanopticTargets(CATEGORIES, grid=settings.grid, edge_sampling=tasks, reach=reach(options), **TARGETS)
+    sizes = settings.backbone, settings.layers, settings.decoder_channels, output_channels(settings, CATEGORIES)
+
+    def loss(network: PanopticNetwork, batch: Batch) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             outputs = network(batch.images)
-        outputs = {task: values.float() for task, values in outputs.items()}
-        losses = panoptic_losses(outputs, batch.targets, encoding)
-        optimizer.zero_grad()
-        losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    return network.eval()
+        return panoptic_losses(outputs, batch.targets, encoding).total
+
+    count, size = options.steps * options.batch, (options.size, options.size)
+    return train_from_scratch(
+        lambda: PanopticNetwork(*sizes, patch=settings.patch),
+        loss,
+        ShapeScenes(count, size, (0.0, options.difficulty), seed, CLASSES),
+        Collate(targets),
+        seed=seed,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+    )
 
 
-def evaluate(network: PanopticNetwork, settings: PanopticSettings, options: argparse.Namespace) -> dict[str, object]:
-    """Panoptic quality, and area and best IoU of each thing, on held-out scenes."""
-    scenes = ShapeScenes(options.scenes, (options.size, options.size), options.difficulty / 2, TEST_SEED)
+def evaluate(network: PanopticNetwork, settings: PanopticSettings, scenes: Sequence[Sample]) -> Run:
+    """The measures on held-out scenes; the objects in the order of `object_areas`."""
     segmenter = PanopticSegmenter(settings, "cpu", categories=CATEGORIES, network=network)
-    quality, areas, ious = PanopticQuality(CATEGORIES), [], []
-    for index in range(options.scenes):
-        sample = scenes[index]
+    quality, ious = PanopticQuality(CATEGORIES), []
+    for sample in scenes:
         found = segmenter.segment(sample.image)
         truth = {segment.id: segment.category.id for segment in sample.segments if segment.category}
         quality.update(sample.segment_map, truth, found.labels, {s.id: s.category.id for s in found if s.category})
         things = np.isin(found.labels, [s.id for s in found if s.category and s.category.is_thing])
-        objects = sample.instance_map()
-        overlap, ids, _ = label_map_ious(objects, np.where(things, found.labels, 0))
-        areas += [sample.segments[number - 1].area for number in ids]
-        ious += overlap.max(axis=1, initial=0).tolist()
+        overlap, _, _ = label_map_ious(sample.instance_map(), np.where(things, found.labels, 0))
+        ious += overlap.max(axis=1, initial=0).round(4).tolist()
     scores = quality.compute()
-    return {"areas": areas, "ious": ious, **{key: float(scores[key]) for key in ("pq", "pq_things", "pq_stuff")}}
+    return {**{key: float(scores[key]) for key in ("pq", "pq_things", "pq_stuff")}, "ious": ious}
 
 
-def cells(name: str, runs: list[dict[str, object]]) -> list[str]:
-    columns = [[float(run[key]) for run in runs] for key in ("pq", "pq_things", "pq_stuff")]
-    by_band = [means_by_area(run)[1] for run in runs]
-    columns += [[means[band] for means in by_band] for band in range(BANDS)]
-    return [name, *(f"{np.mean(c):.3f} ± {np.std(c):.3f}" for c in columns), f"{PUBLISHED[name] / 100:.3f}"]
-
-
-def means_by_area(run: dict[str, object], bands: int = BANDS) -> tuple[np.ndarray, np.ndarray]:
-    """Median area and mean IoU of the objects in groups of equal number by area."""
-    areas, ious = np.array(run["areas"]), np.array(run["ious"])
-    groups = np.array_split(np.argsort(areas, kind="stable"), bands)
-    return np.array([np.median(areas[g]) for g in groups]), np.array([ious[g].mean() for g in groups])
-
-
-def draw(results: dict[str, list[dict[str, object]]], path: Path) -> None:
-    """The gain in IoU against the objects' area, mean and range over the seeds."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, len(GAINS), figsize=(10, 3.6), sharey=True, layout="constrained")
-    for axis, (title, (before, after)) in zip(axes, GAINS.items(), strict=True):
-        pairs = [(means_by_area(a, 8), means_by_area(b, 8)) for a, b in zip(*map(results.get, (before, after)))]  # noqa: B905
-        areas = pairs[0][0][0]
-        gains = np.array([b[1] - a[1] for a, b in pairs])
-        axis.fill_between(areas, gains.min(0), gains.max(0), alpha=0.25)
-        axis.plot(areas, gains.mean(0), marker="o")
-        axis.axhline(0, color="grey", linewidth=0.8)
-        axis.set(xscale="log", xlabel="area of the object in pixels", title=f"Gain by {title}")
-    axes[0].set_ylabel("gain in IoU")
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+def object_areas(scenes: Sequence[Sample]) -> list[int]:
+    """The pixels of each object, scene by scene, in each by id."""
+    counts = (np.unique(sample.instance_map(), return_counts=True) for sample in scenes)
+    return [int(area) for ids, areas in counts for area in areas[ids > 0]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in {"steps": 1200, "seeds": 3, "size": 128, "batch": 16, "scenes": 100}.items():
+    for name, value in {"steps": 400, "seeds": 3, "size": 64, "batch": 8, "scenes": 100, "first-seed": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
-    parser.add_argument("--first-seed", type=int, default=0, help="seeds count from here; default: 0")
-    parser.add_argument("--difficulty", type=float, default=0.2, help="of the scenes, up to this; default: 0.2")
-    parser.add_argument("--learning-rate", type=float, default=5e-4, help="the highest; default: 0.0005")
+    parser.add_argument("--difficulty", type=float, default=0.1, help="of the scenes, up to this; default: 0.1")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; default: 0.001")
+    parser.add_argument(
+        "--reach", type=float, help="D of Eq. 5, in pixels of the maps; default: a twelfth of their side"
+    )
     parser.add_argument("--add", type=Path, nargs="*", default=[], help="JSON reports of other seeds to join")
-    parser.add_argument("--picture", type=Path, help="PNG of the gains against area")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
     options = parser.parse_args()
-    results: dict[str, list[dict[str, object]]] = {name: [] for name in VARIANTS}
-    for report in options.add:
-        for name, runs in json.loads(report.read_text())["results"].items():
+    others = ("output", "add", "seeds", "first_seed")
+    settings = {name: value for name, value in vars(options).items() if name not in others}
+    results: dict[str, list[Run]] = {name: [] for name in VARIANTS}
+    for path in options.add:
+        joined = json.loads(path.read_text())
+        if joined["settings"] != settings:
+            sys.exit(f"expected a report with the settings {settings}, {path} has {joined['settings']}")
+        for name, runs in joined["results"].items():
             results[name] += runs
+    held_out = ShapeScenes(options.scenes, (options.size,) * 2, options.difficulty / 2, TEST_SEED, CLASSES)
+    scenes = [held_out[index] for index in range(options.scenes)]
     for seed in range(options.first_seed, options.first_seed + options.seeds):  # interrupted, like is with like
-        for name, (settings, sampled) in VARIANTS.items():
+        for name, (variant, sampled) in VARIANTS.items():
             start = time.perf_counter()
-            results[name].append(evaluate(train(settings, seed, options, sampled=sampled), settings, options))
-            print(
-                f"seed {seed}, {name}: PQ {results[name][-1]['pq']:.3f}, {time.perf_counter() - start:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
-    report(results, options)
+            network = train(variant, seed, options, sampled=sampled)
+            trained = time.perf_counter()
+            results[name].append(evaluate(network, variant, scenes))
+            seconds = f"{trained - start:.0f} + {time.perf_counter() - trained:.0f} s"
+            print(f"seed {seed}, {name}: PQ {results[name][-1]['pq']:.3f}, {seconds}", file=sys.stderr, flush=True)
+        report(results, object_areas(scenes), settings, options)
+    if not options.seeds:
+        report(results, object_areas(scenes), settings, options)
 
 
-def report(results: dict[str, list[dict[str, object]]], options: argparse.Namespace) -> None:
+def report(results: dict[str, list[Run]], areas: list[int], settings: Mapping[str, Any], options: Any) -> None:
     seeds = len(results["direct"])
+    medians = ", ".join(f"{area:.0f}" for area in mean_ious(areas, areas, BANDS)[0])
     title = f"Panoptic: the paper's Table 4 on made-up scenes, {seeds} seeds"
     notes = [
-        f"{options.steps} steps of {options.batch} scenes of {options.size} x {options.size}, {BASE.backbone}",
-        f"{options.scenes} held-out scenes; IoU: best match of each object, in {BANDS} groups of equal number by area",
-        "mean ± standard deviation over the seeds; the paper's PQ is that of COCO",
+        f"{options.steps} steps of {options.batch} scenes of {options.size} x {options.size}",
+        f"difficulty up to {options.difficulty:g}; D of Eq. 5: {reach(options):.3g} pixels of the maps",
+        f"network and classes of the recipe `panoptic/shapes`: {BASE.backbone}, patches of {BASE.patch}, from scratch",
+        f"{options.scenes} held-out scenes of difficulty {options.difficulty / 2:g}; the paper's PQ is that of COCO",
+        "mean ± standard deviation over the seeds",
+        f"IoU: best match of each of {len(areas)} objects, in {BANDS} groups of equal number by area",
+        f"median areas: {medians} pixels",
     ]
-    table = markdown_table(HEADINGS, (cells(name, runs) for name, runs in results.items()))
-    settings = {name: str(value) for name, value in vars(options).items() if name not in ("output", "add", "picture")}
-    write_report(options.output, "panoptic_ablation", title, [table], {"settings": settings, "results": results}, notes)
-    if options.picture:
-        draw(results, options.picture)
+    sections = [
+        markdown_table(HEADINGS, (cells(name, runs, areas) for name, runs in results.items())),
+        "## The paper's orderings",
+        markdown_table(
+            ("worse < better", "difference in PQ", "seeds in which", "holds", "paper's"),
+            (ordering(results, *pair) for pair in ORDERINGS),
+        ),
+        "## Gain in IoU by area",
+        markdown_table(
+            ("gain by", "small", "medium", "large"),
+            (
+                [name, *(f"{v:+.3f}" for v in gains(results, areas, pair, BANDS).mean(0))]
+                for name, pair in GAINS.items()
+            ),
+        ),
+    ]
+    data = {"settings": settings, "areas": areas, "results": results}
+    write_report(options.output, "panoptic_ablation", title, sections, data, notes)
+    places = mean_ious(areas, areas, 8)[0]
+    drawn = {name: gains(results, areas, pair, len(places)) for name, pair in GAINS.items()}
+    draw_gains(places, drawn, options.output / "panoptic_ablation.png")
+
+
+def cells(name: str, runs: list[Run], areas: list[int]) -> list[str]:
+    """A row of the first table."""
+    columns = [[run[key] for run in runs] for key in ("pq", "pq_things", "pq_stuff")]
+    columns += np.transpose([mean_ious(areas, run["ious"], BANDS)[1] for run in runs]).tolist()
+    return [name, *(f"{np.mean(c):.3f} ± {np.std(c):.3f}" for c in columns), f"{PUBLISHED[name] / 100:.3f}"]
+
+
+def ordering(results: dict[str, list[Run]], worse: str, better: str) -> list[str]:
+    """A row of the second table: the difference of two variants, seed by seed."""
+    differences = np.array([b["pq"] - a["pq"] for a, b in zip(results[worse], results[better], strict=True)])
+    right = int((differences > 0).sum())
+    holds = "yes" if right == len(differences) else "on average" if differences.mean() > 0 else "no"
+    seeds = f"{right} of {len(differences)}"
+    published = f"{(PUBLISHED[better] - PUBLISHED[worse]) / 100:+.3f}"
+    return [f"{worse} < {better}", f"{differences.mean():+.3f} ± {differences.std():.3f}", seeds, holds, published]
+
+
+def gains(results: dict[str, list[Run]], areas: list[int], pair: tuple[str, str], groups: int) -> np.ndarray:
+    """(seeds, groups): by how much the mean IoU of the objects of a group rises."""
+    before, after = ([mean_ious(areas, run["ious"], groups)[1] for run in results[name]] for name in pair)
+    return np.array(after) - np.array(before)
 
 
 if __name__ == "__main__":
