@@ -92,7 +92,7 @@ class TestPlace:
     @torch.no_grad()
     def test_a_patch_becomes_the_square_where_it_is(self) -> None:
         """Without attention, a change in one patch changes the maps there, and one pixel around it."""
-        network = small({"instance": 3})
+        network = small({"instance": 3}).eval()
         for block in network.backbone.model.blocks:
             nn.init.zeros_(block.attn.proj.weight)
         image = torch.rand(1, 3, 64, 80)
@@ -106,7 +106,7 @@ class TestPlace:
     @torch.no_grad()
     def test_rows_and_columns_inside_a_patch_are_in_order(self) -> None:
         """Each doubling writes its upper left output to the upper left: that of all three is the first of eight."""
-        decoder = UpsamplingDecoder(1, (1, 1, 1))
+        decoder = UpsamplingDecoder(1, (1, 1, 1)).eval()
         for layer in decoder.layers:
             if isinstance(layer, nn.ConvTranspose2d):
                 layer.weight.zero_()
@@ -114,6 +114,8 @@ class TestPlace:
             elif isinstance(layer, nn.Conv2d):
                 layer.weight.zero_()
                 layer.weight[0, 0, 1, 1] = 1
+            elif isinstance(layer, nn.BatchNorm2d):
+                layer.eps = 0.0
         features = decoder(torch.tensor([[[[2.0, 3.0]]]]))
         expected = torch.zeros(8, 16)
         expected[0, 7], expected[0, 15] = 2, 3
@@ -133,7 +135,7 @@ class TestParameters:
         taps = 4 * (4 * width * 512 + 512 * 256 + 256 * 256) + 9 * 256 * 256
         assert counted == {
             "backbone": backbone,
-            "decoder": taps + 512 + 256 + 256 + 256,
+            "decoder": taps + 2 * (512 + 256 + 256 + 256),
             "projections": (133 + 16 + 1) * (256 + 1),
         }
         assert backbone / sum(counted.values()) > 0.9
@@ -167,13 +169,26 @@ class TestParameters:
     def test_a_new_network_passes_on_what_it_sees(self) -> None:
         """No layer of the decoder makes its values much smaller or larger than those of the tokens."""
         torch.manual_seed(0)
-        decoder = UpsamplingDecoder(1024, (512, 256, 256))
+        decoder = UpsamplingDecoder(1024, (512, 256, 256)).eval()  # as if the statistics were those of the tokens
         values = torch.randn(1, 1024, 4, 4)
         for layer in decoder.layers:
             values = layer(values.clone())
             if not isinstance(layer, nn.ReLU):
                 inner = values[..., 1:-1, 1:-1]  # at the border the last convolution sees zeros
                 assert 0.8 < inner.square().mean().sqrt() / 2**0.5 < 1.2
+
+    def test_units_stay_alive_where_all_is_void(self) -> None:
+        """Learning zeros, as most pixels ask for, must not switch the decoder off: nothing would be learned after."""
+        network = small({"instance": 16})
+        optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+        for _ in range(60):
+            loss = network(torch.rand(2, 3, 32, 32))["instance"].norm(dim=1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert loss < 0.2
+        features = network.decoder(torch.cat(network.backbone(torch.rand(2, 3, 32, 32)), dim=1))
+        assert ((features > 0).float().mean(dim=(0, 2, 3)) > 0.05).float().mean() > 0.9
 
     def test_learns_where_pixels_are(self) -> None:
         """A few steps fit both coordinates of each pixel, better than one value for each patch could (1/12 each)."""

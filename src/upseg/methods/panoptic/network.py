@@ -18,11 +18,14 @@ _INSTANCES: Mapping[str, int] = MappingProxyType({"instance": 16})  # two coordi
 
 
 class UpsamplingDecoder(nn.Module):
-    """Transposed convolutions, each of which doubles height and width, and one 3x3 convolution, each with a ReLU.
+    """Transposed convolutions that double height and width, and a 3x3 convolution, all normalised and with a ReLU.
 
     Paper: Sec. 4.1. The transposed ones have 2x2 kernels: no two of their outputs overlap, so they leave no pattern of
     uneven sums, and only the last convolution looks beyond a patch. The weights start with He et al.'s (2015) variance,
     which torch's own initialisation misses for transposed convolutions: there, little would be left of the tokens.
+
+    Batch normalisation is a choice, for the paper is silent. Most pixels are void, whose code is 0: without it, the
+    first thing that a network learns from scratch is to switch all units off, and then nothing comes through any more.
 
     Args:
         channels: Of the input.
@@ -33,15 +36,12 @@ class UpsamplingDecoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for incoming, outgoing in zip([channels, *widths], widths, strict=False):
-            transposed = nn.ConvTranspose2d(incoming, outgoing, 2, stride=2)
+            transposed = nn.ConvTranspose2d(incoming, outgoing, 2, stride=2, bias=False)
             nn.init.normal_(transposed.weight, std=(2 / incoming) ** 0.5)  # each output is a sum over one input pixel
-            layers += [transposed, nn.ReLU(inplace=True)]
-        convolution = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+            layers += [transposed, nn.BatchNorm2d(outgoing), nn.ReLU(inplace=True)]
+        convolution = nn.Conv2d(widths[-1], widths[-1], 3, padding=1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        self.layers = nn.Sequential(*layers, convolution, nn.ReLU(inplace=True))
-        for layer in self.layers:
-            if isinstance(layer, nn.ConvTranspose2d | nn.Conv2d) and layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        self.layers = nn.Sequential(*layers, convolution, nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
 
     def forward(self, tokens: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
         """The (B, D, H 2^n, W 2^n) features of (B, C, H, W) tokens, n being the number of widths."""
