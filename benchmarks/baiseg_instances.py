@@ -211,7 +211,7 @@ def run(options: argparse.Namespace) -> None:
 def draw(sample: Sample, truth: np.ndarray, results: Sequence[Segmentation], names: Sequence[str]) -> np.ndarray:
     maps = [Segmentation.from_labels(truth), *results]
     pictures = [np.rint(sample.image * 255).astype(np.uint8), *(draw_overlay(m, sample.image) for m in maps)]
-    return side_by_side(pictures, ["", "annotated", *names])
+    return side_by_side(pictures, ["", "annotated", *(name.replace("of the class masks", "") for name in names)])
 
 
 if __name__ == "__main__":
