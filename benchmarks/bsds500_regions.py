@@ -5,11 +5,11 @@ images: All annotators, the one with most segments (Fine), with fewest (Coarse),
 label maps as they are and with the 4-connected parts of each label separated. Seconds are of a pass of its own.
 
     UPSEG_DATA=... python benchmarks/bsds500_regions.py                       # the table
-    UPSEG_DATA=... python benchmarks/bsds500_regions.py --tune                # Felzenszwalb's settings, on train
+    UPSEG_DATA=... python benchmarks/bsds500_regions.py --tune --split train  # Felzenszwalb's settings
     UPSEG_DATA=... python benchmarks/bsds500_regions.py --paper fsf scf fixed # and the paper's own setting: very slow
 
 Results of single images are kept below the output folder; an interrupted run goes on where it was. Felzenszwalb's
-settings in the table are the ones that `--tune` found best on the 200 training images.
+settings in the table are the ones that `--tune --split train --images 50` found best.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from upseg.methods.dynaseg import DynaSegSettings
 from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL
 from upseg.metrics.region_iou import RegionIoU
 
-FELZENSZWALB = {"scale": 200, "sigma": 0.5, "min_size": 20}
+FELZENSZWALB = {"scale": 300, "sigma": 0.5, "min_size": 10}
 FELZENSZWALB_GRID = {
     "scale": (50, 100, 150, 200, 300, 400),
     "sigma": (0.3, 0.5, 0.8, 1.0),

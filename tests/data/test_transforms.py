@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from tests.data.samples import CLASSES, checkered
 from upseg.data.sample import Sample
-from upseg.data.transforms import Augmentation, DepthMap, LargeScaleJitter, SampleTransform, SegmentMap
+from upseg.data.transforms import Augmentation, DepthMap, LargeScaleJitter, SampleTransform, SegmentMap, WholeImage
 
 IDS_BY_CATEGORY = {7: (1, 3), 8: (2,), 9: (4,)}
 
@@ -211,3 +211,18 @@ def test_zoom_keeps_the_size_of_pixels_whatever_the_size_of_the_image():
 def test_jitter_needs_a_size():
     with pytest.raises(ValueError, match="must be positive"):
         LargeScaleJitter((0, 8))
+
+
+@pytest.mark.parametrize(("size", "longer", "expected"), [((40, 60), 30, (20, 30)), ((60, 40), 90, (90, 60))])
+def test_the_whole_image_is_brought_to_its_longer_side(size, longer, expected):
+    sample = checkered(*size)
+    small = WholeImage(longer)(sample, seed=0)
+    assert small.shape == expected
+    assert len(small.segments) == len(sample.segments)
+    assert np.array_equal(small.image, WholeImage(longer)(sample, seed=1).image)
+    assert_true(small)
+
+
+def test_the_whole_image_needs_a_side():
+    with pytest.raises(ValueError, match="at least 1 pixel, got 0"):
+        WholeImage(0)

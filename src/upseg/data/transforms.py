@@ -208,6 +208,24 @@ class Augmentation(SampleTransform):
         super().__init__(transforms)
 
 
+class WholeImage(SampleTransform):
+    """The whole image with a given longer side, as a segmenter shows it to its network: nothing is random or cut.
+
+    Results differ in shape with the images' aspect ratios: take batches of one.
+
+    Args:
+        longer: Side in pixels, larger or smaller than the image's own.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+
+    def __init__(self, longer: int) -> None:
+        if longer < 1:
+            raise ValueError(f"the longer side must be at least 1 pixel, got {longer}")
+        super().__init__([v2.Resize(size=None, max_size=longer, antialias=True)])
+
+
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Seed the generator from which torchvision draws, and put it back as it was; other devices' are left alone."""
