@@ -56,11 +56,13 @@ class Shuffled(Dataset):
         rounds = -(-length // len(dataset))
         self.dataset = dataset
         self.order = np.concatenate([generator.permutation(len(dataset)) for _ in range(rounds)])[:length]
+        names = list(dataset.names)  # once: made-up scenes compute theirs
+        self._names = [names[index] for index in self.order]
 
     @property
     def names(self) -> list[str]:
         """Those of the samples, again and again."""
-        return [self.dataset.names[index] for index in self.order]
+        return self._names
 
     def load(self, index: int) -> Sample:
         """The sample that stands there in the order."""
