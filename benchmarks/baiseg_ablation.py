@@ -20,7 +20,7 @@ from pathlib import Path
 import baiseg_instances
 import numpy as np
 import torch
-from baiseg_instances import Tally, class_map, touching_objects
+from baiseg_instances import Tally, class_map
 from harness.report import markdown_table, write_report
 from harness.short_training import train_from_scratch
 
@@ -103,12 +103,7 @@ def evaluate(network: BaisegNetwork, settings: BaisegSettings, options: argparse
     segmenter = BaisegSegmenter(settings, "cpu", categories=scenes.categories, network=network)
     tally = Tally([category for category in scenes.categories if category.is_thing])
     for index in range(options.scenes):
-        sample = scenes[index]
-        kinds = {s.id: s.category.id for s in sample.segments if s.category and s.is_thing}
-        found = segmenter.segment(sample.image, semantic_map=class_map(sample))
-        tally.add(
-            np.maximum(sample.instance_map(), 0), kinds, found, touching_objects(sample.segment_map, class_map(sample))
-        )
+        tally.run(lambda sample: segmenter.segment(sample.image, semantic_map=class_map(sample)), scenes[index])
     cells, voc = tally.cells.compute(), tally.voc.compute()
     touching = float(np.mean(tally.found[True]))
     return {"map50": voc["map50"], "map75": voc["map75"], "ap50": cells["ap50"], "touching": touching}

@@ -94,6 +94,16 @@ class Tally:
         for number, best in zip(ids, overlaps.max(axis=1, initial=0), strict=True):
             self.found[int(number) in touching].append(bool(best >= 0.5))
 
+    def run(self, method: Callable[[Sample], Segmentation], sample: Sample) -> Segmentation:
+        """Segment a sample, and add what is found and how long it took."""
+        start = time.perf_counter()
+        result = method(sample)
+        self.seconds.append(time.perf_counter() - start)
+        truth, classes = np.maximum(sample.instance_map(), 0), class_map(sample)
+        kinds = {s.id: (s.category or OBJECT).id for s in sample.segments if s.is_thing and not s.is_crowd}
+        self.add(truth, kinds, result, touching_objects(truth, classes))
+        return result
+
     def row(self, name: str) -> list[object]:
         """The cells of the table."""
         cells, voc = self.cells.compute(), self.voc.compute()
@@ -177,22 +187,16 @@ def run(options: argparse.Namespace) -> None:
     things = [category for category in data.categories if category.is_thing] or [OBJECT]
     tried = methods(segmenter, things)
     tallies = {name: Tally(things) for name in tried}
-    rows, objects, close = [], 0, 0
+    rows = []
     for index in range(min(len(data), images)):
         sample = data[index]
-        truth = np.maximum(sample.instance_map(), 0)
-        classes = {s.id: (s.category or OBJECT).id for s in sample.segments if s.is_thing and not s.is_crowd}
-        touching = touching_objects(truth, class_map(sample))
-        objects, close, results = objects + len(classes), close + len(touching), []
-        for name, method in tried.items():
-            start = time.perf_counter()
-            results.append(method(sample))
-            tallies[name].seconds.append(time.perf_counter() - start)
-            tallies[name].add(truth, classes, results[-1], touching)
+        results = [tallies[name].run(method, sample) for name, method in tried.items()]
         if options.picture and index < 12:
-            rows.append(draw(sample, truth, results, list(tried)))
+            rows.append(draw(sample, results, list(tried)))
         print(f"{index + 1}: {sample.name[:16]}", file=sys.stderr, flush=True)
     table = markdown_table(HEADINGS, (tally.row(name) for name, tally in tallies.items()))
+    found = next(iter(tallies.values())).found
+    objects, close = len(found[True]) + len(found[False]), len(found[True])
     extraction = {name: getattr(segmenter.settings, name) for name in EXTRACTION}
     notes = [
         f"{objects} objects in {index + 1} images, {close} of which touch another one of their class",
@@ -208,8 +212,8 @@ def run(options: argparse.Namespace) -> None:
         Image.fromarray(stacked(rows, 200)).save(options.picture)
 
 
-def draw(sample: Sample, truth: np.ndarray, results: Sequence[Segmentation], names: Sequence[str]) -> np.ndarray:
-    maps = [Segmentation.from_labels(truth), *results]
+def draw(sample: Sample, results: Sequence[Segmentation], names: Sequence[str]) -> np.ndarray:
+    maps = [Segmentation.from_labels(np.maximum(sample.instance_map(), 0)), *results]
     pictures = [np.rint(sample.image * 255).astype(np.uint8), *(draw_overlay(m, sample.image) for m in maps)]
     return side_by_side(pictures, ["", "annotated", *(name.replace("of the class masks", "") for name in names)])
 

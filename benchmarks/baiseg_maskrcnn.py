@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +20,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 import yaml
-from baiseg_instances import Tally, class_map, methods, open_data, touching_objects
+from baiseg_instances import Tally, class_map, methods, open_data
 from harness.report import markdown_table, write_report
 from harness.short_training import train_from_scratch
 from PIL import Image
@@ -125,13 +124,7 @@ def score(run: Callable[[Sample], Segmentation], scenes: Dataset, things: tuple[
     """One method on the held-out scenes."""
     tally = Tally(things)
     for index in range(len(scenes)):
-        sample = scenes[index]
-        truth = np.maximum(sample.instance_map(), 0)
-        kinds = {s.id: s.category.id for s in sample.segments if s.category is not None and s.is_thing}
-        start = time.perf_counter()
-        found = run(sample)
-        tally.seconds.append(time.perf_counter() - start)
-        tally.add(truth, kinds, found, touching_objects(truth, class_map(sample)))
+        tally.run(run, scenes[index])
     return tally
 
 

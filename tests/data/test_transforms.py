@@ -213,7 +213,9 @@ def test_jitter_needs_a_size():
         LargeScaleJitter((0, 8))
 
 
-@pytest.mark.parametrize(("size", "longer", "expected"), [((40, 60), 30, (20, 30)), ((60, 40), 90, (90, 60))])
+@pytest.mark.parametrize(
+    ("size", "longer", "expected"), [((40, 60), 30, (20, 30)), ((60, 40), 90, (90, 60)), ((47, 60), 30, (24, 30))]
+)
 def test_the_whole_image_is_brought_to_its_longer_side(size, longer, expected):
     sample = checkered(*size)
     small = WholeImage(longer)(sample, seed=0)

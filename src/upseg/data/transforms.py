@@ -223,7 +223,24 @@ class WholeImage(SampleTransform):
     def __init__(self, longer: int) -> None:
         if longer < 1:
             raise ValueError(f"the longer side must be at least 1 pixel, got {longer}")
-        super().__init__([v2.Resize(size=None, max_size=longer, antialias=True)])
+        super().__init__([_LongerSide(longer)])
+
+
+class _LongerSide(v2.Transform):  # type: ignore[misc]
+    """Scales to a longer side; torchvision's `Resize` cuts fractions of a pixel off, segmenters round."""
+
+    def __init__(self, longer: int) -> None:
+        super().__init__()
+        self.longer = longer
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """The new size (H, W)."""
+        old = v2.query_size(flat_inputs)
+        return {"size": [max(1, round(side * self.longer / max(old))) for side in old]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Scale one image or map."""
+        return F.resize(inpt, params["size"], antialias=True)
 
 
 @contextmanager

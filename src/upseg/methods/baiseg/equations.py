@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from upseg.functional.precision import wide
+from upseg.functional.ranges import check_loss_weights
 from upseg.methods.baiseg.contrast import pixel_contrast, weighted_contrast
 from upseg.methods.baiseg.pixel_losses import boundary_loss, semantic_loss
 
@@ -45,9 +46,7 @@ class LossWeights:
     keys: int = 2048
 
     def __post_init__(self) -> None:
-        for name in ("contrast", "boundary", "semantic"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"the weight {name} must be a finite number of at least 0, got {getattr(self, name)}")
+        check_loss_weights(self, ("contrast", "boundary", "semantic"))
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be a finite number above 0, got {self.temperature}")
         for name in ("anchors", "keys"):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from upseg.functional.ranges import check_least, check_shares
+
 
 @dataclass(frozen=True, slots=True)
 class BaisegSettings:
@@ -72,13 +74,8 @@ class BaisegSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name, low in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise ValueError(f"{name} must be at least {low}, got {value}")
-        for name in ("boundary_threshold", "minimum_score"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        check_least(self, _LEAST)
+        check_shares(self, ("boundary_threshold", "minimum_score"))
         self._check_network()
         self._check_extraction()
 

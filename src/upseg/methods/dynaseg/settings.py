@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from upseg.functional.ranges import check_least
+
 PAPER_ALPHA: Mapping[str, float] = MappingProxyType({"fsf": 15.0, "scf": 50.0, "fixed": 5.0})
 """alpha of each weighting in the paper's experiments (Sec. 4.1; for `fixed`, mu in Table 1)."""
 
@@ -66,10 +68,7 @@ class DynaSegSettings:
 
     def __post_init__(self) -> None:
         self._check_choices()
-        for name, low in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str) and not value >= low:
-                raise ValueError(f"{name} must be at least {low}, got {value}")
+        check_least(self, _LEAST)
         if not self.learning_rate > 0 or not 0 <= self.momentum < 1:
             raise ValueError(
                 f"learning_rate must be above 0 and momentum in [0, 1), got {self.learning_rate} and {self.momentum}"

@@ -9,7 +9,6 @@ float64 input) throughout.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from upseg.functional.precision import full_precision, wide
+from upseg.functional.ranges import check_loss_weights
 from upseg.methods.entity.contrast import regional_contrast_loss
 from upseg.methods.entity.lines import EigenMethod, dominant_lines, neighbour_table
 from upseg.methods.entity.projective import projective_distance, unit_features, unit_length_loss
@@ -48,9 +48,7 @@ class LossWeights:
     unit_length: float = 0.05
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not 0 <= value < math.inf:
-                raise ValueError(f"the weight {name} must be a finite number of at least 0, got {value}")
+        check_loss_weights(self, (field.name for field in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)

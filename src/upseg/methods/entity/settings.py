@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from upseg.functional.ranges import check_least, check_shares
+
 BYTES_OF_A_FEATURE = 4
 """Features are float32 wherever they are clustered."""
 
@@ -67,10 +69,7 @@ class EntitySettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise ValueError(f"{name} must be at least {low}, got {value}")
+        check_least(self, _LEAST)
         if self.background not in ("unlabelled", "void"):
             raise ValueError(f"background must be one of unlabelled, void, got {self.background!r}")
         if not self.backbone:
@@ -88,8 +87,7 @@ class EntitySettings:
             raise ValueError(f"overlap must be less than tile, got {self.overlap} and {self.tile}")
         if not 0 < self.bandwidth <= 90:
             raise ValueError(f"bandwidth must be above 0 and at most 90 degrees, got {self.bandwidth}")
-        if not 0 <= self.minimum_score <= 1:
-            raise ValueError(f"minimum_score must be between 0 and 1, got {self.minimum_score}")
+        check_shares(self, ("minimum_score",))
         if not 0 < self.memory < float("inf"):
             raise ValueError(f"memory must be above 0 GiB, got {self.memory}")
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from upseg.functional.ranges import check_least, check_shares
+
 LEVELS = 5
 """Of the pyramid: four levels of the backbone, and the coarsest of them once more at half its resolution."""
 
@@ -58,13 +60,8 @@ class MaskRcnnSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name, low in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise ValueError(f"{name} must be at least {low}, got {value}")
-        for name in ("minimum_score", "nms_threshold", "mask_threshold", "minimum_visible"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        check_least(self, _LEAST)
+        check_shares(self, ("minimum_score", "nms_threshold", "mask_threshold", "minimum_visible"))
         if not self.backbone:
             raise ValueError("backbone must be the name of a timm model, got an empty text")
         if len(self.anchor_sizes) != LEVELS or not all(1 <= size < float("inf") for size in self.anchor_sizes):

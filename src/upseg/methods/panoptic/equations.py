@@ -9,7 +9,6 @@ learn what one with 2B does. Arithmetic is in float32 (float64 for float64 input
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upseg.functional.precision import wide
+from upseg.functional.ranges import check_loss_weights
 from upseg.methods.panoptic.depth import (
     aligned_disparity,
     log_metric_depth,
@@ -60,9 +60,7 @@ class LossWeights:
     dice: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not 0 <= value < math.inf:
-                raise ValueError(f"the weight {name} must be a finite number of at least 0, got {value}")
+        check_loss_weights(self, (field.name for field in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)

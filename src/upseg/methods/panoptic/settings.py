@@ -8,6 +8,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
+from upseg.functional.ranges import check_least, check_shares
+
 TASKS = ("semantic", "instance", "depth")
 """What a model may predict of each pixel, in the order in which it is listed."""
 
@@ -56,10 +58,7 @@ class PanopticSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name, low in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise ValueError(f"{name} must be at least {low}, got {value}")
+        check_least(self, _LEAST)
         self._check_tasks()
         self._check_network()
         self._check_numbers()
@@ -89,9 +88,7 @@ class PanopticSettings:
             raise ValueError(f"grid must have at least 2 rows and 2 columns, got {self.grid}")
 
     def _check_numbers(self) -> None:
-        for name in ("minimum_votes", "minimum_thing_area", "minimum_stuff_area", "minimum_score"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        check_shares(self, ("minimum_votes", "minimum_thing_area", "minimum_stuff_area", "minimum_score"))
         if not 0 <= self.suppression_radius < float("inf"):
             raise ValueError(f"suppression_radius must be finite and at least 0, got {self.suppression_radius}")
 
