@@ -103,6 +103,7 @@ class TestSizes:
         image = torch.rand(1, 3, 160, 160)
         torch.manual_seed(0)
         fixed = timm.create_model("test_vit", num_classes=0).eval()
+        fixed.pos_embed.copy_(given.model.pos_embed)
         expected = fixed.forward_features((image - given.mean) / given.std)[0, 1:]
         torch.testing.assert_close(given(image)[-1][0].flatten(1).T, expected)
 
@@ -126,6 +127,26 @@ class TestSizes:
         torch.testing.assert_close(inner[0, :, 1], torch.tensor([0.3, 0.5, 0.7]), atol=0.01, rtol=0)
         assert grid[0, 0, 0] < 0.2
         assert grid[-1, 0, 0] > 0.8
+
+    @pytest.mark.parametrize("name", ["test_vit", "deit_tiny_distilled_patch16_224", "vit_small_patch14_reg4_dinov2"])
+    def test_positions_start_as_sines_and_cosines(self, name: str) -> None:
+        """The first of the bands turns by one radian from a row to the next; the prefix keeps timm's faint noise."""
+        model = backbone(name, (1,)).model
+        rows, columns = model.patch_embed.grid_size
+        prefix, patches = model.pos_embed[0].detach().split([model.pos_embed.shape[1] - rows * columns, rows * columns])
+        grid, quarter = patches.view(rows, columns, -1), model.embed_dim // 4
+        turns = torch.arange(float(rows))
+        torch.testing.assert_close(grid[:, 3, 0], turns.sin())
+        torch.testing.assert_close(grid[5, :, quarter], torch.arange(float(columns)).sin())
+        assert any(torch.allclose(grid[:, 3, band * quarter], turns.cos()) for band in (1, 2, 3))
+        assert patches.square().mean() == pytest.approx(0.5, abs=0.01)
+        assert prefix.abs().max() < 0.2 if len(prefix) else model.num_prefix_tokens == 5
+
+    def test_published_positions_stay(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        published = timm.create_model("test_vit")
+        save_file(published.state_dict(), tmp_path / "model.safetensors")
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda _, file: str(tmp_path / file))
+        assert torch.equal(VitBackbone("test_vit", pretrained=True).model.pos_embed, published.pos_embed)
 
     def test_the_models_own_patch_size(self) -> None:
         assert VitBackbone("eva02_tiny_patch14_224", (1,)).padded_size((15, 28)) == (28, 28)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -21,7 +22,9 @@ class VitBackbone(ImageBackbone):
 
     Images are padded up to a multiple of the model's own patch size, and its position embeddings are resampled to the
     number of patches. Each layer's tokens pass the model's last normalisation, as in DINOv2's own dense heads; a model
-    that normalises only the mean of its tokens does that with each of them here. What the layers do not need (later
+    that normalises only the mean of its tokens does that with each of them here. Without published weights the position
+    embeddings start as sines and cosines (Vaswani et al., 2017) in place of timm's faint noise, from which a network
+    takes long to learn where a patch is. What the layers do not need (later
     blocks, the classifier) is not part of the module, so that each parameter gets a gradient.
 
     Args:
@@ -53,6 +56,8 @@ class VitBackbone(ImageBackbone):
         self.patch = self.multiple
         self.layers = default_layers(len(model.blocks)) if layers is None else tuple(layers)
         _check_layers(name, self.layers, len(model.blocks))
+        if not pretrained:
+            _start_with_positions(model)
         if isinstance(model.norm, nn.Identity):
             model.norm = model.fc_norm
         model.prune_intermediate_layers([layer - 1 for layer in self.layers], prune_norm=False, prune_head=True)
@@ -80,6 +85,17 @@ def default_layers(depth: int) -> tuple[int, ...]:
     spaced, the last one included.
     """
     return _LAYERS.get(depth) or tuple(sorted({math.ceil(depth * quarter / 4) for quarter in range(1, 5)}))
+
+
+def _start_with_positions(model: Any) -> None:
+    """Sines and cosines for the position embeddings of patches, if there are any; prefix tokens keep theirs."""
+    from timm.layers import build_sincos2d_pos_embed
+
+    if model.pos_embed is None or model.embed_dim % 4:  # rotary ones alone; a width without room for both axes
+        return
+    with torch.no_grad():
+        patches = model.pos_embed[0, -model.patch_embed.num_patches :]
+        patches.copy_(build_sincos2d_pos_embed(list(model.patch_embed.grid_size), int(model.embed_dim)))
 
 
 def _patch_size(name: str, model: Any) -> int:

@@ -22,6 +22,14 @@ def small(outputs: dict[str, int] = ALL, widths: tuple[int, ...] = (24, 16, 12))
     return PanopticNetwork("test_vit", None, widths, outputs)
 
 
+def without_normalisation(decoder: UpsamplingDecoder) -> UpsamplingDecoder:
+    """The same decoder, less what makes each of its pixels depend on all of the image."""
+    for number, layer in enumerate(decoder.layers):
+        if isinstance(layer, nn.GroupNorm):
+            decoder.layers[number] = nn.Identity()
+    return decoder
+
+
 @pytest.fixture(scope="module")
 def network() -> PanopticNetwork:
     return small().eval()
@@ -91,8 +99,9 @@ class TestPlace:
 
     @torch.no_grad()
     def test_a_patch_becomes_the_square_where_it_is(self) -> None:
-        """Without attention, a change in one patch changes the maps there, and one pixel around it."""
+        """Without attention and norms, a change in one patch changes the maps there, and one pixel around it."""
         network = small({"instance": 3}).eval()
+        without_normalisation(network.decoder)
         for block in network.backbone.model.blocks:
             nn.init.zeros_(block.attn.proj.weight)
         image = torch.rand(1, 3, 64, 80)
@@ -106,7 +115,7 @@ class TestPlace:
     @torch.no_grad()
     def test_rows_and_columns_inside_a_patch_are_in_order(self) -> None:
         """Each doubling writes its upper left output to the upper left: that of all three is the first of eight."""
-        decoder = UpsamplingDecoder(1, (1, 1, 1)).eval()
+        decoder = without_normalisation(UpsamplingDecoder(1, (1, 1, 1)))
         for layer in decoder.layers:
             if isinstance(layer, nn.ConvTranspose2d):
                 layer.weight.zero_()
@@ -114,12 +123,24 @@ class TestPlace:
             elif isinstance(layer, nn.Conv2d):
                 layer.weight.zero_()
                 layer.weight[0, 0, 1, 1] = 1
-            elif isinstance(layer, nn.BatchNorm2d):
-                layer.eps = 0.0
         features = decoder(torch.tensor([[[[2.0, 3.0]]]]))
         expected = torch.zeros(8, 16)
         expected[0, 7], expected[0, 15] = 2, 3
         assert torch.equal(features[0, 0], expected)
+
+
+class TestNormalisation:
+    @torch.no_grad()
+    def test_images_do_not_depend_on_others_nor_on_training(self) -> None:
+        network, images = small({"instance": 3}), torch.rand(3, 3, 32, 48)
+        together = network(images)["instance"]
+        torch.testing.assert_close(network.eval()(images)["instance"], together)
+        torch.testing.assert_close(network(images[1:2])["instance"], together[1:2])
+
+    @pytest.mark.parametrize(("width", "groups"), [(512, 8), (12, 4), (7, 1)])
+    def test_groups_divide_the_width(self, width: int, groups: int) -> None:
+        layers = UpsamplingDecoder(3, (width,)).layers
+        assert [layer.num_groups for layer in layers if isinstance(layer, nn.GroupNorm)] == [groups] * 2
 
 
 class TestParameters:
@@ -169,7 +190,7 @@ class TestParameters:
     def test_a_new_network_passes_on_what_it_sees(self) -> None:
         """No layer of the decoder makes its values much smaller or larger than those of the tokens."""
         torch.manual_seed(0)
-        decoder = UpsamplingDecoder(1024, (512, 256, 256)).eval()  # as if the statistics were those of the tokens
+        decoder = without_normalisation(UpsamplingDecoder(1024, (512, 256, 256)))
         values = torch.randn(1, 1024, 4, 4)
         for layer in decoder.layers:
             values = layer(values.clone())
@@ -179,7 +200,7 @@ class TestParameters:
 
     def test_units_stay_alive_where_all_is_void(self) -> None:
         """Learning zeros, as most pixels ask for, must not switch the decoder off: nothing would be learned after."""
-        network = small({"instance": 16})
+        network = small({"instance": 16}, (96, 64))
         optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
         for _ in range(60):
             loss = network(torch.rand(2, 3, 32, 32))["instance"].norm(dim=1).mean()
@@ -188,7 +209,7 @@ class TestParameters:
             optimizer.step()
         assert loss < 0.2
         features = network.decoder(torch.cat(network.backbone(torch.rand(2, 3, 32, 32)), dim=1))
-        assert ((features > 0).float().mean(dim=(0, 2, 3)) > 0.05).float().mean() > 0.9
+        assert ((features > 0).float().mean(dim=(0, 2, 3)) > 0.05).float().mean() > 0.5  # unnormalised: 0.1
 
     def test_learns_where_pixels_are(self) -> None:
         """A few steps fit both coordinates of each pixel, better than one value for each patch could (1/12 each)."""

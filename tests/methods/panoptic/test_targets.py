@@ -162,6 +162,16 @@ def test_a_minimum_weight_reaches_images_without_boundaries() -> None:
     assert found["instance_weight"].unique().tolist() == [0.25]
 
 
+def test_void_may_count_less() -> None:
+    sample = sample_of(two_cats().segment_map, crowds={2})
+    paper, less = (PanopticTargets([CAT], void_weight=weight)(sample) for weight in (1.0, 0.25))
+    changed = {name for name in paper if not torch.equal(paper[name], less[name])}
+    assert changed == {"instance_weight"}
+    ratio = torch.where(paper["instances"] == 0, 0.25, 1.0)
+    torch.testing.assert_close(less["instance_weight"], ratio * paper["instance_weight"])
+    assert all((paper["instances"] == kind).any() for kind in (-1, 0, 1))
+
+
 def test_nothing_is_known_about_instances_where_nothing_is_labelled() -> None:
     depth = np.ones((14, 14), np.float32)
     sample = Sample(np.zeros((14, 14, 3), np.float32), np.zeros((14, 14), np.int32), (), depth)
@@ -224,6 +234,8 @@ def test_workers_can_have_them() -> None:
         ({"edge_sampling": "semantic"}, "edge_sampling must be a list"),
         ({"minimum_weight": 1.5}, r"minimum_weight must be in \[0, 1\]"),
         ({"minimum_weight": math.nan}, "minimum_weight must be"),
+        ({"void_weight": -0.1}, r"void_weight must be in \[0, 1\], got -0.1"),
+        ({"void_weight": math.nan}, "void_weight must be"),
         ({"reach": 0.0}, "reach above 0"),
         ({"reach": math.inf}, "reach above 0"),
     ],

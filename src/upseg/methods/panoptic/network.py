@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -14,6 +15,8 @@ from upseg.methods.panoptic.encodings import make_encoding
 from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.segmentation import Category
 
+GROUPS = 8
+"""Of the decoder's channels, each normalised by itself; fewer where a width is no multiple of it."""
 _INSTANCES: Mapping[str, int] = MappingProxyType({"instance": 16})  # two coordinates, each of four frequencies
 
 
@@ -24,8 +27,10 @@ class UpsamplingDecoder(nn.Module):
     uneven sums, and only the last convolution looks beyond a patch. The weights start with He et al.'s (2015) variance,
     which torch's own initialisation misses for transposed convolutions: there, little would be left of the tokens.
 
-    Batch normalisation is a choice, for the paper is silent. Most pixels are void, whose code is 0: without it, the
+    The normalisation is a choice, for the paper is silent. Most pixels are void, whose code is 0: without any, the
     first thing that a network learns from scratch is to switch all units off, and then nothing comes through any more.
+    It is over groups of an image's own channels: statistics of batches would be poor where few images fit a device, and
+    other ones in use than in training.
 
     Args:
         channels: Of the input.
@@ -38,10 +43,10 @@ class UpsamplingDecoder(nn.Module):
         for incoming, outgoing in zip([channels, *widths], widths, strict=False):
             transposed = nn.ConvTranspose2d(incoming, outgoing, 2, stride=2, bias=False)
             nn.init.normal_(transposed.weight, std=(2 / incoming) ** 0.5)  # each output is a sum over one input pixel
-            layers += [transposed, nn.BatchNorm2d(outgoing), nn.ReLU(inplace=True)]
+            layers += [transposed, _normalisation(outgoing), nn.ReLU(inplace=True)]
         convolution = nn.Conv2d(widths[-1], widths[-1], 3, padding=1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        self.layers = nn.Sequential(*layers, convolution, nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
+        self.layers = nn.Sequential(*layers, convolution, _normalisation(widths[-1]), nn.ReLU(inplace=True))
 
     def forward(self, tokens: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
         """The (B, D, H 2^n, W 2^n) features of (B, C, H, W) tokens, n being the number of widths."""
@@ -115,6 +120,10 @@ class PanopticNetwork(nn.Module):
         tokens = torch.cat(self.backbone(images), dim=1)
         features = self.decoder(tokens)[..., :height, :width]
         return {task: projection(features) for task, projection in self.projections.items()}
+
+
+def _normalisation(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(channels, GROUPS), channels)
 
 
 def output_size(size: Sequence[int], patch: int, upsampling: int = 8) -> tuple[int, int]:

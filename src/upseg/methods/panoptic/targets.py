@@ -39,6 +39,8 @@ class PanopticTargets:
             a label counts 1.
         minimum_weight: w_min of Eq. 5: the weight of pixels far from every boundary, in [0, 1].
         reach: D of Eq. 5, in pixels of the network's maps.
+        void_weight: What a pixel outside of all instances counts in the instance task, in [0, 1], next to one inside.
+            The paper's is 1; with less a network from scratch finds centres before it learns where there are none.
         semantic_boundaries: The boundaries that count for the semantic task: those of `instances`, as for the instance
             task, or of all `segments`, so that stuff is also learned where there is no thing near.
         inverse_depth: Whether `depth` is 1 / the sample's: relative depth is learned as disparity, and most data sets
@@ -57,6 +59,7 @@ class PanopticTargets:
         edge_sampling: Sequence[str] = SAMPLED_TASKS,
         minimum_weight: float = 0.0,
         reach: float = 20.0,
+        void_weight: float = 1.0,
         semantic_boundaries: Literal["instances", "segments"] = "instances",
         inverse_depth: bool = False,
     ) -> None:
@@ -77,7 +80,9 @@ class PanopticTargets:
         self.patch, self.upsampling = patch, upsampling
         self.grid = tuple(grid)
         self.edge_sampling = frozenset(edge_sampling)
-        self.minimum_weight, self.reach = minimum_weight, reach
+        if not 0 <= void_weight <= 1:
+            raise ValueError(f"void_weight must be in [0, 1], got {void_weight}")
+        self.minimum_weight, self.reach, self.void_weight = minimum_weight, reach, void_weight
         self.semantic_boundaries = semantic_boundaries
         self.inverse_depth = inverse_depth
 
@@ -94,7 +99,8 @@ class PanopticTargets:
             without any segment says nothing about instances: it has -1 everywhere.
             `semantic`: int64, the class's position in `categories`, -1 where it has none. Without categories there is
             neither this nor its weight.
-            `instance_weight`, `semantic_weight`: float32 in [0, 1], Eq. 5; 0 where the map above has -1.
+            `instance_weight`, `semantic_weight`: float32 in [0, 1], Eq. 5, the former times `void_weight` outside of
+            instances; 0 where the map above has -1.
             `depth`: float32, as the sample has it or its inverse; 0 where it is not known, or not a positive number.
         """
         rows, columns = self._sampled_pixels(sample.shape)
@@ -109,7 +115,7 @@ class PanopticTargets:
             "centre": torch.from_numpy(self._centres(instances)[:, np.maximum(reduced, 0)]),
             "inside": torch.from_numpy(reduced > 0),
             "instances": torch.from_numpy(reduced).long(),
-            "instance_weight": instance_weight * torch.from_numpy(reduced != IGNORE),
+            "instance_weight": instance_weight * self._counts(reduced),
             "depth": torch.from_numpy(depth),
         }
         if self.categories:
@@ -152,6 +158,11 @@ class PanopticTargets:
             near_instances if "instance" in self.edge_sampling else ones,
             of_semantic if "semantic" in self.edge_sampling else ones,
         )
+
+    def _counts(self, instances: Int32[np.ndarray, "h w"]) -> Float32[Tensor, "h w"]:
+        """What each pixel counts in the instance task, wherever its boundaries are."""
+        counts = torch.tensor([0.0, self.void_weight, 1.0])  # of what nobody labelled, of void, of instances
+        return counts[torch.from_numpy(np.sign(instances) + 1).long()]
 
     def _edge_weights(self, labels: Int32[np.ndarray, "h w"]) -> Float32[Tensor, "h w"]:
         """Eq. 5."""
