@@ -1,13 +1,17 @@
 """What do positional embeddings and edge distance sampling bring? The paper's Table 4 at small scale.
 
-Seven ways to say where the centre is and what counts, each trained from scratch with several seeds on the same made-up
-scenes, with the network and classes of the recipe `panoptic/shapes`: the coordinates themselves ("direct") without and
+Seven ways to say where the centre is and what counts, each trained with several seeds on the same made-up scenes, the
+network, scenes and losses being those of `panoptic/shapes-stage2`: the coordinates themselves ("direct") without and
 with edge distance sampling (EDS), probabilities of rows and columns ("cross-entropy") with it, sines and cosines of
 L = 3, 4 and 5 frequencies with it, and L = 4 without. Measured on held-out scenes: panoptic quality, which of the
 paper's orderings hold, and for each object its best IoU, whose gain by EDS and by the embedding is drawn against the
 object's area as in the paper's Figures 4 and 5 (`panoptic_ablation.png` beside the report).
 
-    OMP_NUM_THREADS=1 python benchmarks/panoptic_ablation.py [--steps 400] [--seeds 3] [--size 64] [--batch 8]
+The paper's networks start from DINOv2. So do not these, but with `--start` all of them go on from one checkpoint of the
+same network, such as that of `panoptic/shapes-stage2`, only the projection to the instance channels being new. From
+nothing, codes of three frequencies and more are not learned in so few steps.
+
+    OMP_NUM_THREADS=1 python benchmarks/panoptic_ablation.py --start CHECKPOINT [--steps 400] [--seeds 3] [--batch 16]
 
 Seeds can be trained side by side: `--seeds 1 --first-seed 1 --output A`, and in the end `--seeds 0 --add A/*.json ...`.
 """
@@ -34,8 +38,10 @@ from torch import Tensor
 from upseg.data.batches import Batch, Collate
 from upseg.data.sample import Sample
 from upseg.data.shapes import ShapeScenes
+from upseg.data.shapes.settings import Difficulty
+from upseg.inference.checkpoints import take_over_weights
 from upseg.methods.panoptic.encodings import make_encoding
-from upseg.methods.panoptic.equations import panoptic_losses
+from upseg.methods.panoptic.equations import LossWeights, panoptic_losses
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.segmenter import PanopticSegmenter
 from upseg.methods.panoptic.settings import PanopticSettings
@@ -45,23 +51,27 @@ from upseg.metrics.panoptic_quality import PanopticQuality
 from upseg.training.recipes import find_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results"
-RECIPE: Mapping[str, Any] = yaml.safe_load(find_recipe("panoptic/shapes").read_text())
+RECIPE: Mapping[str, Any] = yaml.safe_load(find_recipe("panoptic/shapes-stage2").read_text())
 TARGETS: Mapping[str, Any] = RECIPE["data"]["init_args"]["targets"]["init_args"]
-CLASSES: Sequence[str] = RECIPE["data"]["init_args"]["train"][0]["dataset"]["init_args"]["classes"]
-CATEGORIES = ShapeScenes(0, classes=CLASSES).categories
-BASE = PanopticSettings(
-    **{
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in RECIPE["model"]["init_args"]["settings"].items()
-    }
-)
+WEIGHTS = LossWeights(**RECIPE["model"]["init_args"]["weights"])
+
+
+def frozen(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a recipe, with tuples for lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+
+
+BASE = PanopticSettings(**frozen(RECIPE["model"]["init_args"]["settings"]))
+SCENES = frozen(RECIPE["data"]["init_args"]["train"][0]["dataset"]["init_args"])
+SCENES["difficulty"] = Difficulty(**frozen(SCENES["difficulty"]))
+CATEGORIES = ShapeScenes(**{**SCENES, "length": 0}).categories
 VARIANTS = {
     "direct": (replace(BASE, encoding="rgb"), False),
-    "L = 4": (BASE, False),
+    "L = 4": (replace(BASE, frequencies=4), False),
     "direct + EDS": (replace(BASE, encoding="rgb"), True),
     "cross-entropy + EDS": (replace(BASE, encoding="bins"), True),
     "L = 3 + EDS": (replace(BASE, frequencies=3), True),
-    "L = 4 + EDS": (BASE, True),
+    "L = 4 + EDS": (replace(BASE, frequencies=4), True),
     "L = 5 + EDS": (replace(BASE, frequencies=5), True),
 }
 PUBLISHED = {
@@ -94,35 +104,35 @@ GAINS = {
 """What is compared by area: from the first to the second."""
 HEADINGS = ("variant", "PQ", "PQ things", "PQ stuff", "IoU small", "IoU medium", "IoU large", "paper's PQ")
 TEST_SEED = 12_345
+FIRST_SEED = 1_000
+"""Of the training scenes: others than those of the recipes."""
 BANDS = 3
-REACH = 20 / 240
-"""D of Eq. 5 by the side of the network's maps, in the paper's ablation: images of 420 pixels, maps of 240."""
 Run = dict[str, Any]
 """PQ of all, things and stuff, and the best IoU of each object."""
-
-
-def reach(options: argparse.Namespace) -> float:
-    """D of Eq. 5 in pixels of the network's maps."""
-    return options.reach or REACH * options.size * TARGETS["upsampling"] / TARGETS["patch"]
 
 
 def train(settings: PanopticSettings, seed: int, options: argparse.Namespace, *, sampled: bool) -> PanopticNetwork:
     """A network after so many steps; the seed is that of its first weights and of the scenes."""
     encoding = make_encoding(settings)
     tasks = SAMPLED_TASKS if sampled else ()
-    targets = PanopticTargets(CATEGORIES, grid=settings.grid, edge_sampling=tasks, reach=reach(options), **TARGETS)
+    targets = PanopticTargets(CATEGORIES, grid=settings.grid, edge_sampling=tasks, **TARGETS)
     sizes = settings.backbone, settings.layers, settings.decoder_channels, output_channels(settings, CATEGORIES)
 
     def loss(network: PanopticNetwork, batch: Batch) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             outputs = network(batch.images)
-        return panoptic_losses(outputs, batch.targets, encoding).total
+        return panoptic_losses(outputs, batch.targets, encoding, WEIGHTS).total
 
-    count, size = options.steps * options.batch, (options.size, options.size)
+    def start() -> PanopticNetwork:
+        network = PanopticNetwork(*sizes, patch=settings.patch)
+        if options.start is not None:
+            take_over_weights(network, options.start, may_differ=("projections.instance.",))
+        return network
+
     return train_from_scratch(
-        lambda: PanopticNetwork(*sizes, patch=settings.patch),
+        start,
         loss,
-        ShapeScenes(count, size, (0.0, options.difficulty), seed, CLASSES),
+        ShapeScenes(**{**SCENES, "length": options.steps * options.batch, "seed": FIRST_SEED + seed}),
         Collate(targets),
         seed=seed,
         batch=options.batch,
@@ -153,17 +163,14 @@ def object_areas(scenes: Sequence[Sample]) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in {"steps": 400, "seeds": 3, "size": 64, "batch": 8, "scenes": 100, "first-seed": 0}.items():
+    for name, value in {"steps": 400, "seeds": 3, "batch": 16, "scenes": 100, "first-seed": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
-    parser.add_argument("--difficulty", type=float, default=0.1, help="of the scenes, up to this; default: 0.1")
+    parser.add_argument("--start", help="a checkpoint that all go on from; default: none, from scratch")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; default: 0.001")
-    parser.add_argument(
-        "--reach", type=float, help="D of Eq. 5, in pixels of the maps; default: a twelfth of their side"
-    )
     parser.add_argument("--add", type=Path, nargs="*", default=[], help="JSON reports of other seeds to join")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
     options = parser.parse_args()
-    others = ("output", "add", "seeds", "first_seed")
+    others = ("output", "add", "seeds", "first_seed", "start")
     settings = {name: value for name, value in vars(options).items() if name not in others}
     results: dict[str, list[Run]] = {name: [] for name in VARIANTS}
     for path in options.add:
@@ -172,7 +179,7 @@ def main() -> None:
             sys.exit(f"expected a report with the settings {settings}, {path} has {joined['settings']}")
         for name, runs in joined["results"].items():
             results[name] += runs
-    held_out = ShapeScenes(options.scenes, (options.size,) * 2, options.difficulty / 2, TEST_SEED, CLASSES)
+    held_out = ShapeScenes(**{**SCENES, "length": options.scenes, "seed": TEST_SEED})
     scenes = [held_out[index] for index in range(options.scenes)]
     for seed in range(options.first_seed, options.first_seed + options.seeds):  # interrupted, like is with like
         for name, (variant, sampled) in VARIANTS.items():
@@ -192,10 +199,9 @@ def report(results: dict[str, list[Run]], areas: list[int], settings: Mapping[st
     medians = ", ".join(f"{area:.0f}" for area in mean_ious(areas, areas, BANDS)[0])
     title = f"Panoptic: the paper's Table 4 on made-up scenes, {seeds} seeds"
     notes = [
-        f"{options.steps} steps of {options.batch} scenes of {options.size} x {options.size}",
-        f"difficulty up to {options.difficulty:g}; D of Eq. 5: {reach(options):.3g} pixels of the maps",
-        f"network and classes of the recipe `panoptic/shapes`: {BASE.backbone}, patches of {BASE.patch}, from scratch",
-        f"{options.scenes} held-out scenes of difficulty {options.difficulty / 2:g}; the paper's PQ is that of COCO",
+        f"{options.steps} steps of {options.batch} scenes, " + ("from one start" if options.start else "from scratch"),
+        f"network, scenes and losses of `panoptic/shapes-stage2`: {BASE.backbone}, patches of {BASE.patch}",
+        f"{options.scenes} held-out scenes; the paper's PQ is that of COCO",
         "mean ± standard deviation over the seeds",
         f"IoU: best match of each of {len(areas)} objects, in {BANDS} groups of equal number by area",
         f"median areas: {medians} pixels",

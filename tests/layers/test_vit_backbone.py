@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from upseg.errors import ModelError
-from upseg.layers.vit_backbone import VitBackbone, default_layers
+from upseg.layers.vit_backbone import POSITION_AMPLITUDE, VitBackbone, default_layers
 
 # plain, mean of tokens, distilled, rotary positions with patches of 14, registers: each with its own parameters
 FAMILIES = [
@@ -134,12 +134,12 @@ class TestSizes:
         model = backbone(name, (1,)).model
         rows, columns = model.patch_embed.grid_size
         prefix, patches = model.pos_embed[0].detach().split([model.pos_embed.shape[1] - rows * columns, rows * columns])
-        grid, quarter = patches.view(rows, columns, -1), model.embed_dim // 4
+        grid, quarter = patches.view(rows, columns, -1) / POSITION_AMPLITUDE, model.embed_dim // 4
         turns = torch.arange(float(rows))
         torch.testing.assert_close(grid[:, 3, 0], turns.sin())
         torch.testing.assert_close(grid[5, :, quarter], torch.arange(float(columns)).sin())
         assert any(torch.allclose(grid[:, 3, band * quarter], turns.cos()) for band in (1, 2, 3))
-        assert patches.square().mean() == pytest.approx(0.5, abs=0.01)
+        assert grid.square().mean() == pytest.approx(0.5, abs=0.01)
         assert prefix.abs().max() < 0.2 if len(prefix) else model.num_prefix_tokens == 5
 
     def test_published_positions_stay(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from upseg.errors import ModelError
 from upseg.layers.backbone import ImageBackbone, create_timm_model
 
+POSITION_AMPLITUDE = 0.25
+"""Of position embeddings at the start of a training from scratch: weaker than what patches of photos bring by then."""
 _NEEDED = "be a vision transformer for images of any size, as vit_base_patch14_dinov2 or vit_tiny_patch16_224 are"
 _LAYERS = {12: (3, 6, 9, 12), 24: (5, 12, 18, 24)}  # by depth: Prisadnikov et al., Sec. 4.1
 
@@ -89,13 +91,14 @@ def default_layers(depth: int) -> tuple[int, ...]:
 
 def _start_with_positions(model: Any) -> None:
     """Sines and cosines for the position embeddings of patches, if there are any; prefix tokens keep theirs."""
-    from timm.layers import build_sincos2d_pos_embed
+    from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 
     if model.pos_embed is None or model.embed_dim % 4:  # rotary ones alone; a width without room for both axes
         return
     with torch.no_grad():
         patches = model.pos_embed[0, -model.patch_embed.num_patches :]
-        patches.copy_(build_sincos2d_pos_embed(list(model.patch_embed.grid_size), int(model.embed_dim)))
+        waves = build_sincos2d_pos_embed(list(model.patch_embed.grid_size), int(model.embed_dim))
+        patches.copy_(POSITION_AMPLITUDE * waves)
 
 
 def _patch_size(name: str, model: Any) -> int:
