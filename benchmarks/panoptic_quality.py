@@ -128,7 +128,7 @@ def main() -> None:
             rows.append(draw(sample, results, [Path(score.model).name for score in scores]))
     name = "panoptic_quality" + ("_shapes" if options.data is None else "_learned" if options.learned else "_coco")
     table = markdown_table(HEADINGS, (score.row() for score in scores))
-    figures = {score.model: dict(score.quality.compute()) for score in scores}
+    figures = {Path(score.model).name: dict(score.quality.compute()) for score in scores}
     title = f"Panoptic: quality on {index + 1} images"
     write_report(options.output, name, title, [table], {"scores": figures}, ["seconds: median"])
     if options.picture:

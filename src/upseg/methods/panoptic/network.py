@@ -27,10 +27,9 @@ class UpsamplingDecoder(nn.Module):
     uneven sums, and only the last convolution looks beyond a patch. The weights start with He et al.'s (2015) variance,
     which torch's own initialisation misses for transposed convolutions: there, little would be left of the tokens.
 
-    The normalisation is a choice, for the paper is silent. Most pixels are void, whose code is 0: without any, the
-    first thing that a network learns from scratch is to switch all units off, and then nothing comes through any more.
-    It is over groups of an image's own channels: statistics of batches would be poor where few images fit a device, and
-    other ones in use than in training.
+    The normalisation is a choice, for the paper is silent. Most pixels are void, whose code is 0, and without any
+    normalisation a network that learns them from scratch switches most units off. It is over groups of an image's own
+    channels: statistics of batches would be poor where few images fit a device, and in use others than in training.
 
     Args:
         channels: Of the input.
