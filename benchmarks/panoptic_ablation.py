@@ -115,7 +115,8 @@ def train(settings: PanopticSettings, seed: int, options: argparse.Namespace, *,
     """A network after so many steps; the seed is that of its first weights and of the scenes."""
     encoding = make_encoding(settings)
     tasks = SAMPLED_TASKS if sampled else ()
-    targets = PanopticTargets(CATEGORIES, grid=settings.grid, edge_sampling=tasks, **TARGETS)
+    maps = {**TARGETS, "void_weight": options.void_weight}
+    targets = PanopticTargets(CATEGORIES, grid=settings.grid, edge_sampling=tasks, **maps)
     sizes = settings.backbone, settings.layers, settings.decoder_channels, output_channels(settings, CATEGORIES)
 
     def loss(network: PanopticNetwork, batch: Batch) -> Tensor:
@@ -166,6 +167,7 @@ def main() -> None:
     for name, value in {"steps": 400, "seeds": 3, "batch": 16, "scenes": 100, "first-seed": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
     parser.add_argument("--start", help="a checkpoint that all go on from; default: none, from scratch")
+    parser.add_argument("--void-weight", type=float, default=1.0, help="of the targets; default: 1, as in the paper")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; default: 0.001")
     parser.add_argument("--add", type=Path, nargs="*", default=[], help="JSON reports of other seeds to join")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
@@ -200,6 +202,7 @@ def report(results: dict[str, list[Run]], areas: list[int], settings: Mapping[st
     title = f"Panoptic: the paper's Table 4 on made-up scenes, {seeds} seeds"
     notes = [
         f"{options.steps} steps of {options.batch} scenes, " + ("from one start" if options.start else "from scratch"),
+        f"void counts {options.void_weight:g}",
         f"network, scenes and losses of `panoptic/shapes-stage2`: {BASE.backbone}, patches of {BASE.patch}",
         f"{options.scenes} held-out scenes; the paper's PQ is that of COCO",
         "mean ± standard deviation over the seeds",
