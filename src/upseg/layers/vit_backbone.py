@@ -14,7 +14,7 @@ from upseg.errors import ModelError
 from upseg.layers.backbone import ImageBackbone, create_timm_model
 
 POSITION_AMPLITUDE = 0.25
-"""Of position embeddings at the start of a training from scratch: weaker than what patches of photos bring by then."""
+"""Of the sines and cosines that position embeddings start as."""
 _NEEDED = "be a vision transformer for images of any size, as vit_base_patch14_dinov2 or vit_tiny_patch16_224 are"
 _LAYERS = {12: (3, 6, 9, 12), 24: (5, 12, 18, 24)}  # by depth: Prisadnikov et al., Sec. 4.1
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from upseg.errors import ModelError
-from upseg.methods.panoptic.network import PanopticNetwork, UpsamplingDecoder, output_channels, output_size
+from upseg.methods.panoptic.network import GROUPS, PanopticNetwork, UpsamplingDecoder, output_channels, output_size
 from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.segmentation import Category
 from upseg.training.parameter_groups import parameter_groups
@@ -200,16 +200,24 @@ class TestParameters:
 
     def test_units_stay_alive_where_all_is_void(self) -> None:
         """Learning zeros, as most pixels ask for, must not switch the decoder off: nothing would be learned after."""
-        network = small({"instance": 16}, (96, 64))
-        optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
-        for _ in range(60):
-            loss = network(torch.rand(2, 3, 32, 32))["instance"].norm(dim=1).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        assert loss < 0.2
-        features = network.decoder(torch.cat(network.backbone(torch.rand(2, 3, 32, 32)), dim=1))
-        assert ((features > 0).float().mean(dim=(0, 2, 3)) > 0.05).float().mean() > 0.5  # unnormalised: 0.1
+        shares = []
+        for normalised in (True, False):
+            network = small({"instance": 16}, (96, 64))
+            if not normalised:
+                without_normalisation(network.decoder)
+            optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+            for _ in range(60):
+                loss = network(torch.rand(2, 3, 32, 32))["instance"].norm(dim=1).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            assert loss < 0.2
+            features = network.decoder(torch.cat(network.backbone(torch.rand(2, 3, 32, 32)), dim=1))
+            alive = (features > 0).float().mean(dim=(0, 2, 3)) > 0.05
+            shares.append(float(alive.float().mean()))
+            if normalised:  # what is normalised together cannot all be off
+                assert alive.view(GROUPS, -1).any(dim=1).all()
+        assert shares[0] > 0.5 > 0.2 > shares[1]
 
     def test_learns_where_pixels_are(self) -> None:
         """A few steps fit both coordinates of each pixel, better than one value for each patch could (1/12 each)."""
