@@ -189,7 +189,9 @@ def main() -> None:
             trained = time.perf_counter()
             results[name].append(evaluate(network, variant, scenes))
             seconds = f"{trained - start:.0f} + {time.perf_counter() - trained:.0f} s"
-            print(f"seed {seed}, {name}: PQ {results[name][-1]['pq']:.3f}, {seconds}", file=sys.stderr, flush=True)
+            last = results[name][-1]
+            scores = f"PQ {last['pq']:.3f}, things {last['pq_things']:.3f}"
+            print(f"seed {seed}, {name}: {scores}, {seconds}", file=sys.stderr, flush=True)
         report(results, object_areas(scenes), settings, options)
     if not options.seeds:
         report(results, object_areas(scenes), settings, options)

@@ -99,6 +99,10 @@ def _value(text: str, expected: Any) -> Any:
     try:
         return json.loads(text)
     except ValueError:
+        pass
+    try:  # people write .5 and 1., which JSON does not have
+        return float(text) if float in _alternatives(expected) else text
+    except ValueError:
         return text
 
 
