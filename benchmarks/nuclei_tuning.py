@@ -54,7 +54,7 @@ def tune(model: str, samples: Sequence[Sample], grid: Mapping[str, Sequence[floa
     """AP50, AP75 and the mean of the images' AP50 for each combination of the grid's values."""
     segmenter = upseg.load_model(model)
     if not isinstance(segmenter, EntitySegmenter):
-        sys.exit(f"expected a model of the method entity, {model} is one of {segmenter.method}")
+        sys.exit(f"expected a model of the method entity, {model} is a {type(segmenter).__name__}")
     combinations = list(itertools.product(*grid.values()))
     metrics = {values: CellMatching() for values in combinations}
     for number, sample in enumerate(samples, start=1):

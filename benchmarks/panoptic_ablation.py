@@ -8,7 +8,7 @@ paper's orderings hold, and for each object its best IoU, whose gain by EDS and 
 object's area as in the paper's Figures 4 and 5 (`panoptic_ablation.png` beside the report).
 
 The paper's networks start from DINOv2. These start from scratch, or with `--start` all from one checkpoint of the same
-network, such as one of `panoptic/shapes-stage1`, only the projection to the instance channels being new.
+network, such as that of `panoptic/shapes-stage2`, only the projection to the instance channels being new.
 
     OMP_NUM_THREADS=1 python benchmarks/panoptic_ablation.py --start CHECKPOINT [--steps 400] [--seeds 3] [--batch 16]
 
