@@ -35,6 +35,7 @@ GRID = {
     "minimum_area": (20, 30, 45),
     "minimum_thickness": (5, 8),
     "minimum_score": (0.0,),
+    "trim": (0, 1),
 }
 Values = tuple[float, ...]
 HEADINGS = (*GRID, "AP50", "AP75", "AP50, mean of images")

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from upseg.functional.label_maps import connected_components
-from upseg.methods.entity.parts import absorb_small_parts, adjacent_pairs
+from upseg.methods.entity.parts import absorb_small_parts, adjacent_pairs, trim_rims
 
 MAPS = arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 3))
 
@@ -95,3 +95,37 @@ def test_thickness_is_that_of_the_largest_disc_and_the_edge_of_the_map_takes_not
     assert set(np.unique(found)) == {1, 2}
     one = np.ones((1, 1), np.int32)
     np.testing.assert_array_equal(absorb_small_parts(one, 0, minimum_thickness=9, drop_isolated=True), one)
+
+
+def test_rims_go_where_void_is_near_and_stay_along_other_segments_and_the_edge() -> None:
+    labels = np.zeros((9, 12), np.int32)
+    labels[2:9, 1:6], labels[2:9, 6:11] = 1, 2  # side by side, down to the map's last row
+    expected = np.zeros_like(labels)
+    expected[3:9, 2:6], expected[3:9, 6:10] = 1, 2
+    np.testing.assert_array_equal(trim_rims(labels, 1), expected)
+
+
+def test_what_would_vanish_and_maps_without_void_are_not_trimmed() -> None:
+    labels = np.zeros((9, 16), np.int32)
+    labels[1:8, 1:8], labels[4:6, 10:15] = 1, 2  # two rows are all rim
+    expected = np.zeros_like(labels)
+    expected[3:6, 3:6], expected[4:6, 10:15] = 1, 2
+    np.testing.assert_array_equal(trim_rims(labels, 2), expected)
+    np.testing.assert_array_equal(trim_rims(labels, 0), labels)
+    np.testing.assert_array_equal(trim_rims(np.ones((3, 4), np.int32), 5), np.ones((3, 4)))
+    assert trim_rims(np.zeros((0, 4), np.int32), 1).shape == (0, 4)
+
+
+@given(
+    arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 3)),
+    st.integers(1, 3),
+)
+def test_trimming_keeps_every_segment_and_takes_only_what_is_near_void(labels: np.ndarray, width: int) -> None:
+    trimmed = trim_rims(labels, width)
+    assert set(np.unique(trimmed)) - {0} == set(np.unique(labels)) - {0}
+    taken = trimmed != labels
+    assert (trimmed[taken] == 0).all()
+    rows, columns = np.nonzero(taken)
+    void = np.argwhere(labels == 0)
+    for row, column in zip(rows, columns, strict=True):
+        assert np.hypot(*(void - (row, column)).T).min() <= width

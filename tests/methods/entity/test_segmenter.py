@@ -60,7 +60,15 @@ class TestCells(EntityContract):
 
     def build(self, seed: int = 0) -> EntitySegmenter:
         settings = EntitySettings(
-            **SMALL, background="void", size=None, window=16, connected=True, minimum_area=4, fill_holes=True, seed=seed
+            **SMALL,
+            background="void",
+            size=None,
+            window=16,
+            connected=True,
+            minimum_area=4,
+            fill_holes=True,
+            trim=1,
+            seed=seed,
         )
         return EntitySegmenter(settings, weights=self.weights)
 
@@ -146,6 +154,15 @@ class TestWhatIsFound:
         for area, count in ((200, 2), (300, 1)):
             result = colour_segmenter(size=20, scales=(1.0,), minimum_area=area).segment(coloured(labels))
             assert result.labels.max() == count
+
+    @pytest.mark.parametrize("changes", [{"size": None}, {"size": 40, "scales": (1.0,)}])
+    def test_rims_are_trimmed_by_pixels_of_the_image(self, changes: dict[str, object]) -> None:
+        labels = np.ones((80, 80), int)  # red is the line of the background
+        labels[16:48, 16:48] = 2
+        expected = np.zeros_like(labels)
+        expected[20:44, 20:44] = 1
+        result = colour_segmenter(background="void", trim=4, **changes).segment(coloured(labels))
+        np.testing.assert_array_equal(result.labels, expected)
 
 
 class TestResolutions:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from upseg.functional.label_maps import fill_enclosed_holes
 from upseg.methods.entity.mean_shift import bandwidth_cosine
-from upseg.methods.entity.parts import absorb_small_parts
+from upseg.methods.entity.parts import absorb_small_parts, trim_rims
 from upseg.methods.entity.windows import cluster_windows
 
 Background = Literal["unlabelled", "void"]
@@ -45,15 +45,18 @@ def group_features(
     minimum_thickness: int = 0,
     minimum_score: float = 0.0,
     fill_holes: bool = False,
+    trim: int = 0,
     seed: int = 0,
 ) -> Grouping:
     """Cluster the features of one image by mean shift on the projective sphere.
 
-    Paper: Sec. 4. What is more than a mean shift are choices: void background, windows, small parts, scores, holes.
+    Paper: Sec. 4. What is more than a mean shift are choices: void background, windows, small parts, scores, holes,
+    rims.
 
     They are done in this order: pixels of the background become void; the others are clustered, in windows if so
     wanted; clusters of neighbouring windows that agree on what both see become one, and 4-connected parts segments of
-    their own, if so wanted; small parts are absorbed; segments with low scores become void; holes are filled.
+    their own, if so wanted; small parts are absorbed; segments with low scores become void; holes are filled; rims are
+    trimmed.
 
     Args:
         features: (d, H, W) unit vectors of any floating type, signs without meaning; zero vectors become void.
@@ -71,6 +74,7 @@ def group_features(
             without a neighbour stay.
         minimum_score: Segments with a lower score become void.
         fill_holes: Whether stretches of void that one segment encloses become part of it.
+        trim: Pixels of segments at most so many pixels from void become void; see `trim_rims`.
         seed: Of the samples on which modes are found.
 
     Raises:
@@ -95,6 +99,7 @@ def group_features(
     labels = np.where(scores[labels] < minimum_score, np.int32(0), labels)
     if fill_holes:
         labels = fill_enclosed_holes(labels)
+    labels = trim_rims(labels, trim)
     present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
     # sums of many numbers just below 1 may end just above it
     return Grouping(labels, {int(k): min(1.0, float(scores[k])) for k in present if k > 0})

@@ -152,6 +152,7 @@ class EntitySegmenter(PretrainedMixin):
 
     def _group(self, features: Float[Tensor, "d h w"], image_pixels: int) -> Grouping:
         settings = self.settings
+        scale = (features[0].numel() / image_pixels) ** 0.5
         with torch.autocast(self.device.type, enabled=False):  # lines are told apart in full precision
             return group_features(
                 features,
@@ -160,9 +161,10 @@ class EntitySegmenter(PretrainedMixin):
                 background=settings.background,
                 connected=settings.connected,
                 minimum_area=_scaled(settings.minimum_area, features.shape[1] * features.shape[2], image_pixels),
-                minimum_thickness=round(settings.minimum_thickness * (features[0].numel() / image_pixels) ** 0.5),
+                minimum_thickness=round(settings.minimum_thickness * scale),
                 minimum_score=settings.minimum_score,
                 fill_holes=settings.fill_holes,
+                trim=round(settings.trim * scale),
                 seed=settings.seed,
             )
 

@@ -41,6 +41,8 @@ class EntitySettings:
         minimum_thickness: Parts that are nowhere so many pixels thick join a neighbour likewise, if they have one.
         minimum_score: Segments whose mean |f . mode| is below this become void, in [0, 1].
         fill_holes: Whether void pixels that one segment surrounds become its own.
+        trim: Pixels of segments at most so many pixels, counted in the image's own, from void become void, for networks
+            that draw objects too large. Segments that would vanish stay as they are.
         minimum_added_area: The least area, in pixels of the image, of a segment that a finer resolution adds.
         threads: Of the processor, for torch. The last digits of sums, and now and then a pixel, depend on their
             number. None for as many as torch takes.
@@ -64,6 +66,7 @@ class EntitySettings:
     minimum_thickness: int = 0
     minimum_score: float = 0.0
     fill_holes: bool = False
+    trim: int = 0
     minimum_added_area: int = 64
     threads: int | None = None
     seed: int = 0
@@ -108,6 +111,7 @@ _LEAST: Mapping[str, int] = MappingProxyType(
         "window": 2,
         "minimum_area": 0,
         "minimum_thickness": 0,
+        "trim": 0,
         "minimum_added_area": 1,
         "threads": 1,
         "seed": 0,
