@@ -33,13 +33,13 @@ from nuclei import SHARE, stacked
 from PIL import Image
 
 from upseg.data.dataset import Dataset
+from upseg.data.holdout import HashedPart
 from upseg.data.sample import Sample
 from upseg.data.shapes import Difficulty, ShapeScenes
 from upseg.data.sources import open_dataset
-from upseg.data.splitting import HashedPart
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.functional.splitting import component_objects, distance_objects
+from upseg.functional.mask_objects import component_objects, distance_objects
 from upseg.methods.baiseg import BaisegSegmenter
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.mask_iou import label_map_ious

@@ -31,13 +31,13 @@ from upseg.data.dataset import Dataset
 from upseg.data.sample import Sample
 from upseg.data.shapes import ShapeScenes
 from upseg.data.sources import open_dataset
-from upseg.inference.splitting import split_files
 from upseg.methods.baiseg import BaisegSegmenter
 from upseg.methods.mask_rcnn.network import MaskRcnnNetwork, class_count
 from upseg.methods.mask_rcnn.segmenter import MaskRcnnSegmenter
 from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
 from upseg.methods.mask_rcnn.targets import instance_targets
 from upseg.segmentation import Category, Segmentation
+from upseg.split.run import split_files
 from upseg.training.recipes import find_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results"

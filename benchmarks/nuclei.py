@@ -28,8 +28,8 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.segmentation import watershed
 
 import upseg
+from upseg.data.holdout import HashedPart
 from upseg.data.sources import open_dataset
-from upseg.data.splitting import HashedPart
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.metrics.cell_matching import CellMatching

@@ -23,9 +23,9 @@ from harness.report import markdown_table, write_report
 from nuclei import SHARE
 
 import upseg
+from upseg.data.holdout import HashedPart
 from upseg.data.sample import Sample
 from upseg.data.sources import open_dataset
-from upseg.data.splitting import HashedPart
 from upseg.methods.entity.segmenter import EntitySegmenter
 from upseg.metrics.cell_matching import CellMatching
 

@@ -38,7 +38,6 @@ from upseg.data.batches import Batch, Collate
 from upseg.data.sample import Sample
 from upseg.data.shapes import ShapeScenes
 from upseg.data.shapes.settings import Difficulty
-from upseg.inference.checkpoints import take_over_weights
 from upseg.methods.panoptic.encodings import make_encoding
 from upseg.methods.panoptic.equations import LossWeights, panoptic_losses
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
@@ -47,6 +46,7 @@ from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.methods.panoptic.targets import SAMPLED_TASKS, PanopticTargets
 from upseg.metrics.mask_iou import label_map_ious
 from upseg.metrics.panoptic_quality import PanopticQuality
+from upseg.models.checkpoints import take_over_weights
 from upseg.training.recipes import find_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -24,10 +24,10 @@ from PIL import Image
 
 import upseg
 from upseg.data.dataset import Dataset
+from upseg.data.holdout import HashedPart
 from upseg.data.sample import Sample
 from upseg.data.shapes import ShapeScenes
 from upseg.data.sources import open_dataset
-from upseg.data.splitting import HashedPart
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.methods.panoptic.segmenter import PanopticSegmenter

@@ -14,7 +14,7 @@ from skimage import data
 
 from upseg import Segmentation
 from upseg.formats import side_by_side
-from upseg.inference.images import read_image
+from upseg.images.reading import read_image
 from upseg.methods.dynaseg import DynaSegSegmenter
 from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL
 

@@ -13,7 +13,7 @@ from skimage import data
 
 from upseg import Segmentation
 from upseg.formats import FORMATS, output_paths, side_by_side, write
-from upseg.inference.images import read_image
+from upseg.images.reading import read_image
 from upseg.methods.dynaseg import DynaSegSegmenter
 
 DETAILS = (0.2, 0.5, 0.8)  # from few large segments to many small ones; 0.5 is what `upseg segment` takes by itself

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import upseg
-from tests.inference.segmenters import TEST_METHODS
-from upseg.inference import models
+from tests.batch.segmenters import TEST_METHODS
+from upseg.models import registry as models
 
 
 def in_a_fresh_interpreter(code: str) -> str:
@@ -41,7 +41,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert in_a_fresh_interpreter(code) == "[]"
 
 
-@pytest.mark.parametrize("module", ["upseg.cli", "upseg.formats", "upseg.inference.batch", "upseg.inference.models"])
+@pytest.mark.parametrize("module", ["upseg.cli", "upseg.formats", "upseg.batch.run", "upseg.models.registry"])
 def test_what_does_not_compute_does_without_torch(module) -> None:
     heavy = ("torch", "matplotlib", "lightning", "gradio", "timm", "huggingface_hub")
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"

@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 
 import upseg
-from tests.inference.segmenters import TEST_METHODS
+from tests.batch.segmenters import TEST_METHODS
 from upseg.cli import main
 from upseg.formats import FORMATS
-from upseg.inference import models
+from upseg.models import registry as models
 from upseg.segmentation import Segmentation
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
-COMMAND = [sys.executable, "-m", "tests.inference.command_line"]
+COMMAND = [sys.executable, "-m", "tests.batch.command_line"]
 
 
 @pytest.fixture

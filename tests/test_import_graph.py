@@ -63,9 +63,9 @@ def inside(*names: str) -> list[str]:
 
 
 def test_the_source_is_found_and_imports_are_read_from_it() -> None:
-    assert {"upseg", "upseg.cli", "upseg.segmentation", "upseg.inference.models"} <= set(GRAPH)
-    assert "upseg.segmentation" in GRAPH["upseg.inference.models"]
-    assert "torch" in GRAPH["upseg.inference.models"]  # inside a function
+    assert {"upseg", "upseg.cli", "upseg.segmentation", "upseg.models.registry"} <= set(GRAPH)
+    assert "upseg.segmentation" in GRAPH["upseg.models.registry"]
+    assert "torch" in GRAPH["upseg.models.registry"]  # inside a function
     assert "dynaseg" in METHODS
 
 
@@ -87,7 +87,20 @@ def test_all_kinds_of_imports_are_understood(source, module, is_package, expecte
 
 
 def test_functional_and_layers_stand_below_everything_else() -> None:
-    above = inside("methods", "data", "formats", "metrics", "inference", "training", "app", "commands", "cli")
+    above = inside(
+        "methods",
+        "data",
+        "formats",
+        "metrics",
+        "images",
+        "models",
+        "batch",
+        "split",
+        "training",
+        "app",
+        "commands",
+        "cli",
+    )
     assert offences(["upseg.functional"], [*above, "upseg.layers", "upseg.segmentation"]) == []
     assert offences(["upseg.layers"], [*above, "upseg.segmentation"]) == []
 
@@ -95,7 +108,7 @@ def test_functional_and_layers_stand_below_everything_else() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_knows_no_other_and_nothing_that_uses_methods(method) -> None:
     others = [f"upseg.methods.{other}" for other in METHODS if other != method]
-    users = inside("training", "app", "cli", "commands", "inference.models", "inference.batch")
+    users = inside("training", "app", "cli", "commands", "models.registry", "batch", "split")
     assert offences([f"upseg.methods.{method}"], [*others, *users]) == []
 
 
@@ -104,12 +117,12 @@ def test_metrics_formats_and_data_know_no_method() -> None:
 
 
 def test_formats_know_nothing_of_the_command_line_models_or_metrics() -> None:
-    above = inside("commands", "cli", "app", "training", "metrics", "inference.models", "inference.batch")
+    above = inside("commands", "cli", "app", "training", "metrics", "models.registry", "batch", "split")
     assert offences(["upseg.formats"], above) == []
 
 
 def test_the_frame_names_methods_only_as_text() -> None:
-    assert offences(inside("inference", "commands", "cli"), ["upseg.methods"]) == []
+    assert offences(inside("images", "models", "batch", "split", "commands", "cli"), ["upseg.methods"]) == []
 
 
 def test_only_training_imports_lightning() -> None:

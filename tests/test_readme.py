@@ -24,7 +24,7 @@ from upseg.cli import main
 from upseg.data.sample import Sample
 from upseg.data.shapes import ShapeScenes
 from upseg.formats import FORMATS, output_paths
-from upseg.inference.models import METHODS
+from upseg.models.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from upseg.data.sources.bsds500 import BSDS500
-from upseg.inference.images import read_image
+from upseg.images.reading import read_image
 from upseg.metrics.accumulator import Accumulator
 
 from .cache import Cache

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from upseg.inference.models import load_model, segment
+    from upseg.models.registry import load_model, segment
     from upseg.segmentation import Category, Segment, Segmentation
 
 __version__ = "0.1.0"
@@ -16,8 +16,8 @@ _HOMES = {
     "Category": "upseg.segmentation",
     "Segment": "upseg.segmentation",
     "Segmentation": "upseg.segmentation",
-    "load_model": "upseg.inference.models",
-    "segment": "upseg.inference.models",
+    "load_model": "upseg.models.registry",
+    "segment": "upseg.models.registry",
 }
 
 

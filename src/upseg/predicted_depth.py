@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from upseg.segmentation import Segmentation
 
 if TYPE_CHECKING:
-    from upseg.inference.images import ImageLike
+    from upseg.images.reading import ImageLike
 
 LEAST_DISPARITY = 1 / 65_535
 """The disparity of the farthest pixel: the smallest number above 0, unknown, that a 16-bit file holds."""

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int32, Integer, UInt8
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
 
 if TYPE_CHECKING:
-    from upseg.inference.images import ImageLike
+    from upseg.images.reading import ImageLike
 
 BoundingBox = tuple[int, int, int, int]
 
@@ -190,7 +190,7 @@ class Segmentation:
             (H, W, 3) RGB.
         """
         from upseg.formats.overlay import draw_overlay
-        from upseg.inference.images import read_image
+        from upseg.images.reading import read_image
 
         return draw_overlay(self, read_image(image), alpha=alpha, outlines=outlines)
 
@@ -200,5 +200,5 @@ class Segmenter(Protocol):
     """What each method offers: an image in, a `Segmentation` out."""
 
     def segment(self, image: ImageLike) -> Segmentation:
-        """Segment one image: a path, or an array as `upseg.inference.images.read_image` takes it."""
+        """Segment one image: a path, or an array as `upseg.images.reading.read_image` takes it."""
         ...

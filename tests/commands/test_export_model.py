@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.inference.learned import BAND, BandSettings
+from tests.models.learned import BAND, BandSettings
 from upseg.cli import main
-from upseg.inference import models
-from upseg.inference.checkpoints import checkpoint_record
-from upseg.inference.models import find_model, load_model
+from upseg.models import registry as models
+from upseg.models.checkpoints import checkpoint_record
+from upseg.models.registry import find_model, load_model
 
 
 @pytest.fixture

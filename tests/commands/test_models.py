@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tests.inference.learned import BAND
+from tests.models.learned import BAND
 from upseg.cli import main
-from upseg.inference import model_folders, models
-from upseg.inference.pretrained import save_pretrained
+from upseg.models import folders as model_folders
+from upseg.models import registry as models
+from upseg.models.saving import save_pretrained
 from upseg.segmentation import Category
 
 

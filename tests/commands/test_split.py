@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.inference.splitting_folder import SHAPE, draw, register
+from tests.split.splitting_folder import SHAPE, draw, register
+from upseg.batch.journal import JOURNAL_NAME
 from upseg.cli import main
-from upseg.inference.journal import JOURNAL_NAME
 from upseg.segmentation import Segmentation
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "tests.inference.splitting_folder", "split"]
+COMMAND = [sys.executable, "-m", "tests.split.splitting_folder", "split"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
 IMAGES = ("--images", "photos")
 
@@ -120,7 +120,7 @@ def test_a_file_of_all_that_cannot_be_written_is_a_failure(split, tmp_path, monk
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("upseg.inference.splitting.write_coco_folder", full)
+    monkeypatch.setattr("upseg.split.run.write_coco_folder", full)
     code, out, err = split("masks")
     assert code == 1
     assert "all instances" not in out

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.data.samples import Numbered
+from upseg.batch.journal import JOURNAL_NAME
 from upseg.data.depth_folder import DepthFolder
 from upseg.data.pseudo_depth import PseudoDepthSummary, write_pseudo_depth
 from upseg.data.sample import Sample
 from upseg.errors import UpsegError
-from upseg.inference.journal import JOURNAL_NAME
 
 
 class Redness:

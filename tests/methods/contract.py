@@ -15,7 +15,7 @@ import torch
 
 from upseg.errors import ImageError
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
-from upseg.inference.models import CONFIG_NAME, METHODS, load_model
+from upseg.models.registry import CONFIG_NAME, METHODS, load_model
 from upseg.segmentation import Segmentation, Segmenter
 
 SIZES = [(1, 1), (1, 7), (7, 1), (5, 3), (33, 47)]

@@ -130,7 +130,7 @@ def show(
     from PIL import Image
 
     from upseg.data.picture import draw_samples
-    from upseg.inference.files import atomic_path
+    from upseg.files import atomic_path
 
     kind = _SUFFIXES.get(output.suffix.lower())
     if kind is None:
@@ -197,7 +197,7 @@ def open_for_command(
 ) -> Dataset:
     """A data set as the commands' options name it: only the names in the file `images`, `key=value` options applied."""
     from upseg.data.sources import SOURCES, open_dataset
-    from upseg.inference.settings import parse_assignments
+    from upseg.settings import parse_assignments
 
     options: dict[str, Any] = {}
     if assignments and source in SOURCES:

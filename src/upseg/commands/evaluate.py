@@ -65,7 +65,7 @@ def evaluate(
     """
     from upseg.data.sources.folders import read_names
     from upseg.evaluation.reports import write_ranking
-    from upseg.inference.files import atomic_path
+    from upseg.files import atomic_path
 
     if worst is not None and picture.suffix.lower() not in _SUFFIXES:
         raise DataError(f"{picture}: the name of the picture must end in .png or .jpg")
@@ -130,7 +130,7 @@ def _draw(result: Evaluation, dataset: Dataset, worst: int, picture: Path, depth
 
     from upseg.evaluation.predictions import reader_of
     from upseg.evaluation.reports import draw_worst
-    from upseg.inference.files import atomic_path
+    from upseg.files import atomic_path
 
     drawn = draw_worst(result, dataset, worst, reader_of(depth_scale if result.protocol.needs_depth else None))
     with atomic_path(picture) as partial:

@@ -44,11 +44,11 @@ def export_model(
 
     The folder gets config.json and model.safetensors, and only if the model loads from them.
     """
-    from upseg.inference.checkpoints import read_checkpoint
-    from upseg.inference.images import printable
-    from upseg.inference.model_folders import WEIGHTS_NAME
-    from upseg.inference.models import settings_class
-    from upseg.inference.settings import parse_assignments
+    from upseg.files import printable
+    from upseg.models.checkpoints import read_checkpoint
+    from upseg.models.folders import WEIGHTS_NAME
+    from upseg.models.registry import settings_class
+    from upseg.settings import parse_assignments
 
     found = read_checkpoint(checkpoint)
     settings = parse_assignments(assignments or (), settings_class(found.method))

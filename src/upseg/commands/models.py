@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from upseg.inference.models import Method
+    from upseg.models.registry import Method
 
 
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """List the models that can be used by name."""
-    from upseg.inference.model_folders import packaged_models
-    from upseg.inference.models import METHODS
+    from upseg.models.folders import packaged_models
+    from upseg.models.registry import METHODS
 
     rows = [_method_facts(name, method) for name, method in METHODS.items() if not method.learned]
     rows += [_model_facts(name, folder) for name, folder in packaged_models().items()]
@@ -52,8 +52,8 @@ def _method_facts(name: str, method: Method) -> dict[str, Any]:
 
 def _model_facts(name: str, folder: Path) -> dict[str, Any]:
     """A model that comes with upseg, for machines; it is not loaded, which would take seconds."""
-    from upseg.inference.model_folders import WEIGHTS_NAME, read_config
-    from upseg.inference.models import METHODS
+    from upseg.models.folders import WEIGHTS_NAME, read_config
+    from upseg.models.registry import METHODS
 
     config = read_config(folder)
     return {

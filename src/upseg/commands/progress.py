@@ -12,8 +12,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from upseg.inference.batch import BatchObserver
-from upseg.inference.tasks import ImageResult
+from upseg.batch.jobs import ImageResult
+from upseg.batch.run import BatchObserver
 
 _PATIENCE = 2.0  # seconds that one image may take before its steps are shown
 

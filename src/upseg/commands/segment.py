@@ -13,9 +13,9 @@ import typer
 from upseg.errors import UpsegError
 
 if TYPE_CHECKING:
+    from upseg.batch.jobs import Status
+    from upseg.batch.run import BatchSummary
     from upseg.commands.progress import ProgressDisplay
-    from upseg.inference.batch import BatchSummary
-    from upseg.inference.tasks import Status
 
 _FEW = 10  # up to so many images are listed one by one
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
@@ -90,10 +90,10 @@ def segment(
 
     A second run with the same arguments does only what is missing. One broken image never stops the rest.
     """
+    from upseg.batch.jobs import ReadingOptions
+    from upseg.batch.run import segment_files
     from upseg.commands.progress import ProgressDisplay
-    from upseg.inference.batch import segment_files
-    from upseg.inference.images import DEFAULT_MAX_PIXELS
-    from upseg.inference.tasks import ReadingOptions
+    from upseg.images.reading import DEFAULT_MAX_PIXELS
 
     warnings.filterwarnings("ignore", module="PIL")  # what Pillow could put right about an odd file
     with ProgressDisplay(visible=not quiet) as display:
@@ -134,8 +134,8 @@ def interrupted(display: ProgressDisplay, noun: str = "image") -> typer.Exit:
 
 def _formats(named: Sequence[str] | None, *, overlay: bool, depth: bool) -> list[str]:
     """What to write: depth comes beside the default formats, an overlay instead of them."""
+    from upseg.batch.run import DEFAULT_FORMATS
     from upseg.formats import DEPTH_FORMAT
-    from upseg.inference.batch import DEFAULT_FORMATS
 
     segments = [*(named or ()), *(("overlay",) if overlay else ())]
     return [*(segments or DEFAULT_FORMATS), *((DEPTH_FORMAT,) if depth else ())]
@@ -143,8 +143,8 @@ def _formats(named: Sequence[str] | None, *, overlay: bool, depth: bool) -> list
 
 def _settings(model: str, assignments: Sequence[str] | None, **options: Any) -> dict[str, Any]:
     """All settings by name, typed as the method's are; those with an option of their own win over `--set`."""
-    from upseg.inference.models import settings_class
-    from upseg.inference.settings import parse_assignments
+    from upseg.models.registry import settings_class
+    from upseg.settings import parse_assignments
 
     typed = parse_assignments(assignments, settings_class(model)) if assignments else {}
     return {**typed, **{key: value for key, value in options.items() if value is not None}}
@@ -189,7 +189,7 @@ def report(
 
 
 def _print_results(summary: BatchSummary, noun: str, results: Mapping[Status, str]) -> None:
-    from upseg.inference.images import printable
+    from upseg.files import printable
 
     total = len(summary.results)
     for result in summary.results if total <= _FEW else ():

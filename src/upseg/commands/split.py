@@ -13,8 +13,8 @@ from upseg.commands.segment import interrupted, report
 from upseg.errors import UpsegError
 
 if TYPE_CHECKING:
-    from upseg.inference.mask_classes import MaskClasses
-    from upseg.inference.tasks import Status
+    from upseg.batch.jobs import Status
+    from upseg.split.classes import MaskClasses
 
 _DEFAULT_OUTPUT = Path("upseg-out")
 _NO_VOID = "none"
@@ -96,7 +96,7 @@ def split(
     A second run with the same arguments does only what is missing. One broken mask never stops the rest.
     """
     from upseg.commands.progress import ProgressDisplay
-    from upseg.inference.splitting import split_files
+    from upseg.split.run import split_files
 
     warnings.filterwarnings("ignore", module="PIL")  # what Pillow could put right about an odd file
     with ProgressDisplay(visible=not quiet, noun="mask") as display:
@@ -128,15 +128,15 @@ def split(
 
 def _settings(model: str, assignments: Sequence[str] | None) -> dict[str, Any]:
     """The model's settings by name, typed as they are there."""
-    from upseg.inference.settings import parse_assignments
-    from upseg.inference.splitters import splitter_settings
+    from upseg.settings import parse_assignments
+    from upseg.split.splitters import splitter_settings
 
     return parse_assignments(assignments, splitter_settings(model)) if assignments else {}
 
 
 def _mask_classes(path: Path | None, stuff: Sequence[str] | None, void: str | None) -> MaskClasses:
     """What the values in masks mean, from the options."""
-    from upseg.inference.mask_classes import MaskClasses, read_class_names
+    from upseg.split.classes import MaskClasses, read_class_names
 
     unknown = None
     if void is not None:

@@ -13,8 +13,8 @@ from jaxtyping import Float32
 from PIL import Image
 
 from upseg.errors import ModelError
-from upseg.inference.images import printable
-from upseg.inference.models import resolve_device
+from upseg.files import printable
+from upseg.models.registry import resolve_device
 
 Prediction = Literal["disparity", "depth"]
 

@@ -12,13 +12,13 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
+from upseg.batch.journal import InputState, Journal, OutputState
 from upseg.data.dataset import Dataset
 from upseg.data.depth_folder import depth_file
 from upseg.data.sample import Sample
 from upseg.errors import DataError, UpsegError
+from upseg.files import remove_partials
 from upseg.formats.depth import write_depth_png
-from upseg.inference.files import remove_partials
-from upseg.inference.journal import InputState, Journal, OutputState
 from upseg.predicted_depth import PredictedDepth
 
 

@@ -61,7 +61,7 @@ class LazyImage:
         Raises:
             DataError: If it is damaged, or not of the expected size.
         """
-        from upseg.inference.images import read_image
+        from upseg.images.reading import read_image
 
         try:
             image = read_image(self.path)

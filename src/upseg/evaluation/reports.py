@@ -14,7 +14,7 @@ from upseg.data.dataset import Dataset
 from upseg.data.picture import draw_samples
 from upseg.data.sample import Sample
 from upseg.evaluation.run import Evaluation, ImageScores
-from upseg.inference.files import atomic_path
+from upseg.files import atomic_path
 from upseg.segmentation import Segmentation
 
 

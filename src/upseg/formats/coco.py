@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from upseg.files import atomic_path
 from upseg.formats.coco_tables import (
     IMAGE_ID,
     choose_image,
@@ -31,7 +32,6 @@ from upseg.formats.metadata import (
 from upseg.formats.rle import counts_to_runs, decompress_counts, encode_label_map
 from upseg.functional.polygons import fill_rings
 from upseg.functional.runs import Runs, paint_runs
-from upseg.inference.files import atomic_path
 from upseg.segmentation import Segmentation
 
 

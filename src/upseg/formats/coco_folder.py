@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from upseg.errors import FormatError
+from upseg.files import atomic_path
 from upseg.formats.coco_tables import segment_entry
 from upseg.formats.metadata import dump_json
 from upseg.formats.rle import encode_label_map
-from upseg.inference.files import atomic_path
 from upseg.segmentation import Category, Segmentation
 
 

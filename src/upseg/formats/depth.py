@@ -12,9 +12,9 @@ from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
 
 from upseg.errors import FormatError
+from upseg.files import atomic_path
 from upseg.formats.metadata import VERSION, check_version, dump_json, object_of, reading
 from upseg.formats.png import load_png
-from upseg.inference.files import atomic_path
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Segmentation
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from upseg.files import atomic_path
 from upseg.formats.metadata import (
     VERSION,
     Facts,
@@ -32,7 +33,6 @@ from upseg.formats.metadata import (
 )
 from upseg.functional.polygons import Rings, fill_rings, trace_rings
 from upseg.functional.runs import Runs, paint_runs
-from upseg.inference.files import atomic_path
 from upseg.segmentation import Category, Segment, Segmentation
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
+from upseg.files import atomic_path
 from upseg.formats.metadata import LARGEST_MAP, Facts, assemble, facts_from_text, facts_to_text, label_map_of, reading
-from upseg.inference.files import atomic_path
 from upseg.segmentation import Segmentation
 
 

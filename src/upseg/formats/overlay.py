@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from upseg.errors import FormatError
+from upseg.files import atomic_path
 from upseg.formats.colours import segment_colours
-from upseg.inference.files import atomic_path
 from upseg.segmentation import Segmentation
 
 _BAND = 256  # rows blended at a time, so that a 24-megapixel image needs no second copy in floats

@@ -11,6 +11,7 @@ from jaxtyping import Int32, UInt8
 from PIL import Image
 
 from upseg.errors import FormatError
+from upseg.files import atomic_path
 from upseg.formats.coco_tables import (
     IMAGE_ID,
     choose_image,
@@ -21,7 +22,6 @@ from upseg.formats.coco_tables import (
 )
 from upseg.formats.metadata import assemble, dump_json, integer_of, list_of, load_json, object_of, reading
 from upseg.formats.png import load_png
-from upseg.inference.files import atomic_path
 from upseg.segmentation import Segmentation
 
 MOST_SEGMENTS = (1 << 24) - 1

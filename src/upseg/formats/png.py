@@ -9,8 +9,8 @@ from jaxtyping import Shaped
 from PIL import Image, PngImagePlugin
 
 from upseg.errors import FormatError
+from upseg.files import atomic_path
 from upseg.formats.metadata import Facts, assemble, facts_from_text, facts_to_text, label_map_of, reading, size_of
-from upseg.inference.files import atomic_path
 from upseg.segmentation import Segmentation
 
 MOST_SEGMENTS = 65_535

@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Int32, Int64
 
+from upseg.files import atomic_path
 from upseg.formats.colours import segment_colours
 from upseg.formats.metadata import assemble, facts_from_text, facts_to_text, reading, size_of
 from upseg.functional.polygons import fill_rings, trace_rings
 from upseg.functional.runs import paint_runs
-from upseg.inference.files import atomic_path
 from upseg.segmentation import Segment, Segmentation
 
 _NAMESPACE = "http://www.w3.org/2000/svg"

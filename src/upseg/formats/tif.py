@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from upseg.files import atomic_path
 from upseg.formats.metadata import Facts, assemble, facts_from_text, facts_to_text, label_map_of, reading, size_of
-from upseg.inference.files import atomic_path
 from upseg.segmentation import Segmentation
 
 _OURS = '{"upseg":'  # how our ImageDescription begins

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float64, Integer
 
-from upseg.metrics.contingency import Overlaps, overlaps_by_pixel, sum_by
+from upseg.functional.contingency import Overlaps, overlaps_by_pixel, sum_by
 
 DILATION_RATIO = 0.02
 

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Int64, Integer
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
+from upseg.functional.contingency import Overlaps, overlaps
 from upseg.metrics.accumulator import Accumulator, ratio
-from upseg.metrics.contingency import Overlaps, overlaps
 
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Integer
 
+from upseg.functional.contingency import overlaps
 from upseg.metrics.accumulator import ratio
-from upseg.metrics.contingency import overlaps
 
 
 def covering(

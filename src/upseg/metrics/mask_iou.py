@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
 
-from upseg.metrics.contingency import Overlaps, overlaps
+from upseg.functional.contingency import Overlaps, overlaps
 
 
 def iou_matrix(found: Overlaps) -> Float64[np.ndarray, "rows columns"]:

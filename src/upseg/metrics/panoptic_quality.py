@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
+from upseg.functional.contingency import Overlaps, overlaps
 from upseg.metrics.accumulator import Accumulator
-from upseg.metrics.contingency import Overlaps, overlaps
 from upseg.segmentation import Category
 
 MATCH_THRESHOLD = 0.5

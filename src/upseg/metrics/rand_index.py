@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Integer
 
+from upseg.functional.contingency import overlaps
 from upseg.metrics.accumulator import ratio
-from upseg.metrics.contingency import overlaps
 
 
 def rand_index(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Integer
 
+from upseg.functional.contingency import overlaps
 from upseg.metrics.accumulator import Accumulator, ratio
-from upseg.metrics.contingency import overlaps
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Integer
 
+from upseg.functional.contingency import overlaps
 from upseg.metrics.accumulator import Accumulator
-from upseg.metrics.contingency import overlaps
 from upseg.metrics.rand_index import probabilistic_rand_index
 from upseg.metrics.variation_of_information import variation_of_information
 

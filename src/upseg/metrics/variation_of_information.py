@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
 
-from upseg.metrics.contingency import overlaps
+from upseg.functional.contingency import overlaps
 
 
 def variation_of_information(

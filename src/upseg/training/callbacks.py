@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from rich.console import Console
 
-from upseg.inference.files import atomic_path
+from upseg.files import atomic_path
 
 
 class ValidationPictures(Callback):

@@ -14,8 +14,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from upseg.errors import ModelError
-from upseg.inference.checkpoints import load_checkpoint
-from upseg.inference.files import atomic_path
+from upseg.files import atomic_path
+from upseg.models.checkpoints import load_checkpoint
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"

@@ -54,7 +54,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from upseg.errors import UpsegError
-from upseg.inference.files import atomic_path
+from upseg.files import atomic_path
 from upseg.segmentation import Category
 from upseg.training.callbacks import EpochLines, LearningRates, SeededEpochs, ValidationPictures, progress_callback
 from upseg.training.checkpoints import LAST, KeepCheckpoints, SafeCheckpointIO, read_training_state

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
-from upseg.inference.files import atomic_path
+from upseg.files import atomic_path
 from upseg.training.processes import is_first_process
 
 _FIRST = ("epoch", "step")

@@ -27,11 +27,11 @@ from tests.methods.baiseg.drawn import (
 )
 from tests.methods.contract import SegmenterContract, assert_valid, drawn_image
 from upseg.errors import ModelError
-from upseg.inference.models import CONFIG_NAME, WEIGHTS_NAME
 from upseg.methods.baiseg import BaisegSegmenter, BaisegSettings
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.segmenter import working_sizes
 from upseg.methods.baiseg.targets import class_count
+from upseg.models.registry import CONFIG_NAME, WEIGHTS_NAME
 from upseg.segmentation import Category, Segmenter
 
 SMALL = BaisegSettings(

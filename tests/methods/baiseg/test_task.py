@@ -13,12 +13,12 @@ from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES, ShapeScenes
 from upseg.errors import ModelError
-from upseg.inference.checkpoints import read_checkpoint
-from upseg.inference.models import load_model
 from upseg.methods.baiseg import BaisegSettings
 from upseg.methods.baiseg.equations import LossWeights
 from upseg.methods.baiseg.targets import BaisegTargets
 from upseg.methods.baiseg.task import BaisegTask
+from upseg.models.checkpoints import read_checkpoint
+from upseg.models.registry import load_model
 from upseg.training.data import MixedDataModule
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")

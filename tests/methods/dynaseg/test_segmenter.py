@@ -17,7 +17,7 @@ from tests.methods.contract import SegmenterContract, assert_valid, drawn_image
 from tests.methods.dynaseg.scenes import disc_on_texture, flat_regions, touching_rectangles
 from upseg.data.sources.bsds500 import BSDS500
 from upseg.functional.label_maps import canonical_order, connected_components
-from upseg.inference.images import read_image
+from upseg.images.reading import read_image
 from upseg.methods.dynaseg import DynaSegSegmenter, DynaSegSettings
 from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL
 from upseg.metrics.region_iou import RegionIoU, best_region_ious

@@ -8,9 +8,9 @@ import jaxtyping
 import pytest
 
 from upseg.errors import ModelError
-from upseg.inference.settings import build_settings
 from upseg.methods.dynaseg.equations import WEIGHTINGS
 from upseg.methods.dynaseg.settings import PAPER_ALPHA, PRESETS, DynaSegSettings
+from upseg.settings import build_settings
 
 
 def test_the_paper_preset_is_the_setting_of_the_paper() -> None:

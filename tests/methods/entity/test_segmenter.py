@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from tests.methods.contract import SegmenterContract, drawn_image
 from upseg.errors import ModelError
-from upseg.inference.models import WEIGHTS_NAME
 from upseg.methods.entity import EntitySegmenter, EntitySettings
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.segmenter import level_sizes
+from upseg.models.registry import WEIGHTS_NAME
 from upseg.segmentation import Category, Segmenter
 
 SMALL = {"backbone": "convnext_atto", "channels": 8, "dimensions": 6}

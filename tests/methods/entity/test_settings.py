@@ -8,8 +8,8 @@ import jaxtyping
 import pytest
 
 from upseg.errors import ModelError
-from upseg.inference.settings import build_settings
 from upseg.methods.entity.settings import EntitySettings
+from upseg.settings import build_settings
 
 
 def test_the_defaults_are_those_of_the_paper() -> None:

@@ -10,12 +10,12 @@ from upseg.data.batches import Collate
 from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
 from upseg.data.shapes import ShapeScenes
-from upseg.inference.checkpoints import read_checkpoint
-from upseg.inference.models import load_model
 from upseg.methods.entity import EntitySettings
 from upseg.methods.entity.equations import LossWeights
 from upseg.methods.entity.targets import EntityTargets
 from upseg.methods.entity.task import EntityTask
+from upseg.models.checkpoints import read_checkpoint
+from upseg.models.registry import load_model
 from upseg.training.data import MixedDataModule
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from tests.methods.contract import SegmenterContract, drawn_image
 from tests.methods.mask_rcnn.small import CATEGORIES, SETTINGS, network, with_settings
 from upseg.errors import ModelError
-from upseg.inference.models import CONFIG_NAME, WEIGHTS_NAME
 from upseg.methods.mask_rcnn import MaskRcnnSegmenter, MaskRcnnSettings
 from upseg.methods.mask_rcnn.network import Detections
 from upseg.methods.mask_rcnn.segmenter import network_size
+from upseg.models.registry import CONFIG_NAME, WEIGHTS_NAME
 from upseg.segmentation import Category, Segmenter
 
 

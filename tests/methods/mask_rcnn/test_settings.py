@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from upseg.errors import ModelError
-from upseg.inference.settings import build_settings
 from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
+from upseg.settings import build_settings
 
 
 def test_the_defaults_are_those_of_torchvision() -> None:

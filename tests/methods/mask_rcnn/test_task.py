@@ -22,9 +22,9 @@ from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES as SHAPES
 from upseg.errors import ModelError
 from upseg.formats.rle import encode_label_map
-from upseg.inference.checkpoints import read_checkpoint
-from upseg.inference.models import load_model
 from upseg.methods.mask_rcnn.task import OBJECT, MaskRcnnTask
+from upseg.models.checkpoints import read_checkpoint
+from upseg.models.registry import load_model
 from upseg.segmentation import Category
 from upseg.training.cli import Training
 from upseg.training.data import MixedDataModule

@@ -16,10 +16,10 @@ from torch import Tensor
 from tests.methods.contract import SegmenterContract, drawn_image
 from tests.methods.panoptic.painted import CATEGORIES, Paint, PaintedNetwork, painted_segmenter, painting
 from upseg.errors import ModelError
-from upseg.inference.models import CONFIG_NAME, WEIGHTS_NAME
 from upseg.methods.panoptic import PanopticSegmenter, PanopticSettings
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.segmenter import network_size
+from upseg.models.registry import CONFIG_NAME, WEIGHTS_NAME
 from upseg.predicted_depth import DepthSegmenter
 from upseg.segmentation import Category, Segmenter
 

@@ -13,7 +13,7 @@ from typing import Any
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.sources.folders import nearest_contents, read_names
 from upseg.errors import DataError, ModelError
-from upseg.inference.settings import check_settings
+from upseg.settings import check_settings
 
 __all__ = ["SOURCES", "Dataset", "Source", "open_dataset"]
 

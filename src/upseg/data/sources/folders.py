@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from upseg.data.dataset import OnError
 from upseg.data.sample import LazyImage
 from upseg.errors import DataError, ImageError
-from upseg.inference.decoding import decoding_errors, orientation
-from upseg.inference.images import IMAGE_SUFFIXES
+from upseg.images.decoding import decoding_errors, orientation
+from upseg.images.reading import IMAGE_SUFFIXES
 
 IMAGES = tuple(sorted(IMAGE_SUFFIXES))
 LABELS = (".png", ".tif", ".tiff")

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image
-from upseg.inference.images import ImageLike, read_image
-from upseg.inference.pretrained import PretrainedMixin, choose_network
-from upseg.inference.threads import torch_threads
-from upseg.inference.tiling import TileGrid, run_in_tiles
+from upseg.images.reading import ImageLike, read_image
+from upseg.layers.threads import torch_threads
+from upseg.layers.tiling import TileGrid, run_in_tiles
 from upseg.methods.baiseg.grouping import Grouping, group_instances
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.semantic_maps import GivenClasses, SemanticMap, given_classes, nearest_labels
 from upseg.methods.baiseg.settings import BaisegSettings
 from upseg.methods.baiseg.targets import class_count, things
+from upseg.models.saving import PretrainedMixin, choose_network
 from upseg.segmentation import Category, Segmentation
 
 Progress = Callable[[int, int], None]

@@ -10,8 +10,8 @@ from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
 from upseg.functional.resizing import resize_image
-from upseg.inference.images import ImageLike, read_image
-from upseg.inference.threads import torch_threads
+from upseg.images.reading import ImageLike, read_image
+from upseg.layers.threads import torch_threads
 from upseg.methods.dynaseg.atoms import colour_gradient
 from upseg.methods.dynaseg.fit import Progress, fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
+from upseg.functional.contingency import Overlaps, overlaps_by_pixel
 from upseg.functional.label_maps import segment_areas
-from upseg.metrics.contingency import Overlaps, overlaps_by_pixel
 
 REPLACING_IOU = 0.8
 """A cluster whose IoU with a segment is at least this is the same object."""

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image
-from upseg.inference.images import ImageLike, read_image
-from upseg.inference.pretrained import PretrainedMixin, choose_network
-from upseg.inference.threads import torch_threads
-from upseg.inference.tiling import TileGrid, run_in_tiles
+from upseg.images.reading import ImageLike, read_image
+from upseg.layers.threads import torch_threads
+from upseg.layers.tiling import TileGrid, run_in_tiles
 from upseg.methods.entity.grouping import Grouping, group_features
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.refinement import SegmentTree, refine, resize_labels
 from upseg.methods.entity.settings import EntitySettings
+from upseg.models.saving import PretrainedMixin, choose_network
 from upseg.segmentation import Category, Segmentation
 
 Progress = Callable[[int, int], None]

@@ -16,7 +16,6 @@ from upseg.data.batches import Batch
 from upseg.data.sample import IGNORE
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.layers.averaging import AveragedTraining
 from upseg.methods.entity.equations import LossWeights, entity_losses
 from upseg.methods.entity.network import EntityNetwork
@@ -27,6 +26,7 @@ from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.class_agnostic import ClassAgnostic
 from upseg.metrics.segment_similarity import SegmentSimilarities
 from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
+from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.segmentation import Segmentation
 
 SHOWN = ("recall", "mean_iou", "ap50")

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image
-from upseg.inference.images import ImageLike, read_image
-from upseg.inference.pretrained import PretrainedMixin, choose_network
-from upseg.inference.threads import torch_threads
+from upseg.images.reading import ImageLike, read_image
+from upseg.layers.threads import torch_threads
 from upseg.methods.mask_rcnn.grouping import Grouping, paint_detections
 from upseg.methods.mask_rcnn.network import Detections, MaskRcnnNetwork, class_count
 from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
+from upseg.models.saving import PretrainedMixin, choose_network
 from upseg.segmentation import Category, Segmentation
 
 

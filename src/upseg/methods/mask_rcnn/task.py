@@ -15,7 +15,6 @@ from upseg.data.batches import Batch
 from upseg.data.sample import TruthSegment
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.layers.averaging import AveragedTraining
 from upseg.methods.mask_rcnn.network import MaskRcnnNetwork, class_count
 from upseg.methods.mask_rcnn.segmenter import MaskRcnnSegmenter
@@ -24,6 +23,7 @@ from upseg.methods.mask_rcnn.targets import instance_targets, learned_segments
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.coco_mask_ap import CocoMaskAP
 from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
+from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.segmentation import Category, Segmentation
 
 OBJECT = Category(1, "object")

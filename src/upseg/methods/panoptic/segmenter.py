@@ -14,14 +14,14 @@ from torch import Tensor
 
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image
-from upseg.inference.images import ImageLike, read_image
-from upseg.inference.pretrained import PretrainedMixin, choose_network
-from upseg.inference.threads import torch_threads
+from upseg.images.reading import ImageLike, read_image
+from upseg.layers.threads import torch_threads
 from upseg.methods.panoptic.depth import metric_depth
 from upseg.methods.panoptic.grouping import group_panoptic
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.resampling import Resampling
 from upseg.methods.panoptic.settings import PanopticSettings
+from upseg.models.saving import PretrainedMixin, choose_network
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 

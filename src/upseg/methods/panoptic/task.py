@@ -16,7 +16,6 @@ from upseg.data.sample import TruthSegment
 from upseg.formats.depth import colour_depth
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.layers.averaging import AveragedTraining
 from upseg.methods.panoptic.encodings import make_encoding
 from upseg.methods.panoptic.equations import LossWeights, panoptic_losses
@@ -27,6 +26,7 @@ from upseg.metrics.class_agnostic import ClassAgnostic
 from upseg.metrics.depth_errors import Depth
 from upseg.metrics.panoptic_quality import PanopticQuality
 from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
+from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 

@@ -1,0 +1,1 @@
+"""Many images: inputs, jobs, the journal, workers."""

@@ -1,0 +1,311 @@
+"""From what people type (files, folders, globs) to images, and from images to the files that hold their results."""
+
+from __future__ import annotations
+
+import glob
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+from upseg.errors import ImageError, UpsegError
+from upseg.files import printable
+from upseg.formats import output_paths
+from upseg.images.reading import IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class InputKind:
+    """What is looked for among the inputs.
+
+    Attributes:
+        noun: What messages call one of them.
+        verb: What is to be done with it.
+        suffixes: What counts as one when a folder is searched, in lower case.
+    """
+
+    noun: str = "image"
+    verb: str = "segment"
+    suffixes: frozenset[str] = IMAGE_SUFFIXES
+
+    @property
+    def role(self) -> str:
+        """What messages call one of them that must not be replaced."""
+        return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun} to {self.verb}"
+
+
+IMAGES = InputKind()
+
+
+@dataclass(frozen=True, slots=True)
+class InputImage:
+    """One image to segment.
+
+    Attributes:
+        path: Where to read it, as near as can be to what was typed.
+        name: Its place below the folder that all inputs share: what results are named after.
+        problem: Why there is nothing to read; None where there seems to be.
+    """
+
+    path: Path
+    name: PurePosixPath
+    problem: str | None = None
+
+    @property
+    def key(self) -> PurePosixPath:
+        """The name without the suffix of an image: what files that belong together share."""
+        return self.name.with_suffix("") if self.name.suffix.lower() in IMAGE_SUFFIXES else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
+    """Where the results of one image go, relative to the folder of results.
+
+    Attributes:
+        stem: Folder and name without a format's suffix.
+        files: Every file of every format.
+    """
+
+    stem: PurePosixPath
+    files: tuple[PurePosixPath, ...]
+
+    @classmethod
+    def of(cls, stem: PurePosixPath, formats: Sequence[str]) -> OutputPlan:
+        """The files of some formats."""
+        paths = (path for name in formats for path in output_paths(Path(stem), name))
+        return cls(stem, tuple(PurePosixPath(path.as_posix()) for path in paths))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A path, its true place (folders resolved, the last part not), and why it cannot be used, if so."""
+
+    path: Path
+    place: Path
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Expansion:
+    """What one argument stands for, and the folder that its names count from; None where it does not exist."""
+
+    anchor: Path | None
+    found: list[_Found]
+
+
+def find_images(
+    arguments: Sequence[str | os.PathLike[str]],
+    output: Path,
+    is_result: Callable[[str], bool],
+    kind: InputKind = IMAGES,
+) -> list[InputImage]:
+    """Expand files, folders and globs into the images they mean, each once, sorted by name.
+
+    Folders are searched with everything below them for the suffixes of the kind; links to folders are not
+    followed, hidden files and folders are left out, and so is `output` where it lies inside. A glob (`*`, `?`, `[...]`,
+    `**`) stands for what matches it. A file named outright may be called anything. Names count from the folder itself
+    where it is the only argument, else from the deepest folder that holds all that was asked for.
+
+    Args:
+        arguments: Paths or globs.
+        output: The folder that results go to; it need not exist.
+        is_result: Whether a path relative to `output` (with slashes) is the result of an earlier run: such files are
+            no input.
+        kind: What is looked for.
+
+    Returns:
+        The images, and what was asked for but is not there, with the problem.
+
+    Raises:
+        ImageError: If there is no image at all.
+    """
+    target = output.resolve()
+    expansions = [_expand(os.fspath(argument), target, is_result, kind) for argument in arguments]
+    found = {item.place: item for expansion in expansions for item in expansion.found}
+    problems = [item.problem for item in found.values() if item.problem is not None]
+    if len(problems) == len(found):
+        raise ImageError("; ".join(problems) or f"no {kind.noun} to {kind.verb} was named")
+    try:
+        root = Path(os.path.commonpath([expansion.anchor for expansion in expansions if expansion.anchor is not None]))
+    except ValueError as error:  # two drives of Windows
+        raise ImageError(f"the {kind.noun}s are on several drives; give those of each drive by themselves") from error
+    images = []
+    for item in found.values():
+        name = item.place.name if item.problem else _below(item.place, root)
+        images.append(InputImage(item.path, PurePosixPath(name), item.problem))
+    return sorted(images, key=lambda image: image.name.parts)
+
+
+def plan_outputs(
+    images: Sequence[InputImage],
+    formats: Sequence[str],
+    output: Path,
+    arguments: Sequence[str | os.PathLike[str]],
+    *,
+    kind: InputKind = IMAGES,
+    reserved: PurePosixPath | None = None,
+    protected: Mapping[Path, str] = MappingProxyType({}),
+) -> list[OutputPlan]:
+    """Choose the files that hold each image's results.
+
+    A result is called like its image with another suffix (`a.jpg`, `a.png`). Images that would get the same file keep
+    their whole name (`a.jpg`, `a.jpg.png`).
+
+    Args:
+        images: As `find_images` returns them.
+        formats: Names in `upseg.formats.FORMATS`.
+        output: The folder that results go to.
+        arguments: What was given to `find_images`.
+        kind: Of the images.
+        reserved: A file, relative to `output`, that is no image's result but the whole run's.
+        protected: Further files that must not be replaced, and what messages call them.
+
+    Raises:
+        UpsegError: If a result would replace an image, would be written outside `output`, or would be found as an image
+            by the next run.
+    """
+    plans = [OutputPlan.of(image.key, formats) for image in images]
+    while clashing := _clashing(plans, _key, reserved):
+        whole_names = {index: OutputPlan.of(images[index].name, formats) for index in clashing}
+        if all(plans[index] == plan for index, plan in whole_names.items()):
+            break
+        plans = [whole_names.get(index, plan) for index, plan in enumerate(plans)]
+    if clashing := _clashing(plans, str, reserved):
+        shown = " and ".join(printable(images[index].path) for index in clashing[:2])
+        raise UpsegError(f"the results of {shown} would get the same names; write them into different folders")
+    files = [file for plan in plans for file in plan.files] + ([] if reserved is None else [reserved])
+    _check_places(files, output, {**dict.fromkeys((image.path for image in images), kind.role), **protected})
+    check_not_searched(files, output, arguments, kind)
+    return plans
+
+
+def check_not_searched(
+    files: Sequence[PurePosixPath], output: Path, arguments: Sequence[str | os.PathLike[str]], kind: InputKind
+) -> None:
+    """Refuse results where the next run would find them as inputs.
+
+    Args:
+        files: The results, relative to `output`.
+        output: The folder that results go to.
+        arguments: What was given to `find_images`.
+        kind: What was looked for.
+
+    Raises:
+        UpsegError: If one lies in a folder that is searched, other than `output` itself or what is in it.
+    """
+    target = output.resolve()
+    folders = {Path(argument): Path(argument).resolve() for argument in arguments if Path(argument).is_dir()}
+    searched = {folder: place for folder, place in folders.items() if place not in target.parents}
+    for _, parent in _with_parents(files, target):
+        folder = next((folder for folder, place in searched.items() if parent.is_relative_to(place)), None)
+        if folder is not None:
+            raise UpsegError(
+                f"results would lie among the {kind.noun}s of {printable(folder)}, where the next run would take them "
+                f"for {kind.noun}s; write somewhere else with -o, for instance into {printable(folder / 'segments')}"
+            )
+
+
+def _expand(argument: str, target: Path, is_result: Callable[[str], bool], kind: InputKind) -> _Expansion:
+    path = Path(argument)
+    try:
+        is_folder, exists = path.is_dir(), path.exists() or path.is_symlink()
+    except (OSError, ValueError):  # a name too long, or with a NUL: read_image will say so
+        is_folder, exists = False, True
+    if is_folder:
+        anchor, none = path.resolve(), f"no {kind.noun} in this folder"
+        found = list(_walk(path, anchor, target, kind))
+    elif exists or not glob.has_magic(argument):
+        anchor, found, none = _place(path).parent, [_Found(path, _place(path))] if exists else [], "no such file"
+    else:
+        anchor, found, none = *_match(argument, target, kind), f"no {kind.noun} matches this pattern"
+    inside = {item.place: item.place.is_relative_to(target) for item in found}
+    found = [item for item in found if not (inside[item.place] and is_result(_below(item.place, target)))]
+    if found:
+        return _Expansion(anchor, found)
+    suffixes = f" (looked for {', '.join(sorted(kind.suffixes))})" if is_folder else ""
+    missing = _Found(path, anchor / (path.name or "."), f"{printable(path)}: {none}{suffixes}")
+    return _Expansion(anchor if is_folder else None, [missing])
+
+
+def _match(pattern: str, target: Path, kind: InputKind) -> tuple[Path, list[_Found]]:
+    parts = Path(pattern).parts
+    anchor = Path(*parts[: next(index for index, part in enumerate(parts) if glob.has_magic(part))]).resolve()
+    matches = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - patterns may be absolute
+    files = [path for path in matches if path.suffix.lower() in kind.suffixes and not path.is_dir()]
+    found = [_Found(path, _place(path)) for path in files]
+    for folder in (path for path in matches if path.is_dir()):
+        found += _walk(folder, _place(folder), target, kind)
+    separate = target != anchor and target not in anchor.parents
+    return anchor, [item for item in found if not (separate and item.place.is_relative_to(target))]
+
+
+def _walk(folder: Path, place: Path, target: Path, kind: InputKind) -> Iterator[_Found]:
+    problems: list[OSError] = []
+    for current, folders, files in os.walk(folder, onerror=problems.append):
+        here = place / Path(current).relative_to(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name != target)
+        for name in sorted(files):
+            if Path(name).suffix.lower() in kind.suffixes and not name.startswith("."):
+                yield _Found(Path(current) / name, here / name)
+    for problem in problems:
+        path = Path(os.fsdecode(problem.filename))
+        yield _Found(path, _place(path), f"{printable(path)}: the folder cannot be read ({problem.strerror})")
+
+
+def _place(path: Path) -> Path:
+    """The path with its folder resolved and its own name kept, so that results are called like links, not targets."""
+    return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
+
+
+def _clashing(
+    plans: Sequence[OutputPlan], key: Callable[[PurePosixPath], str], reserved: PurePosixPath | None
+) -> list[int]:
+    """The numbers of the plans that share a file with another, or have the reserved one."""
+    counts = Counter(key(file) for plan in plans for file in plan.files)
+    counts.update([] if reserved is None else [key(reserved)])
+    return [index for index, plan in enumerate(plans) if any(counts[key(file)] > 1 for file in plan.files)]
+
+
+def _key(file: PurePosixPath) -> str:
+    """The same for names that some file systems cannot tell apart."""
+    return unicodedata.normalize("NFC", str(file)).casefold()
+
+
+def _below(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _check_places(files: Sequence[PurePosixPath], output: Path, inputs: Mapping[Path, str]) -> None:
+    """Refuse results outside the folder of results, and in place of what is read."""
+    target = output.resolve()
+    roles = {_identity(path): role for path, role in inputs.items()}
+    roles.pop(None, None)
+    for file, parent in _with_parents(files, target):
+        if not parent.is_relative_to(target):
+            raise UpsegError(
+                f"{printable(output / file)} lies outside {printable(output)}, because a folder in between is a link; "
+                "remove the link, or write somewhere else with -o"
+            )
+        if (identity := _identity(target / file)) in roles:
+            raise UpsegError(f"{printable(output / file)} is {roles[identity]}; write somewhere else with -o")
+
+
+def _with_parents(files: Sequence[PurePosixPath], target: Path) -> Iterator[tuple[PurePosixPath, Path]]:
+    """Each file and the true place of its folder."""
+    real_parents: dict[PurePosixPath, Path] = {}
+    for file in files:
+        if file.parent not in real_parents:
+            real_parents[file.parent] = (target / file.parent).resolve()
+        yield file, real_parents[file.parent]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells one existing file from another, whatever its name."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,196 @@
+"""One image of many: read it, segment it, write its results, and say how it went."""
+
+from __future__ import annotations
+
+import inspect
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32
+
+from upseg.errors import ModelError, UpsegError
+from upseg.files import printable, remove_partials
+from upseg.formats import DEPTH_FORMAT, output_paths, write
+from upseg.images.reading import DEFAULT_MAX_PIXELS, read_image
+from upseg.predicted_depth import DepthSegmenter, PredictedDepth
+from upseg.segmentation import Segmentation, Segmenter
+
+Status = Literal["done", "replaced", "skipped", "failed"]
+StepCallback = Callable[[int, int], None]
+"""Told how many steps of how many are done with the image in hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How images are read; see `upseg.images.reading.read_image`."""
+
+    channels: tuple[int, ...] | None = None
+    page: int | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Outcome:
+    """What came of one image.
+
+    Attributes:
+        segmentation: Its segments, and in the provenance which pixels they are from.
+        image: (H, W, 3) RGB in [0, 1]; None where nothing needed it.
+        depth: What was predicted with the segments; None where it was not asked for.
+    """
+
+    segmentation: Segmentation
+    image: Float32[np.ndarray, "h w 3"] | None
+    depth: PredictedDepth | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTask:
+    """What a process needs to know to segment one image; other kinds of tasks have their own `segment`.
+
+    Attributes:
+        path: The image.
+        name: Its name among the inputs, with slashes.
+        stem: Folder and name of the results, without a format's suffix.
+        formats: Names in `upseg.formats.FORMATS`.
+        reading: How to read the image.
+        status: What a success will be called.
+    """
+
+    path: Path
+    name: str
+    stem: Path
+    formats: tuple[str, ...]
+    reading: ReadingOptions
+    status: Status = "done"
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Every file that the formats make."""
+        return tuple(path for name in self.formats for path in output_paths(self.stem, name))
+
+    def segment(self, segmenter: Any, on_step: StepCallback | None = None) -> Outcome:
+        """Read the input and segment it.
+
+        Args:
+            segmenter: The loaded model.
+            on_step: Told of progress by segmenters that can tell.
+
+        Raises:
+            UpsegError: If something is wrong with this input.
+        """
+        reading = self.reading
+        image = read_image(self.path, channels=reading.channels, page=reading.page, max_pixels=reading.max_pixels)
+        found, depth = _segment(image, segmenter, on_step, with_depth=DEPTH_FORMAT in self.formats)
+        return Outcome(found.with_provenance({**found.provenance, **_origin(self)}), image, depth)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """How it went with one image.
+
+    Attributes:
+        input: The image.
+        status: `done`; `replaced`, where there was an older result; `skipped`, where an earlier run had done it;
+            or `failed`.
+        outputs: The files with its results; empty if it failed.
+        segments: Their number of segments, where known.
+        seconds: Time it took in this run.
+        error: Why it failed, in one line that names the image.
+        details: The traceback of the failure.
+    """
+
+    input: Path
+    status: Status
+    outputs: tuple[Path, ...] = ()
+    segments: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+    details: str | None = None
+
+    @classmethod
+    def failure(cls, path: Path, reason: str, *, details: str | None = None) -> ImageResult:
+        """A failed image; `reason` gets the image's path in front where it does not name it."""
+        shown = printable(path)
+        return cls(path, "failed", error=reason if reason.startswith(shown) else f"{shown}: {reason}", details=details)
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines, without the traceback."""
+        return {
+            "input": str(self.input),
+            "status": self.status,
+            "outputs": [str(path) for path in self.outputs],
+            "segments": self.segments,
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
+            "error": self.error,
+        }
+
+
+def run_task(task: ImageTask, segmenter: Any, on_step: StepCallback | None = None) -> ImageResult:
+    """Segment one image and write its results; whatever goes wrong concerns only this image.
+
+    Args:
+        task: What to do.
+        segmenter: The loaded model, as the task takes it.
+        on_step: Told of progress, if the segmenter's method has a parameter `progress`.
+    """
+    started = time.perf_counter()
+    try:
+        segmentation = _segment_and_write(task, segmenter, on_step)
+    except UpsegError as error:
+        return ImageResult.failure(task.path, str(error), details=traceback.format_exc())
+    except MemoryError:
+        return ImageResult.failure(task.path, "there is not enough memory", details=traceback.format_exc())
+    except Exception as error:  # noqa: BLE001 - a bug in one image must not stop the others
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        return ImageResult.failure(task.path, f"unexpected {reason}", details=traceback.format_exc())
+    seconds = time.perf_counter() - started
+    return ImageResult(task.path, task.status, task.outputs, len(segmentation), seconds)
+
+
+def discard_partials(task: ImageTask) -> None:
+    """Delete what a killed process left half-written for a task."""
+    for path in task.outputs:
+        remove_partials(path)
+
+
+def _segment_and_write(task: ImageTask, segmenter: Any, on_step: StepCallback | None) -> Segmentation:
+    found = task.segment(segmenter, on_step)
+    try:
+        for name in task.formats:
+            path = output_paths(task.stem, name)[0]
+            write(found.segmentation, path, format=name, image=found.image, depth=found.depth)
+    except OSError as error:
+        raise UpsegError(
+            f"{printable(task.path)}: the result cannot be written to {printable(task.stem.parent)} "
+            f"({error.strerror or error})"
+        ) from error
+    return found.segmentation
+
+
+def _segment(
+    image: Float32[np.ndarray, "h w 3"], segmenter: Segmenter, on_step: StepCallback | None, *, with_depth: bool
+) -> tuple[Segmentation, PredictedDepth | None]:
+    if not with_depth:
+        return segmenter.segment(image, **progress_option(segmenter.segment, on_step)), None
+    if not isinstance(segmenter, DepthSegmenter):
+        raise ModelError("the model predicts no depth")
+    return segmenter.segment_with_depth(image, **progress_option(segmenter.segment_with_depth, on_step))
+
+
+def progress_option(method: Callable[..., Any], on_step: StepCallback | None) -> dict[str, Any]:
+    """How a segmenter's method is told whom to tell of progress, if it can tell: by a parameter `progress`."""
+    reports = on_step is not None and "progress" in inspect.signature(method).parameters
+    return {"progress": on_step} if reports else {}
+
+
+def _origin(task: ImageTask) -> dict[str, Any]:
+    """Which pixels were segmented."""
+    channels = None if task.reading.channels is None else list(task.reading.channels)
+    chosen = {"channels": channels, "page": task.reading.page}
+    return {"image": task.name, **{key: value for key, value in chosen.items() if value is not None}}

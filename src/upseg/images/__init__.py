@@ -1,0 +1,1 @@
+"""Any image in: decoding, TIFF, pixels."""

@@ -1,1 +1,0 @@
-"""From files to results: reading images, finding models, running over folders."""

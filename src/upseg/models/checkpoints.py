@@ -1,0 +1,226 @@
+"""From a checkpoint of a training to a model folder.
+
+The LightningModule of every learned method puts what `checkpoint_record` returns into `checkpoint["upseg"]`, in its
+`on_save_checkpoint`; nothing else ties the two together.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from upseg.errors import ModelError
+from upseg.files import printable
+from upseg.models.folders import read_categories
+from upseg.models.saving import save_pretrained
+from upseg.segmentation import Category
+
+RECORD_KEY = "upseg"
+_RECORD_TYPES = {"method": str, "settings": dict, "classes": list, "training": dict, "prefix": str}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The model in a checkpoint.
+
+    Attributes:
+        method: The name of its method.
+        settings: Of the method, by name.
+        categories: The classes it knows.
+        training: How it came to be.
+        weights: The network's `state_dict`.
+    """
+
+    method: str
+    settings: Mapping[str, Any]
+    categories: tuple[Category, ...]
+    training: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        half: bool = False,
+        description: str = "",
+        settings: Mapping[str, Any] | None = None,
+        training: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write the model as a model folder.
+
+        Args:
+            folder: Made if need be; an older model in it is replaced.
+            half: Store the weights as 16-bit floats.
+            description: One line for people.
+            settings: What shall differ from the settings it was trained with, for instance those of the grouping.
+            training: What shall be added to the account of the training.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ModelError: As the function `save_pretrained` raises it.
+        """
+        return save_pretrained(
+            folder,
+            method=self.method,
+            settings={**self.settings, **(settings or {})},
+            weights=self.weights,
+            categories=self.categories,
+            training={**self.training, **(training or {})},
+            description=description,
+            half=half,
+        )
+
+
+def checkpoint_record(
+    method: str,
+    settings: Any,
+    *,
+    categories: Iterable[Category] = (),
+    training: Mapping[str, Any] | None = None,
+    prefix: str = "network.",
+) -> dict[str, Any]:
+    """What a LightningModule stores as `checkpoint["upseg"]`: plain types, which load without running code.
+
+    Args:
+        method: A name in `upseg.models.registry.METHODS`.
+        settings: The method's settings, a dataclass.
+        categories: The classes the model knows.
+        training: How the model came to be, as JSON can hold it; `data` says in a few words what it was trained on.
+        prefix: What the names of the weights to export begin with in the checkpoint's `state_dict`.
+    """
+    return {
+        "method": method,
+        "settings": asdict(settings),
+        "classes": [asdict(category) for category in categories],
+        "training": dict(training or {}),
+        "prefix": prefix,
+    }
+
+
+def training_account(task: Any, **facts: Any) -> dict[str, Any]:
+    """How the model of a task came to be, for `checkpoint_record`.
+
+    Args:
+        task: A LightningModule with the attributes `average` and `before`, in training.
+        facts: What is to be said beside its data, its steps, its average and the training before it.
+    """
+    data = getattr(task.trainer, "datamodule", None)
+    return {
+        "data": str(getattr(data, "description", "")),
+        "steps": task.global_step,
+        **facts,
+        "average": task.average,
+        "before": dict(task.before),
+    }
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read the model in a checkpoint; no code in it is run.
+
+    Raises:
+        ModelError: If the file is no checkpoint of a training with upseg, or is broken.
+    """
+    file = Path(path)
+    try:
+        return _read(_load(file))
+    except ModelError as error:
+        raise ModelError(f"{printable(file)}: {error}") from error
+
+
+def take_over_weights(network: nn.Module, path: str | Path, may_differ: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """Fill a network with the weights of a checkpoint: the averaged ones where it has them.
+
+    Args:
+        network: Of the architecture that the checkpoint is of.
+        path: The checkpoint.
+        may_differ: What the names of weights begin with that the checkpoint may lack, have beside them, or have in
+            another shape, such as heads for other classes: these keep the values that they have in the network.
+
+    Returns:
+        How the checkpoint's model came to be.
+
+    Raises:
+        ModelError: If the file is no checkpoint, or one of another network.
+    """
+    checkpoint = read_checkpoint(path)
+    own, found = network.state_dict(), checkpoint.weights
+
+    def differs(name: str) -> bool:
+        return name.startswith(may_differ) and (
+            name not in own or name not in found or own[name].shape != found[name].shape
+        )
+
+    kept = {name: value for name, value in own.items() if differs(name)}
+    try:
+        network.load_state_dict({**kept, **{name: value for name, value in found.items() if not differs(name)}})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{printable(Path(path))} has the weights of another network: the settings that the network is built by "
+            f"must be those of the checkpoint ({reason:.300})"
+        ) from error
+    return checkpoint.training
+
+
+def load_checkpoint(path: str | Path) -> Any:
+    """Read all that a checkpoint holds, tensors on the CPU; no code in it is run.
+
+    Tensors are read from the file when they are used.
+
+    Raises:
+        ModelError: If the file is no checkpoint, or is broken.
+    """
+    file = Path(path)
+    try:
+        return _load(file)
+    except ModelError as error:
+        raise ModelError(f"{printable(file)}: {error}") from error
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise ModelError("this is a folder, not a checkpoint" if path.is_dir() else "there is no such file")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ModelError("this is not a checkpoint as `upseg train` saves it (or only a part of one)")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        what = f" ({named.group(1)})" if named else ""
+        raise ModelError(
+            f"the checkpoint asks for code to be run{what}, which upseg does not do; export one of `upseg train`"
+        ) from error
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:  # what torch raises for broken files
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"the checkpoint cannot be read ({reason})") from error
+
+
+def _read(content: Any) -> Checkpoint:
+    from upseg.models.registry import METHODS  # it names what the tasks that import this module are for
+
+    record = content.get(RECORD_KEY) if isinstance(content, dict) else None
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(record, dict) or not isinstance(state, dict):
+        raise ModelError("this is a checkpoint of something else: it does not say which of upseg's methods it is of")
+    for key, expected in _RECORD_TYPES.items():
+        value = record.get(key)
+        if not isinstance(value, expected):
+            raise ModelError(f"the checkpoint's {key} must be a {expected.__name__}, got {value!r:.100}")
+    if record["method"] not in METHODS or not METHODS[record["method"]].learned:
+        raise ModelError(f"the checkpoint is of the method {record['method']!r}, which has no models with weights here")
+    prefix = record["prefix"]
+    weights = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ModelError(f"the checkpoint has no weights whose names begin with {prefix!r}")
+    categories = read_categories(record["classes"])
+    return Checkpoint(record["method"], record["settings"], categories, record["training"], weights)

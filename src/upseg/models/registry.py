@@ -1,0 +1,297 @@
+"""Finding and loading models: the methods that come with upseg, model folders, and models on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from upseg.errors import ModelError
+from upseg.files import printable
+from upseg.images.reading import ImageLike
+from upseg.models.folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, packaged_models, read_config
+from upseg.segmentation import Category, Segmentation, Segmenter
+from upseg.settings import build_settings
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One segmentation method, described without importing it.
+
+    Attributes:
+        description: One line for people.
+        settings: `module:class` of its settings, a frozen dataclass that checks its own values.
+        segmenter: `module:class` of its segmenter, made with `(settings, device)`, and for learned methods also
+            with `weights` (the path of a safetensors file) and `categories` (a tuple of `Category`).
+        learned: Whether it needs weights.
+    """
+
+    description: str
+    settings: str
+    segmenter: str
+    learned: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "dynaseg": Method(
+        "fits a small network to the one image: needs no weights and no training",
+        "upseg.methods.dynaseg:DynaSegSettings",
+        "upseg.methods.dynaseg:DynaSegSegmenter",
+    ),
+    "entity": Method(
+        "class-agnostic: an embedding of each pixel, grouped by mean shift on the projective sphere",
+        "upseg.methods.entity:EntitySettings",
+        "upseg.methods.entity:EntitySegmenter",
+        learned=True,
+    ),
+    "panoptic": Method(
+        "things and stuff with their classes: each pixel says where its object's centre is; depth too, if trained for",
+        "upseg.methods.panoptic:PanopticSettings",
+        "upseg.methods.panoptic:PanopticSegmenter",
+        learned=True,
+    ),
+    "baiseg": Method(
+        "instances, learned from class masks alone: boundaries between objects, cut by a watershed; cuts masks too",
+        "upseg.methods.baiseg:BaisegSettings",
+        "upseg.methods.baiseg:BaisegSegmenter",
+        learned=True,
+    ),
+    "mask_rcnn": Method(
+        "things with their classes: torchvision's Mask R-CNN, to be trained on instances, real ones or pseudo labels",
+        "upseg.methods.mask_rcnn:MaskRcnnSettings",
+        "upseg.methods.mask_rcnn:MaskRcnnSegmenter",
+        learned=True,
+    ),
+}
+"""The methods by name. A name without a learned method's weights is no model; `load_model` says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that was found and checked, but not loaded: small, and it can be sent to other processes.
+
+    Attributes:
+        name: What it was asked for by.
+        method: The name of its method.
+        implementation: How the method is made.
+        settings: An instance of the method's settings.
+        weights: Its weights; None for methods that are not learned.
+        categories: The classes it knows; empty for class-agnostic models.
+        training: How it came to be, as its `config.json` says.
+        description: One line for people.
+    """
+
+    name: str
+    method: str
+    implementation: Method
+    settings: Any
+    weights: Path | None = None
+    categories: tuple[Category, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    description: str = ""
+
+    @property
+    def predicts_depth(self) -> bool:
+        """Whether its segmenter is a `DepthSegmenter` that was trained for depth: it has a setting `tasks` with it."""
+        return "depth" in getattr(self.settings, "tasks", ())
+
+    @property
+    def splits_masks(self) -> bool:
+        """Whether its segmenter is a `Splitter`, which cuts class masks into instances: it has a method `split`."""
+        return hasattr(_resolve(self.implementation.segmenter), "split")
+
+    def load(self, device: str = "auto") -> Segmenter:
+        """Make the segmenter.
+
+        Args:
+            device: `cpu`, `cuda`, another name that torch knows, or `auto` for the GPU where there is one.
+
+        Raises:
+            ModelError: If there is no such device, or the weights cannot be read.
+        """
+        make = _resolve(self.implementation.segmenter)
+        place = resolve_device(device)
+        if not self.implementation.learned:
+            return cast("Segmenter", make(self.settings, place))
+        from upseg.models.saving import PretrainedMixin
+
+        segmenter = make(self.settings, place, weights=self.weights, categories=self.categories)
+        if isinstance(segmenter, PretrainedMixin):  # so that a model saved again still says how it came to be
+            segmenter.training, segmenter.description = self.training, self.description
+        return cast("Segmenter", segmenter)
+
+    def fingerprint(self) -> str:
+        """A digest of method, settings, classes and weights: the same for two models that give the same results."""
+        facts = {
+            "method": self.method,
+            "settings": asdict(self.settings),
+            "categories": [asdict(category) for category in self.categories],
+            "weights": _digest(self.weights) if self.weights else None,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=repr).encode()).hexdigest()
+
+
+def load_model(name_path_or_hub_id: str | Path = "dynaseg", device: str = "auto", **settings: Any) -> Segmenter:
+    """Load a model.
+
+    Args:
+        name_path_or_hub_id: What is looked for, in this order: a method that needs no weights (`dynaseg`); a model
+            that comes with upseg, as `upseg models` lists them; a model folder with `config.json` and
+            `model.safetensors` (`./name` where the name alone means one of the former); a model on the Hugging Face
+            hub, `owner/name` or `owner/name@revision`, which is downloaded once.
+        device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
+        settings: What shall differ from the model's own settings; `preset` chooses a named set of them.
+
+    Returns:
+        Its `segment(image)` returns a `Segmentation`.
+
+    Raises:
+        ModelError: If there is no such model, setting or device, or the model is broken.
+    """
+    return find_model(name_path_or_hub_id, **settings).load(device)
+
+
+def segment(image: ImageLike, model: str | Path = "dynaseg", *, device: str = "auto", **settings: Any) -> Segmentation:
+    """Segment one image; for many, load the model once with `load_model`.
+
+    Args:
+        image: A path, an array, a Pillow image or a tensor, as `upseg.images.reading.read_image` takes it.
+        model: As `load_model` takes it.
+        device: As `load_model` takes it.
+        settings: As `load_model` takes them.
+
+    Raises:
+        ImageError: If the image cannot be read.
+        ModelError: If there is no such model, setting or device, or the model is broken.
+    """
+    return load_model(model, device, **settings).segment(image)
+
+
+def find_model(name_path_or_hub_id: str | Path, **settings: Any) -> Model:
+    """Find a model and check its settings without loading it; arguments and errors as for `load_model`."""
+    name = str(name_path_or_hub_id)
+    if isinstance(name_path_or_hub_id, str) and name in METHODS:
+        return _from_method(name, settings)
+    packaged = packaged_models()
+    if isinstance(name_path_or_hub_id, str) and name in packaged:
+        return _from_folder(name, packaged[name], settings)
+    folder = Path(name_path_or_hub_id)
+    if folder.is_dir():
+        return _from_folder(name, folder, settings)
+    if isinstance(name_path_or_hub_id, str) and _HUB_ID.fullmatch(name) and not folder.exists():
+        return _from_folder(name, _download(name), settings)
+    if folder.exists():
+        raise ModelError(f"{printable(name)} is a file; a model is a folder with {CONFIG_NAME} and {WEIGHTS_NAME}")
+    names = [*(key for key, method in METHODS.items() if not method.learned), *packaged]
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise ModelError(
+        f"there is no model {name!r}{hint}; give one of {', '.join(names)}, a model folder, "
+        "or owner/name of a model on the Hugging Face hub"
+    )
+
+
+def build_model(name: str, config: ModelConfig, weights: Path, settings: Mapping[str, Any] | None = None) -> Model:
+    """The model that a configuration describes.
+
+    Args:
+        name: What it is called.
+        config: What its `config.json` says.
+        weights: The path of its weights, if the method is learned; not looked at.
+        settings: What shall differ from the configuration's settings.
+
+    Raises:
+        ModelError: If there is no such method, or a setting is wrong.
+    """
+    if config.method not in METHODS:
+        raise ModelError(f"there is no method {config.method!r}; the methods are {', '.join(METHODS)}")
+    method, chosen = METHODS[config.method], dict(settings or {})
+    preset = chosen.pop("preset", None)
+    built = build_settings(_resolve(method.settings), {**config.settings, **chosen}, preset=preset)
+    found = weights if method.learned else None
+    return Model(name, config.method, method, built, found, config.categories, config.training, config.description)
+
+
+def settings_class(model: str | Path) -> type:
+    """The settings dataclass of a model's method; argument and errors as for `load_model`."""
+    if isinstance(model, str) and model in METHODS:
+        return cast("type", _resolve(METHODS[model].settings))
+    return type(find_model(model).settings)
+
+
+def resolve_device(device: str) -> str:
+    """Turn `auto` into `cuda` or `cpu`, and refuse what is not there.
+
+    Raises:
+        ModelError: If torch does not know the device or cannot use it.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"the device {device!r} cannot be used ({reason}); try 'auto' or 'cpu'") from error
+    return device
+
+
+def _from_method(name: str, settings: dict[str, Any]) -> Model:
+    method = METHODS[name]
+    if method.learned:
+        known = [key for key, folder in packaged_models().items() if read_config(folder).method == name]
+        own = f"one of the models that come with upseg ({', '.join(known)}), " if known else ""
+        raise ModelError(
+            f"{name} is a method that needs weights; give {own}a model folder, or owner/name of a hub model"
+        )
+    preset = settings.pop("preset", None)
+    return Model(name, name, method, build_settings(_resolve(method.settings), settings, preset=preset))
+
+
+def _from_folder(name: str, folder: Path, settings: dict[str, Any]) -> Model:
+    config_path, weights = folder / CONFIG_NAME, folder / WEIGHTS_NAME
+    try:
+        model = build_model(name, read_config(folder), weights, settings)
+    except ModelError as error:
+        raise ModelError(f"{printable(config_path)}: {error}") from error
+    if model.implementation.learned and not weights.is_file():
+        raise ModelError(f"{printable(folder)} has no {WEIGHTS_NAME}; other kinds of weights are not read")
+    if not model.implementation.learned and (weights.exists() or model.categories):
+        raise ModelError(f"{printable(folder)} has weights or classes, but the method {model.method} takes none")
+    return model
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = hub_id.partition("@")
+    try:
+        folder = snapshot_download(repository, revision=revision or None, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME])
+    except Exception as error:  # the hub's client raises errors of several libraries
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ModelError(
+            f"the model {hub_id!r} cannot be downloaded from the Hugging Face hub ({reason}); check the name and the "
+            "connection, or download its folder elsewhere and give the path"
+        ) from error
+    return Path(folder)
+
+
+def _resolve(reference: str) -> Any:
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

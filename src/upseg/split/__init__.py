@@ -1,0 +1,1 @@
+"""Class masks in, instances out."""

@@ -1,0 +1,201 @@
+"""Class masks in, instances out, for a whole folder: label maps, and one COCO file for all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from upseg import __version__
+from upseg.batch.inputs import InputKind, check_not_searched, find_images, plan_outputs
+from upseg.batch.jobs import ImageResult
+from upseg.batch.journal import InputState, Journal, OutputState
+from upseg.batch.run import BatchObserver, BatchSummary, check_workers, digest_of, run_batch
+from upseg.errors import FormatError, UpsegError
+from upseg.files import printable, remove_partials
+from upseg.formats import DEPTH_FORMAT
+from upseg.formats.coco_folder import write_coco_folder
+from upseg.formats.png import read_png
+from upseg.models.registry import Model
+from upseg.segmentation import Segmentation
+from upseg.split.classes import MaskClasses
+from upseg.split.jobs import OVERLAY, PHOTOS, MaskDescriber, Photos, stamp
+from upseg.split.splitters import BASELINES, find_splitter
+
+INSTANCES = PurePosixPath("instances.json")
+"""The COCO file of a folder of results."""
+MASKS = InputKind("mask", "split", frozenset({".png", ".tif", ".tiff"}))
+
+
+@dataclass(frozen=True)
+class SplitSummary(BatchSummary):
+    """How a run went.
+
+    Attributes:
+        instances: The COCO file of all masks that are done; None if there is none.
+        problem: Why there is none, or why it is not up to date.
+    """
+
+    instances: Path | None = None
+    problem: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        instances = None if self.instances is None else str(self.instances)
+        return {**super().as_json(), "instances": instances, "problem": self.problem}
+
+
+def split_files(
+    paths: Sequence[str | PathLike[str]],
+    output: str | PathLike[str],
+    *,
+    model: str | Path,
+    images: str | PathLike[str] | None = None,
+    classes: MaskClasses = MaskClasses(),  # noqa: B008 - frozen
+    settings: Mapping[str, Any] | None = None,
+    formats: Sequence[str] = (),
+    workers: int = 1,
+    device: str = "auto",
+    overwrite: bool = False,
+    protected: Mapping[Path, str] | None = None,
+    observer: BatchObserver | None = None,
+) -> SplitSummary:
+    """Split class masks into instances: a label map for each, and one COCO file for all of them.
+
+    A second call does only what is missing, as `upseg.batch.run.segment_files` does, and brings the COCO file up
+    to date: it holds the masks named in the last call that did not fail. A mask that cannot be read or has no photo
+    fails; the others go on.
+
+    Args:
+        paths: Class masks: files, folders and globs. The value of a pixel is its class.
+        output: The folder of results; made if need be.
+        model: As `find_splitter` takes it.
+        images: A folder with the photo of each mask, below it as the mask is below its folder, with any suffix. May be
+            left out for the baselines.
+        classes: What the values of pixels mean.
+        settings: What shall differ from the model's own settings.
+        formats: Names in `upseg.formats.FORMATS`, beside the label map `png`.
+        workers: How many masks to split side by side, each in its own process; 1 for this process.
+        device: As `upseg.load_model` takes it.
+        overwrite: Whether files that upseg did not write, or wrote for another mask, may be replaced.
+        protected: Further files that must not be replaced, and what they are.
+        observer: Told how it goes.
+
+    Raises:
+        UpsegError: If nothing can be done at all: no mask, no such model, setting, format or folder, no place to write.
+    """
+    started = time.perf_counter()
+    check_workers(workers)
+    folder, observer, formats = Path(output), observer or BatchObserver(), tuple(dict.fromkeys(("png", *formats)))
+    chosen = find_splitter(model, **(settings or {}))
+    _check_request(chosen, formats, images)
+    journal = Journal(folder)
+    _check_instances(journal, overwrite=overwrite)
+    masks = find_images(paths, folder, journal.knows, MASKS)
+    readable = [mask for mask in masks if mask.problem is None]
+    photos = None if images is None else Photos(Path(images), readable, journal)
+    secured = {**(protected or {}), **(photos.roles() if photos else {})}
+    plans = plan_outputs(readable, formats, folder, paths, kind=MASKS, reserved=INSTANCES, protected=secured)
+    if photos is not None:
+        check_not_searched([INSTANCES, *(file for p in plans for file in p.files)], folder, [photos.folder], PHOTOS)
+    describer = MaskDescriber(chosen, replace(classes, known={c.id: c for c in chosen.categories}), photos, formats)
+    results = run_batch(
+        masks,
+        dict(zip(readable, plans, strict=True)),
+        describer.describe,
+        model=chosen,
+        journal=journal,
+        workers=workers,
+        device="cpu" if chosen.method in BASELINES else device,  # without torch, which takes seconds to load
+        overwrite=overwrite,
+        observer=observer,
+    )
+    results, instances, problem = _gather(results, describer, journal, observer)
+    return SplitSummary(folder, results, time.perf_counter() - started, instances, problem)
+
+
+def _check_request(model: Model, formats: Sequence[str], images: str | PathLike[str] | None) -> None:
+    if DEPTH_FORMAT in formats:
+        raise UpsegError(f"class masks have no depth; leave the format {DEPTH_FORMAT} out")
+    if images is not None and not Path(images).is_dir():
+        raise UpsegError(f"{printable(images)} should be the folder with the photos of the masks, but is none")
+    if images is None and model.method not in BASELINES:
+        raise UpsegError(
+            f"the model {printable(model.name)} looks at the photos of the masks; give their folder with images=... "
+            "(--images)"
+        )
+    if images is None and OVERLAY in formats:
+        raise UpsegError("an overlay is drawn over the photo; give the folder of the photos with images=... (--images)")
+
+
+def _instances_state(digest: str) -> InputState:
+    """The COCO file's place in the journal: its input is the folder of results."""
+    return InputState(str(INSTANCES), "", 0, 0, digest)
+
+
+def _check_instances(journal: Journal, *, overwrite: bool) -> None:
+    """Refuse at once what would come to light after hours."""
+    if journal.state_of(INSTANCES, _instances_state("")) is OutputState.FOREIGN and not overwrite:
+        raise UpsegError(
+            f"{printable(journal.path.parent / INSTANCES)} exists and is not an earlier result; remove it, write "
+            "somewhere else, or allow it to be replaced with overwrite=True (--overwrite)"
+        )
+
+
+def _gather(
+    results: tuple[ImageResult, ...], describer: MaskDescriber, journal: Journal, observer: BatchObserver
+) -> tuple[tuple[ImageResult, ...], Path | None, str | None]:
+    """Bring the COCO file up to date; what cannot be read back has failed after all.
+
+    Returns:
+        The results; the COCO file, if there is one; and why it is not up to date, if it is not.
+    """
+    path = journal.path.parent / INSTANCES
+    done = {number: result for number, result in enumerate(results) if result.status != "failed"}
+    if not done:
+        return results, None, None
+    failures: dict[int, ImageResult] = {}
+
+    def images() -> Iterator[tuple[str, Segmentation]]:
+        for count, (number, result) in enumerate(done.items(), start=1):
+            try:
+                segmentation = read_png(result.outputs[0])
+            except FormatError as error:
+                failures[number] = ImageResult.failure(result.input, f"{error}; remove that file and run again")
+                continue
+            yield describer.image_names[result.input], segmentation
+            observer.on_gather(count, len(done))
+
+    try:
+        rows = [[describer.image_names[result.input], *stamp(result.outputs[0])] for result in done.values()]
+        state = _instances_state(digest_of([__version__, *describer.classes.facts(), *rows]))
+        if journal.state_of(INSTANCES, state) is OutputState.CURRENT:
+            return results, path, None
+        _write_instances(images(), path, state, describer, journal, failures)
+    except (OSError, UpsegError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return results, None, f"{printable(path)} cannot be written ({reason}); the same command writes it again"
+    return tuple(failures.get(number, result) for number, result in enumerate(results)), path, None
+
+
+def _write_instances(
+    images: Iterator[tuple[str, Segmentation]],
+    path: Path,
+    state: InputState,
+    describer: MaskDescriber,
+    journal: Journal,
+    failures: Mapping[int, ImageResult],
+) -> None:
+    """Write the COCO file, and note that it is complete if all results could be read."""
+    started = time.perf_counter()
+    if journal.was_stopped(INSTANCES):
+        remove_partials(path)
+    with journal:
+        journal.begin(state, [INSTANCES])
+        about = f"class masks split into instances by upseg {__version__} ({describer.method})"
+        _, count = write_coco_folder(images, path, categories=describer.classes.categories(), description=about)
+        if not failures:
+            journal.finish(state, [INSTANCES], seconds=time.perf_counter() - started, segments=count)

@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from upseg.errors import DataError, UpsegError
+from upseg.segmentation import Category
+from upseg.split.classes import MaskClasses, read_class_names
+
+PIXELS = np.array([[0, 2, 2], [255, 9, 2]], np.uint8)
+
+
+@pytest.fixture
+def mask(tmp_path) -> Path:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def test_a_value_is_a_class_0_is_none_and_255_is_void(mask) -> None:
+    found = MaskClasses().read(mask)
+    assert found.labels.tolist() == [[0, 1, 1], [0, 2, 1]]
+    assert [segment.category for segment in found] == [Category(2, "class-2"), Category(9, "class-9")]
+
+
+def test_void_can_be_other_values_or_none(mask) -> None:
+    assert MaskClasses(void=frozenset({2, 9})).read(mask).labels.tolist() == [[0, 0, 0], [1, 0, 0]]
+    assert MaskClasses(void=frozenset()).read(mask).labels.tolist() == [[0, 1, 1], [2, 3, 1]]
+
+
+def test_a_mask_of_nothing_but_255_is_asked_about(tmp_path) -> None:
+    path = tmp_path / "binary.png"
+    Image.fromarray(np.array([[0, 255]], np.uint8)).save(path)
+    with pytest.raises(DataError, match=r"binary\.png: its only value beside 0 is 255, .* --void none"):
+        MaskClasses().read(path)
+    assert MaskClasses(void=frozenset()).read(path)[1].category == Category(255, "class-255")
+    assert len(MaskClasses(void=frozenset({255})).read(path)) == 0
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16"])
+def test_every_kind_of_label_map_is_read(tmp_path, mode) -> None:
+    image = Image.fromarray(np.array([[0, 1]], np.uint16 if mode == "I;16" else np.uint8))
+    if mode == "1":
+        image = image.point(lambda value: 255 * value).convert("1")
+    if mode == "P":
+        image = image.convert("P")
+        image.putpalette([0, 0, 0, 250, 3, 9])
+    image.save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as saved:
+        assert saved.mode == mode
+    assert MaskClasses().read(tmp_path / "a.png").labels.tolist() == [[0, 1]]
+
+
+def test_an_empty_mask_has_no_segments(tmp_path) -> None:
+    Image.new("L", (3, 2)).save(tmp_path / "a.png")
+    assert len(MaskClasses().read(tmp_path / "a.png")) == 0
+
+
+def test_names_come_from_the_list_and_kinds_from_the_options_and_the_model(mask) -> None:
+    known = {2: Category(2, "sky", is_thing=False), 9: Category(9, "car")}
+    assert MaskClasses(known=known).category(2) == Category(2, "sky", is_thing=False)
+    listed = MaskClasses({2: "heaven", 9: "cart", 11: "none"}, frozenset({9}), known=known)
+    assert [listed.category(value) for value in (2, 9)] == [
+        Category(2, "heaven", is_thing=False),
+        Category(9, "cart", is_thing=False),
+    ]
+    assert [category.id for category in listed.categories()] == [2, 9, 11]
+    assert MaskClasses(known=known).categories() == list(known.values())
+    assert MaskClasses(known=known).category(4) == Category(4, "class-4")
+
+
+def test_values_that_the_list_has_not_are_named(mask, tmp_path) -> None:
+    with pytest.raises(DataError, match=r"a\.png: it has values that are not in the list of classes: 9; add"):
+        MaskClasses({2: "cell"}).read(mask)
+    Image.fromarray(np.arange(1, 9, dtype=np.uint8)[None]).save(mask)
+    with pytest.raises(DataError, match=r"1, 3, 4, 5, 6, \.\.\.; add"):
+        MaskClasses({2: "cell"}).read(mask)
+
+
+def test_negative_values_are_no_classes(tmp_path) -> None:
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[0, 3, -4]], np.int16))
+    with pytest.raises(DataError, match="ids of classes are 1 or more, got -4"):
+        MaskClasses().read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stuff": frozenset({0})}, "ids are above 0 and not void, got 0"),
+        ({"stuff": frozenset({3}), "void": frozenset({3})}, "not void, got 3"),
+        ({"names": {1: "cell"}, "stuff": frozenset({2})}, "the class 2 is to be stuff, but"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options, message) -> None:
+    with pytest.raises(UpsegError, match=message):
+        MaskClasses(**options)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cell\n\n  dead cell \n", {1: "cell", 2: "dead cell"}),
+        ("0 background\n7 dead cell\n3\tcell\n", {7: "dead cell", 3: "cell"}),
+        ("\ufeffgröße\n", {1: "größe"}),
+        ("3d print\n4x4 car\n", {1: "3d print", 2: "4x4 car"}),
+    ],
+)
+def test_lists_of_classes_have_ids_or_count_from_1(tmp_path, text, expected) -> None:
+    (tmp_path / "classes.txt").write_text(text, encoding="utf-8")
+    assert read_class_names(tmp_path / "classes.txt") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 cell\nblob\n", r"there are '1 cell' and 'blob'"),
+        ("blob\n2 cell\n", r"there are '2 cell' and 'blob'"),
+        ("background\ncell\n", "the background is 0; leave it out"),
+        ("__background__\ncell\n", "the background is 0; leave it out"),
+        ("1 cell\n1 blob\n", "two classes have the id 1"),
+        ("cell\ncell\n", "two classes have the name cell"),
+        ("\n", "the file is empty"),
+        (None, "there is none"),
+    ],
+)
+def test_a_list_that_can_be_misunderstood_is_refused(tmp_path, text, message) -> None:
+    if text is not None:
+        (tmp_path / "classes.txt").write_text(text)
+    with pytest.raises(DataError, match=rf"classes\.txt.*{message}"):
+        read_class_names(tmp_path / "classes.txt")
