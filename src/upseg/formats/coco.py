@@ -77,7 +77,7 @@ def read_coco(path: str | Path, image: int | str | None = None) -> Segmentation:
         own = [a for a in annotations if object_of(a, "an annotation").get("image_id") == entry.id]
         facts = read_facts(data, dict(enumerate(own, start=1)))
         names = [a.get("id") for a in own]
-        if facts.count is not None and names != list(range(1, facts.count + 1)):
+        if facts.count is not None and names != list(range(1, len(names) + 1)):
             raise ValueError(f"the ids of its annotations must be 1..{facts.count}, as upseg wrote them")
         height, width = entry.shape
         flat, hidden = paint_runs(mask_runs(own, entry.shape), height * width)

@@ -12,6 +12,7 @@ from upseg.formats.metadata import (
     VERSION,
     Facts,
     check_version,
+    checksum_of,
     integer_of,
     list_of,
     number_of,
@@ -19,6 +20,7 @@ from upseg.formats.metadata import (
     read_category,
     size_of,
 )
+from upseg.functional.label_maps import label_checksum
 from upseg.segmentation import Category, Segment, Segmentation
 
 IMAGE_ID = 1  # our files hold one image
@@ -49,7 +51,12 @@ def coco_tables(segmentation: Segmentation, path: Path) -> dict[str, Any]:
         if isinstance(image, str) and image
         else path.name.removesuffix(".json").removesuffix(".panoptic")
     )
-    ours = {"version": VERSION, "segments": len(segmentation), "provenance": dict(segmentation.provenance)}
+    ours = {
+        "version": VERSION,
+        "segments": len(segmentation),
+        "checksum": label_checksum(segmentation.labels),
+        "provenance": dict(segmentation.provenance),
+    }
     return {
         "info": {"description": "segmented by upseg", "upseg": ours},
         "images": [{"id": IMAGE_ID, "width": width, "height": height, "file_name": file_name}],
@@ -149,4 +156,6 @@ def read_facts(data: Mapping[str, Any], entries: Mapping[int, Mapping[str, Any]]
         categories=categories,
         parents={v: integer_of(e["parent"], "parent") for v, e in entries.items() if e.get("parent") is not None},
         provenance=object_of(ours.get("provenance"), "info.upseg.provenance"),
+        areas={v: integer_of(e["area"], "area") for v, e in entries.items() if e.get("area") is not None},
+        checksum=checksum_of(ours),
     )

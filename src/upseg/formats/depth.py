@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from upseg.errors import FormatError
 from upseg.files import atomic_path
 from upseg.formats.metadata import VERSION, check_version, dump_json, object_of, reading
-from upseg.formats.png import load_png
+from upseg.images.label_maps import read_label_map
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Segmentation
 
@@ -91,11 +91,11 @@ def read_depth_png(path: Path) -> PredictedDepth:
         FormatError: If the file is broken, or not grey with 8 or 16 bits.
     """
     with reading(path, "a depth PNG"):
-        codes, palette, text = load_png(path, key=_KEY)
-        if codes.ndim != 2 or palette:
+        stored = read_label_map(path, key=_KEY)
+        if stored.has_palette:
             raise ValueError("depth is a grey image, this one is in colour")
-        is_metric = text is None or _is_metric(text)
-        return PredictedDepth((codes / (MILLIMETRES if is_metric else LARGEST)).astype(np.float32), is_metric)
+        is_metric = stored.note is None or _is_metric(stored.note)
+        return PredictedDepth((stored.values / (MILLIMETRES if is_metric else LARGEST)).astype(np.float32), is_metric)
 
 
 def write_depth_picture(depth: PredictedDepth, path: Path) -> Path:

@@ -21,6 +21,7 @@ from upseg.formats.metadata import (
     Facts,
     assemble,
     check_version,
+    checksum_of,
     dump_json,
     integer_of,
     list_of,
@@ -31,6 +32,7 @@ from upseg.formats.metadata import (
     size_of,
     warn_of_losses,
 )
+from upseg.functional.label_maps import label_checksum
 from upseg.functional.polygons import Rings, fill_rings, trace_rings
 from upseg.functional.runs import Runs, paint_runs
 from upseg.segmentation import Category, Segment, Segmentation
@@ -42,6 +44,7 @@ def write_geojson(segmentation: Segmentation, path: Path) -> Path:
     ours = {
         "version": VERSION,
         "segments": len(segmentation),
+        "checksum": label_checksum(segmentation.labels),
         "height": height,
         "width": width,
         "provenance": dict(segmentation.provenance),
@@ -120,7 +123,7 @@ def read_geojson(path: str | Path, shape: tuple[int, int] | None = None) -> Segm
         flat, hidden = paint_runs(runs, shape[0] * shape[1])
         facts = _read_facts(features, ours)
         if facts.count is not None:
-            if hidden.any() or [f.get("id") for f in features] != list(range(1, facts.count + 1)):
+            if hidden.any() or [f.get("id") for f in features] != list(range(1, len(features) + 1)):
                 raise ValueError(
                     f"its features must not overlap and have the ids 1..{facts.count}, as upseg wrote them"
                 )
@@ -210,6 +213,8 @@ def _read_facts(features: Sequence[Mapping[str, Any]], ours: Mapping[str, Any] |
         },
         parents={i: integer_of(row["parent"], "parent") for i, row in rows.items() if row.get("parent") is not None},
         provenance=object_of(ours.get("provenance"), "upseg.provenance"),
+        areas={i: integer_of(row["area"], "area") for i, row in rows.items() if row.get("area") is not None},
+        checksum=checksum_of(ours),
     )
 
 

@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 import json
-import lzma
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
-from jaxtyping import Bool, Int32, Integer, Shaped
+from jaxtyping import Bool, Int32, Int64, Integer
 
 from upseg.errors import FormatError
-from upseg.functional.label_maps import segment_boxes
+from upseg.functional.label_maps import label_checksum, segment_areas, segment_boxes
+from upseg.images.label_maps import StoredLabels
+from upseg.images.reading import DEFAULT_MAX_PIXELS
 from upseg.segmentation import Category, Segment, Segmentation
 
 VERSION = 1  # of the metadata; a reader refuses what is newer
-LARGEST_MAP = 1 << 30  # pixels: a bound on what a damaged or hostile file can make a reader allocate
+LARGEST_MAP = DEFAULT_MAX_PIXELS
+"""Pixels: a bound on what a damaged or hostile file can make a reader allocate."""
 
-_UNREADABLE = (
-    ValueError,  # JSON, numpy and Pillow decoding errors, and our own checks
-    TypeError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    RuntimeError,  # zip members that are encrypted or compressed in unknown ways, JSON nested too deeply
-    SyntaxError,  # what Pillow raises for a broken PNG
-    EOFError,
-    OSError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    ParseError,
-)
+VOC_VOID = 255
+"""The unlabelled border in the palette PNGs of PASCAL VOC, and of the many programs that write them so."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +38,8 @@ class Facts:
         categories: Class.
         parents: The value of the containing segment.
         provenance: How the result came to be.
+        areas: In pixels, where the file states them and upseg wrote it: the label map must agree.
+        checksum: The `label_checksum` of the label map that was written; None where the file has none.
     """
 
     count: int | None = None
@@ -62,6 +47,8 @@ class Facts:
     categories: Mapping[int, Category] = field(default_factory=dict)
     parents: Mapping[int, int] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    areas: Mapping[int, int] = field(default_factory=dict)
+    checksum: str | None = None
 
 
 def facts_to_text(segmentation: Segmentation) -> str:
@@ -69,7 +56,12 @@ def facts_to_text(segmentation: Segmentation) -> str:
     segments = segmentation.segments
     categories = list(dict.fromkeys(s.category for s in segments if s.category is not None))
     numbers = {category: number for number, category in enumerate(categories)}
-    data: dict[str, Any] = {"upseg": VERSION, "segments": len(segments), "provenance": dict(segmentation.provenance)}
+    data: dict[str, Any] = {
+        "upseg": VERSION,
+        "segments": len(segments),
+        "checksum": label_checksum(segmentation.labels),
+        "provenance": dict(segmentation.provenance),
+    }
     if any(s.score is not None for s in segments):
         data["scores"] = [None if s.score is None else float(s.score) for s in segments]
     if any(s.parent is not None for s in segments):
@@ -97,7 +89,16 @@ def facts_from_text(text: str) -> Facts:
         categories={i: table[integer_of(v, f"category number of segment {i}")] for i, v in numbers.items()},
         parents={i: integer_of(v, f"parent of segment {i}") for i, v in _column(data, "parents", count).items()},
         provenance=object_of(data.get("provenance"), "the provenance"),
+        checksum=checksum_of(data),
     )
+
+
+def checksum_of(data: Mapping[str, Any]) -> str | None:
+    """The checksum that upseg noted in a file; None in files of versions that noted none."""
+    value = data.get("checksum")
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"the checksum must be a text, got {_shown(value)}")
+    return value
 
 
 def _column(data: Mapping[str, Any], name: str, count: int) -> dict[int, Any]:
@@ -125,19 +126,32 @@ def assemble(labels: Integer[np.ndarray, "h w"], facts: Facts) -> Segmentation:
         )
     if labels.size == 0 or int(labels.min()) < 0 or int(labels.max()) > facts.count:
         raise ValueError(f"its label map and its metadata disagree: ids must be 0..{facts.count}")
-    areas = np.bincount(labels.ravel(), minlength=facts.count + 1)
+    if int(labels.max()) < facts.count:
+        raise ValueError(f"its metadata list segment {facts.count}, which has no pixel in its label map")
+    areas = segment_areas(labels)
     missing = np.flatnonzero(areas == 0)
     if np.any(missing > 0):
         raise ValueError(f"its metadata list segment {missing[missing > 0][0]}, which has no pixel in its label map")
+    own = labels.astype(np.int32, copy=False)
+    _check_undamaged(own, areas, facts)
     wrong = sorted({p for p in facts.parents.values() if not 1 <= p <= facts.count})
     if wrong:
         raise ValueError(f"parents must be ids 1..{facts.count}, got {wrong[0]}")
-    own = labels.astype(np.int32)
     segments = tuple(
         Segment(i, int(areas[i]), box, facts.scores.get(i), facts.categories.get(i), facts.parents.get(i))
         for i, box in enumerate(segment_boxes(own), start=1)
     )
     return Segmentation(own, segments, dict(facts.provenance))
+
+
+def _check_undamaged(labels: Int32[np.ndarray, "h w"], areas: Int64[np.ndarray, " k1"], facts: Facts) -> None:
+    """Refuse, with a ValueError, a label map that is not the one that upseg wrote."""
+    advice = 'the file was damaged or edited; to take it as it is, remove "checksum", "upseg" and areas from it'
+    wrong = next((i for i, area in facts.areas.items() if area != areas[i]), None)
+    if wrong is not None:
+        raise ValueError(f"segment {wrong} has {areas[wrong]} pixels, but {facts.areas[wrong]} were written: {advice}")
+    if facts.checksum not in (None, label_checksum(labels)):
+        raise ValueError(f"its label map is not the one that was written (the checksum does not fit): {advice}")
 
 
 @contextmanager
@@ -150,8 +164,10 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except FileNotFoundError as error:
         missing = Path(str(error.filename)) if error.filename else path
         raise FormatError(f"{missing}: no such file" + ("" if missing == path else f" (belongs to {path})")) from error
-    except _UNREADABLE as error:
-        reason = str(error) or type(error).__name__
+    except MemoryError as error:
+        raise FormatError(f"{path}: there is not enough memory to read this file as {kind}") from error
+    except Exception as error:  # decoders raise whatever they stumble over in damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{path}: cannot be read as {kind}: {reason}") from error
 
 
@@ -211,16 +227,24 @@ def size_of(height: object, width: object) -> tuple[int, int]:
     return rows, columns
 
 
-def label_map_of(array: Shaped[np.ndarray, "*shape"]) -> Integer[np.ndarray, "h w"]:
-    """The array, if it can be a label map: (H, W), integers or booleans; else a ValueError."""
-    if array.ndim != 2 or array.dtype.kind not in "iub":
-        raise ValueError(f"a label map has one channel of integers, got {array.dtype} of shape {array.shape}")
-    size_of(*array.shape)
-    if array.dtype.itemsize == 8 and int(array.max()) > np.iinfo(np.int64).max:
-        raise ValueError(f"the ids of a label map must fit 64 bits with a sign, got {array.max()}")
-    if array.dtype == bool:
-        return array.astype(np.uint8)
-    return array.astype(np.int64) if array.dtype.itemsize == 8 else array
+def assemble_stored(stored: StoredLabels) -> Segmentation:
+    """What a label map in an image file says: ours with its facts; of another program each number is a segment.
+
+    Raises:
+        ValueError: If the label map and the facts contradict each other.
+    """
+    if stored.note is not None:
+        return assemble(stored.values, facts_from_text(stored.note))
+    return assemble(without_void(stored), Facts())
+
+
+def without_void(stored: StoredLabels) -> Integer[np.ndarray, "h w"]:
+    """The numbers with 0 for void: 0 itself, what is below it, and in a palette PNG 255, as PASCAL VOC has it."""
+    values = stored.values
+    void = values < 0
+    if stored.has_palette:
+        void |= values == VOC_VOID
+    return np.where(void, values.dtype.type(0), values) if void.any() else values
 
 
 def read_category(value: object, thing_key: str) -> Category:

@@ -6,11 +6,16 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Integer, Shaped
 
 from upseg.files import atomic_path
-from upseg.formats.metadata import LARGEST_MAP, Facts, assemble, facts_from_text, facts_to_text, label_map_of, reading
+from upseg.formats.metadata import Facts, assemble, facts_from_text, facts_to_text, reading, size_of
+from upseg.images.label_maps import one_channel, whole_numbers
 from upseg.segmentation import Segmentation
+
+_LONGEST_PROVENANCE = 1 << 24  # bytes
+_LONGEST_FACTS = 1 << 10  # bytes for each segment
+_MOST_CHANNELS = 4  # of grey that was saved as colours
 
 
 def write_npz(segmentation: Segmentation, path: Path) -> Path:
@@ -36,16 +41,30 @@ def read_npz(path: Path) -> Segmentation:
         if "labels" not in names and len(names) != 1:
             raise ValueError(f"expected an array named labels, got {names}")
         name = "labels" if "labels" in names else names[0]
-        labels = label_map_of(_load_array(archive, name))
+        labels = load_label_array(archive, name)
         if "metadata" not in names:
             return assemble(labels, Facts())
-        return assemble(labels, facts_from_text(_load_array(archive, "metadata").tobytes().decode()))
+        # nothing that upseg writes says more about a segment than fits
+        most = _LONGEST_PROVENANCE + _LONGEST_FACTS * (int(labels.max(initial=0)) + 1)
+        return assemble(labels, facts_from_text(_load_array(archive, "metadata", most).tobytes().decode()))
 
 
-def _load_array(archive: zipfile.ZipFile, name: str) -> Shaped[np.ndarray, " *shape"]:
+def load_label_array(archive: zipfile.ZipFile, name: str) -> Integer[np.ndarray, "h w"]:
+    """A label map of an archive of NumPy arrays; call it inside `reading`."""
+    with archive.open(f"{name}.npy") as file:
+        old = np.lib.format.read_magic(file) == (1, 0)
+        shape = (np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0)(file)[0]
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] > _MOST_CHANNELS):
+        raise ValueError(f"a label map has rows and columns, {name} has the shape {shape}")
+    height, width = size_of(*shape[:2])
+    return whole_numbers(one_channel(_load_array(archive, name, _MOST_CHANNELS * 8 * height * width + 4096)))
+
+
+def _load_array(archive: zipfile.ZipFile, name: str, most: int) -> Shaped[np.ndarray, " *shape"]:
+    """An array that is stored in at most so many bytes."""
     entry = f"{name}.npy"
     size = archive.getinfo(entry).file_size
-    if size > 8 * LARGEST_MAP + 4096:
-        raise ValueError(f"{entry} holds {size:,} bytes, more than the largest label map")
+    if size > most:
+        raise ValueError(f"{entry} holds {size:,} bytes, more than the {most:,} that it can have")
     with archive.open(entry) as file:
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))

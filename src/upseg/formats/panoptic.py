@@ -21,7 +21,7 @@ from upseg.formats.coco_tables import (
     uncategorised_id,
 )
 from upseg.formats.metadata import assemble, dump_json, integer_of, list_of, load_json, object_of, reading
-from upseg.formats.png import load_png
+from upseg.images.label_maps import read_png_pixels
 from upseg.segmentation import Segmentation
 
 MOST_SEGMENTS = (1 << 24) - 1
@@ -86,7 +86,7 @@ def read_panoptic(path: str | Path, image: int | str | None = None) -> Segmentat
         by_id: Mapping[int, dict[str, Any]] = {integer_of(row.get("id"), "a segment's id"): row for row in rows}
         facts = read_facts(data, by_id)
     with reading(png_path, "a COCO panoptic PNG"):
-        pixels = load_png(png_path)[0]
+        pixels = read_png_pixels(png_path)
         if pixels.shape != (*entry.shape, 3) or pixels.dtype != np.uint8:
             raise ValueError(
                 f"expected {entry.shape} pixels of 8-bit RGB as {path} says, got {pixels.shape} {pixels.dtype}"

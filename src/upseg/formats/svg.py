@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -88,13 +89,14 @@ def read_svg(path: Path) -> Segmentation:
         _, _, width, height = map(int, root.get("viewBox", "").split())
         shape = size_of(height, width)
         elements = root.findall(f"{{{_NAMESPACE}}}path")
-        if [e.get("id") for e in elements] != [f"segment-{i}" for i in range(1, (facts.count or 0) + 1)]:
+        if [e.get("id") for e in elements] != [f"segment-{i}" for i in range(1, len(elements) + 1)]:
             raise ValueError(f"its paths must be segment-1 to segment-{facts.count}")
         vertices, offsets, owners = _parse_paths([element.get("d", "") for element in elements])
         flat, hidden = paint_runs(fill_rings(vertices.astype(np.float64), offsets, owners, shape), height * width)
         if hidden.any():
             raise ValueError("its segments overlap, which upseg never writes")
-        return assemble(flat.reshape(shape), facts)
+        areas = {i: int(area) for i, element in enumerate(elements, start=1) if (area := element.get("data-area"))}
+        return assemble(flat.reshape(shape), replace(facts, areas=areas))
 
 
 def _parse_paths(

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, Integer
 from scipy import ndimage
 from skimage.measure import label as label_components
+
+_BLOCK = 1 << 18  # pixels
 
 
 def canonical_order(
@@ -28,16 +34,20 @@ def canonical_order(
         return np.zeros(labels.shape, np.int32), np.zeros(0, labels.dtype)
     low, high = int(labels.min()), int(labels.max())
     if high - low <= 4 * labels.size:  # a table over the range of values: linear, no sort
-        flat = labels.ravel().astype(np.int64) - low
+        flat = labels.ravel()
         first = np.full(high - low + 1, labels.size, np.int64)
-        # written backwards, so the last write of each value is its first pixel
-        first[flat[::-1]] = np.arange(labels.size - 1, -1, -1)
+        for part in reversed([*_blocks(labels.size)]):
+            # written backwards, so the last write of each value is its first pixel
+            first[flat[part][::-1].astype(np.int64) - low] = np.arange(part.stop - 1, part.start - 1, -1)
         values = np.flatnonzero(first < labels.size)
         values = values[values != -low]
         values = values[np.argsort(first[values], kind="stable")]
         table = np.zeros(high - low + 1, np.int32)
         table[values] = np.arange(1, len(values) + 1)
-        return table[flat].reshape(labels.shape), (values + low).astype(labels.dtype)
+        canonical = np.empty(labels.size, np.int32)
+        for part in _blocks(labels.size):
+            canonical[part] = table[flat[part].astype(np.int64) - low]
+        return canonical.reshape(labels.shape), (values + low).astype(labels.dtype)
     unique, first_index, inverse = np.unique(labels, return_index=True, return_inverse=True)
     order = np.argsort(first_index, kind="stable")
     order = order[unique[order] != 0]
@@ -48,7 +58,23 @@ def canonical_order(
 
 def segment_areas(labels: Integer[np.ndarray, "h w"]) -> Int64[np.ndarray, " k1"]:
     """Pixel counts of the values 0..K of a map whose ids are small non-negative integers: shape (K + 1,)."""
-    return np.bincount(labels.ravel(), minlength=1).astype(np.int64)
+    flat, count = labels.ravel(), int(labels.max(initial=0)) + 1
+    areas = np.zeros(count, np.int64)
+    for part in _blocks(flat.size, at_least=count):
+        areas += np.bincount(flat[part], minlength=count)
+    return areas
+
+
+def label_checksum(labels: Int32[np.ndarray, "h w"]) -> str:
+    """CRC-32 of a label map's height, width and ids (as little-endian 32-bit integers), as eight hexadecimal digits."""
+    size = zlib.crc32(struct.pack("<qq", *labels.shape))
+    return f"{zlib.crc32(np.ascontiguousarray(labels, '<i4').data.cast('B'), size):08x}"
+
+
+def _blocks(size: int, at_least: int = 0) -> Iterator[slice]:
+    """Slices that cover a flat map; what is computed of one stays in the cache, and large maps take little memory."""
+    step = max(_BLOCK, at_least)
+    return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
 def segment_boxes(labels: Int32[np.ndarray, "h w"]) -> list[tuple[int, int, int, int]]:

@@ -21,7 +21,7 @@ DEFAULT_MAX_PIXELS = 200_000_000
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"})
 """What counts as an image when a folder is searched, in lower case. A file named outright may be called anything."""
 
-_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @runtime_checkable
@@ -91,7 +91,7 @@ def read_image(
 
 def _from_file(path: Path, channels: Sequence[int] | None, page: int | None, max_pixels: int) -> Pixels:
     signature = _signature(path)
-    if signature.startswith(_TIFF_SIGNATURES):
+    if signature.startswith(TIFF_SIGNATURES):
         from upseg.images.tiff import read_tiff
 
         return read_tiff(path, channels=channels, page=page, max_pixels=max_pixels)

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
 from upseg.errors import DataError, FormatError
-from upseg.formats.metadata import label_map_of, reading, size_of
-from upseg.formats.png import load_png
+from upseg.formats.metadata import reading
+from upseg.images.label_maps import read_label_map, read_png_pixels
 from upseg.segmentation import Category
 
 
@@ -32,15 +32,7 @@ def read_label_image(path: Path) -> Integer[np.ndarray, "h w"]:
         DataError: If the file is missing, damaged, in colour, or neither PNG nor TIFF.
     """
     with truth_file(path, "a label map"):
-        if path.suffix.lower() in (".tif", ".tiff"):
-            import tifffile
-
-            with tifffile.TiffFile(path) as file:
-                if len(file.pages) != 1:
-                    raise ValueError(f"a label map is one page, this file has {len(file.pages)}")
-                size_of(*file.pages.first.shape[:2])
-                return label_map_of(np.asarray(file.pages.first.asarray()))
-        return label_map_of(load_png(path)[0])
+        return read_label_map(path).values
 
 
 def read_colour_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -50,7 +42,7 @@ def read_colour_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         DataError: If the file is missing, damaged, or not of 8-bit colours.
     """
     with truth_file(path, "a PNG whose colours are numbers"):
-        pixels = load_png(path)[0]
+        pixels = read_png_pixels(path)
         if pixels.ndim != 3 or pixels.dtype != np.uint8:
             raise ValueError(f"expected 8-bit colours, got {pixels.dtype} of shape {pixels.shape}")
         return pixels
@@ -63,7 +55,7 @@ def read_mask_image(path: Path) -> Bool[np.ndarray, "h w"]:
         DataError: If the file is missing, damaged, or all black.
     """
     with truth_file(path, "a mask"):
-        pixels = load_png(path)[0]
+        pixels = read_png_pixels(path)
         mask: Bool[np.ndarray, "h w"] = pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2)
         if not mask.any():
             raise ValueError("the mask is empty")
