@@ -33,8 +33,8 @@ def test_archive_of_another_program(tmp_path, arrays, dtype):
     ("arrays", "message"),
     [
         ({"a": np.zeros((1, 1), int), "b": np.zeros((1, 1), int)}, r"an array named labels, got \['a', 'b'\]"),
-        ({"labels": np.zeros((1, 1))}, "one channel of integers, got float64"),
-        ({"labels": np.zeros((1, 1, 1), int)}, r"of shape \(1, 1, 1\)"),
+        ({"labels": np.full((1, 1), 0.5)}, "whole numbers"),
+        ({"labels": np.zeros((1, 1, 5), int)}, r"the shape \(1, 1, 5\)"),
     ],
 )
 def test_what_is_no_label_map(tmp_path, arrays, message):
@@ -59,5 +59,5 @@ def test_an_archive_that_claims_to_be_huge_is_refused(tmp_path, monkeypatch):
         return entry
 
     monkeypatch.setattr(zipfile.ZipFile, "getinfo", huge)
-    with pytest.raises(FormatError, match="more than the largest label map"):
+    with pytest.raises(FormatError, match="more than the 4,128 that it can have"):
         read(path)

@@ -40,8 +40,8 @@ def test_palette_tiff(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((2, 3), np.float32), "one channel of integers, got float32"),
-        (np.zeros((2, 3, 3), np.uint8), "one channel of integers"),
+        (np.full((2, 3), 0.5, np.float32), "holds whole numbers"),
+        (np.arange(18, dtype=np.uint8).reshape(2, 3, 3), "one number for each pixel"),
         (np.zeros((4, 20, 30), np.uint8), "is one page, this file has 4"),
     ],
 )

@@ -92,7 +92,7 @@ def test_broken_masks_and_photos_are_named_and_the_others_finish(root) -> None:
     draw(root, *"defgh")
     masks, photos = root / "masks", root / "photos"
     (masks / "a.png").write_bytes((masks / "a.png").read_bytes()[:60])
-    Image.new("RGB", SHAPE[::-1]).save(masks / "b.png")
+    Image.new("RGB", SHAPE[::-1], "red").save(masks / "b.png")
     (photos / "d.jpg").unlink()
     Image.new("RGB", (3, 3)).save(photos / "e.jpg")
     (photos / "f.jpg").write_bytes(b"\xff\xd8\xff no photo")

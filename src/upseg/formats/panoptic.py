@@ -97,6 +97,7 @@ def read_panoptic(path: str | Path, image: int | str | None = None) -> Segmentat
             raise ValueError(
                 f"its colours and the segments that {path} lists differ in {sorted(found ^ by_id.keys())[:5]}"
             )
+    with reading(path, "COCO panoptic"):
         return assemble(labels, facts)
 
 

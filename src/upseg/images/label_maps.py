@@ -23,6 +23,7 @@ LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 """What counts as a label map when a folder is searched, in lower case; what a file is, its content tells."""
 _ORIENTATION_TAG = 274
 _MOST_LEVELS = 64  # of a pyramid
+_EXACT = 2**53  # up to here every whole number is a float of 64 bits
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ def whole_numbers(values: Shaped[np.ndarray, "h w"]) -> Integer[np.ndarray, "h w
         wrong = values[~(np.isfinite(values) & (values == np.rint(values)))]
         if wrong.size:
             raise ImageError(f"a label map holds whole numbers, this one holds {wrong.flat[0]}")
-        if values.size and np.abs(values).max() > 2.0**53:
-            raise ImageError(f"the ids of a label map must be exact, but {np.abs(values).max()} is beyond 2^53")
+        largest = float(max(-values.min(initial=0), values.max(initial=0)))
+        if largest > _EXACT:
+            raise ImageError(f"the ids of a label map must be exact, but {largest} is beyond 2^53")
         return values.astype(np.int64)
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
@@ -126,11 +128,12 @@ def _load_png(
 
     Opened as PNG and nothing else, and without Pillow's own limit of pixels, which warns first.
     """
-    with decoding_errors():
-        with PngImagePlugin.PngImageFile(path) as image:
+    with path.open("rb") as file, decoding_errors():
+        with PngImagePlugin.PngImageFile(file) as image:
             check_size(image.height, image.width, max_pixels)
             image.verify()  # the checksum of each chunk, which decoding does not look at
-        with PngImagePlugin.PngImageFile(path) as image:
+        file.seek(0)
+        with PngImagePlugin.PngImageFile(file) as image:
             image.load()
             turn = orientation(image) if "exif" in image.info else 1
             grey = image.mode in ("1", "L", "I", "F", "P") or image.mode.startswith("I;16")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
 from upseg.errors import DataError, FormatError
-from upseg.formats.metadata import reading
+from upseg.formats.metadata import reading, without_void
 from upseg.images.label_maps import read_label_map, read_png_pixels
 from upseg.segmentation import Category
 
@@ -26,13 +26,27 @@ def truth_file(path: Path, kind: str) -> Iterator[None]:
 
 
 def read_label_image(path: Path) -> Integer[np.ndarray, "h w"]:
-    """Read a grey or palette PNG, or a TIFF with one page of integers, as (H, W) numbers.
+    """Read the numbers of a PNG or TIFF as they are, as `upseg.images.label_maps.read_label_map` has them.
 
     Raises:
         DataError: If the file is missing, damaged, in colour, or neither PNG nor TIFF.
     """
     with truth_file(path, "a label map"):
         return read_label_map(path).values
+
+
+def read_segment_map(path: Path) -> Integer[np.ndarray, "h w"]:
+    """Read a label map in which each number is a segment, as ground truth or as a prediction.
+
+    Returns:
+        (H, W) ids; 0 for what belongs to no segment: 0 itself, negative numbers, and in a palette PNG 255, the border
+        of PASCAL VOC's objects.
+
+    Raises:
+        DataError: As `read_label_image`.
+    """
+    with truth_file(path, "a label map"):
+        return without_void(read_label_map(path))
 
 
 def read_colour_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:

@@ -12,7 +12,7 @@ from upseg.data.sample import Sample
 from upseg.data.sources.coco_json import CocoJson
 from upseg.data.sources.folders import IMAGES, LABELS, Listing, image_of, list_files, nearest_contents
 from upseg.data.sources.json_index import index_json
-from upseg.data.sources.label_images import check_not_empty, class_segments, read_label_image, truth_file
+from upseg.data.sources.label_images import class_segments, read_label_image, read_segment_map, truth_file
 from upseg.data.sources.paired_files import PairedFiles
 from upseg.data.sources.panoptic_json import PanopticJson
 from upseg.errors import DataError
@@ -28,6 +28,9 @@ _BACKGROUND_CLASS = Category(_BACKGROUND, "background", is_thing=False)
 class LabelFolder(PairedFiles):
     """`images/NAME.*` beside `labels/NAME.png` or `.tif`: each value of a label map is one segment, 0 is unlabelled.
 
+    So is what is below 0, and in a palette PNG 255. A label map without segments is ground truth like any other: an
+    image in which there is nothing to be found.
+
     Args:
         images: The images.
         labels: The label maps, of any number of bits.
@@ -39,10 +42,7 @@ class LabelFolder(PairedFiles):
 
     def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
         """Read one label map."""
-        labels = read_label_image(truth)
-        check_not_empty(labels, truth)
-        if int(labels.min()) < 0:
-            raise DataError(f"{truth}: labels must be 0 (unlabelled) or more, got {labels.min()}")
+        labels = read_segment_map(truth)
         return Sample.from_labels(image_of(image, (labels.shape[0], labels.shape[1]), truth), labels, name=name)
 
 
