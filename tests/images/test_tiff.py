@@ -1,3 +1,6 @@
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -231,3 +234,47 @@ def test_a_tiff_without_an_image_is_refused(tmp_path) -> None:
     (tmp_path / "a.tif").write_bytes(b"II*\0\0\0\0\0")
     with pytest.raises(ImageError, match=r"a.tif: "):
         read_image(tmp_path / "a.tif")
+
+
+OME = (
+    '<?xml version="1.0" encoding="UTF-8"?><{0}OME xmlns{1}="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+    '<{0}Image ID="Image:0"><{0}Pixels DimensionOrder="XYZCT" ID="Pixels:0" SizeX="8" SizeY="8" SizeC="1" SizeT="1" '
+    'SizeZ="{2}" Type="uint8" BigEndian="false"><{0}Channel ID="C:0" SamplesPerPixel="1"/>{3}'
+    "</{0}Pixels></{0}Image></{0}OME>"
+)
+OWN, OTHER = (
+    f'<TiffData IFD="0" FirstZ="{z}" PlaneCount="1"><UUID FileName="{{}}">urn:uuid:{z}</UUID></TiffData>'
+    for z in (0, 1)
+)
+
+
+def ome_file(path: Path, planes: int, data: str, value: int = 7) -> Path:
+    text = OME.format("", "", planes, data)
+    tifffile.imwrite(path, np.full((8, 8), value, np.uint8), description=text, metadata=None)
+    return path
+
+
+@pytest.mark.parametrize("name", ["../secret.tif", "{folder}/secret.tif", "secret.tif"])
+def test_a_file_does_not_bring_the_pixels_of_another(tmp_path, name) -> None:
+    (tmp_path / "in").mkdir()
+    for place in (tmp_path, tmp_path / "in"):
+        tifffile.imwrite(place / "secret.tif", np.full((8, 8), 200, np.uint8))
+    data = OWN.format("a.tif") + OTHER.format(name.format(folder=tmp_path))
+    path = ome_file(tmp_path / "in" / "a.tif", 2, data)
+    assert np.allclose(read_image(path), 7 / 255)
+    with pytest.raises(ImageError, match="page 1 was asked for"):
+        read_image(path, page=1)
+
+
+def test_metadata_in_another_file_are_not_followed(tmp_path) -> None:
+    text = OME.format("", "", 1, "").replace("<Image", '<BinaryOnly MetadataFile="../secret.xml" UUID="u"/><Image')
+    tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8), 7, np.uint8), description=text, metadata=None)
+    assert np.allclose(read_image(tmp_path / "a.tif"), 7 / 255)
+
+
+def test_planes_that_a_file_has_not_take_no_memory(tmp_path) -> None:
+    path = ome_file(tmp_path / "a.tif", 10**9, "")
+    tracemalloc.start()
+    assert read_image(path).shape == (8, 8, 3)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()

@@ -104,7 +104,7 @@ def test_broken_masks_and_photos_are_named_and_the_others_finish(root) -> None:
     assert done == {"c"}
     assert all(str(result.error).startswith(str(result.input)) for result in summary.failures)
     assert "cannot be read as a label map" in error_of(summary, "a")
-    assert "a label map has one channel" in error_of(summary, "b")
+    assert "a label map has one number for each pixel" in error_of(summary, "b")
     assert f"it has no photo: there is no {photos}/d.* with the suffix of an image" in error_of(summary, "d")
     assert f"{photos / 'e.jpg'} is 3 x 3" in error_of(summary, "e")
     assert f"{photos / 'f.jpg'}: " in error_of(summary, "f")

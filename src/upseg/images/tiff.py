@@ -1,12 +1,13 @@
 """TIFF files: any depth, floats, many channels, stacks of planes.
 
-tifffile reads what instruments write. Compressions that it only reads with the package `imagecodecs` (LZW, JPEG, fax),
-and colours that it would leave unconverted (palette, CMYK, YCbCr), are left to Pillow.
+tifffile reads what instruments write, in every compression; colours that it would leave unconverted (palette, CMYK,
+YCbCr) are left to Pillow.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,19 +79,40 @@ def read_tiff(path: Path, *, channels: Sequence[int] | None, page: int | None, m
         ImageError: If the file is damaged or too large, its compression cannot be read, or it has several planes and
             nobody said which one.
     """
-    with decoding_errors(), tifffile.TiffFile(path) as file:
-        if not file.series:
-            raise ImageError("this TIFF file holds no image")
-        series = file.series[0]
-        layout = _layout(series, channels)
-        _check_sizes(series, layout, max_pixels)
-        plane = _chosen_plane(layout, page)
-        first_page = series.keyframe
-        if first_page.photometric in _PLAIN_COLOURS and _readable(first_page):
-            return _pixels(first_page, _plane(series, layout, plane), raw=channels is not None)
-        if len(series.pages) != layout.plane_count:
-            raise _missing_codec(first_page)
-        return _read_with_pillow(path, _stored(series, plane).index, first_page, max_pixels)
+    with decoding_errors():
+        with tifffile.TiffFile(path) as file:
+            # a file speaks for itself alone: what it says about others, or about planes that it has not, is left out
+            if not file.is_ome or _describes_itself(file):
+                return _read_series(file, path, channels, page, max_pixels)
+        with tifffile.TiffFile(path, is_ome=False) as file:
+            return _read_series(file, path, channels, page, max_pixels)
+
+
+def _describes_itself(file: tifffile.TiffFile) -> bool:
+    """Whether the OME-XML of a file names no other file, and no more planes than the file has."""
+    text = file.ome_metadata or ""
+    names = re.findall(r"\b(?:FileName|MetadataFile)\s*=\s*[\"']([^\"']*)", text)
+    planes = 0
+    for tag in re.findall(r"<(?:\w+:)?Pixels\b[^>]*>", text):
+        planes += math.prod(int(size) for size in re.findall(r"\bSize[CZT]\s*=\s*[\"'](\d{1,18})[\"']", tag))
+    return {*names} <= {file.filename} and planes <= len(file.pages) * max(file.pages.first.samplesperpixel, 1)
+
+
+def _read_series(
+    file: tifffile.TiffFile, path: Path, channels: Sequence[int] | None, page: int | None, max_pixels: int
+) -> Pixels:
+    if not file.series:
+        raise ImageError("this TIFF file holds no image")
+    series = file.series[0]
+    layout = _layout(series, channels)
+    _check_sizes(series, layout, max_pixels)
+    plane = _chosen_plane(layout, page)
+    first_page = series.keyframe
+    if first_page.photometric in _PLAIN_COLOURS:
+        return _pixels(first_page, _plane(series, layout, plane), raw=channels is not None)
+    if len(series.pages) != layout.plane_count:
+        raise _unreadable(first_page)
+    return _read_with_pillow(path, _stored(series, plane).index, first_page, max_pixels)
 
 
 def _layout(series: tifffile.TiffPageSeries, channels: Sequence[int] | None) -> _Layout:
@@ -128,15 +150,6 @@ def _chosen_plane(layout: _Layout, page: int | None) -> int:
     if not 0 <= (page or 0) < count:
         raise ImageError(f"page {page} was asked for, but the file has only 0 to {count - 1}")
     return page or 0
-
-
-def _readable(page: tifffile.TiffPage) -> bool:
-    """Whether tifffile can decompress the page with the packages that are installed."""
-    try:
-        page.decode(None, 0)  # an absent strip: nothing is decoded, but a decoder that is missing raises
-    except (ValueError, NotImplementedError):
-        return False
-    return True
 
 
 def _plane(series: tifffile.TiffPageSeries, layout: _Layout, plane: int) -> Shaped[np.ndarray, "h w c"]:
@@ -192,16 +205,16 @@ def _read_with_pillow(path: Path, index: int, page: tifffile.TiffPage, max_pixel
             if keeps_one_byte_of_two(image):
                 return decode_both_bytes(image, again)
             if page.bitspersample > 8 and len(image.getbands()) > 1:
-                raise _missing_codec(page)
+                raise _unreadable(page)
             return decode_pillow(image, max_pixels=max_pixels)
     except (OSError, SyntaxError, ValueError, KeyError) as error:
-        raise _missing_codec(page) from error
+        raise _unreadable(page) from error
 
 
-def _missing_codec(page: tifffile.TiffPage) -> ImageError:
+def _unreadable(page: tifffile.TiffPage) -> ImageError:
     compression = getattr(page.compression, "name", page.compression)
     colours = getattr(page.photometric, "name", page.photometric)
     return ImageError(
-        f"the file is damaged, or its kind of TIFF ({compression} compression, {colours} colours, "
-        f"{page.bitspersample} bits) needs the package imagecodecs: install it, or save the image without compression"
+        f"the file is damaged, or its kind of TIFF is not read ({compression} compression, {colours} colours, "
+        f"{page.bitspersample} bits); save the image as grey or RGB"
     )
