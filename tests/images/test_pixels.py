@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from upseg.errors import ImageError
-from upseg.images.pixels import Pixels, to_unit_range
+from upseg.images.normalization import to_unit_range
+from upseg.images.pixels import Pixels
 
 
 def test_bytes_are_divided_by_255() -> None:

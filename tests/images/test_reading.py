@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,10 @@ from PIL import Image, ImageOps
 from tests.images.image_files import png_header, sixteen_bit_png
 from upseg.errors import ImageError
 from upseg.files import printable
-from upseg.images.reading import read_image
+from upseg.images import reading
+
+# what is decoded, in its own proportions
+read_image = partial(reading.read_image, normalize="none")
 
 LOSSLESS = {"png": {}, "webp": {"lossless": True}, "bmp": {}, "tiff": {}}
 

@@ -1,4 +1,5 @@
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ from PIL import Image
 
 from tests.images.image_files import lzw_tiff
 from upseg.errors import ImageError
-from upseg.images.reading import read_image
+from upseg.images import reading
+
+# what is decoded, in its own proportions
+read_image = partial(reading.read_image, normalize="none")
 
 
 def samples(*shape: int, dtype: type = np.uint16) -> np.ndarray:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from upseg.errors import ImageError
 from upseg.files import printable
+from upseg.images.normalization import AUTOMATIC, parse_normalization
 from upseg.images.pixels import Pixels
 
 DEFAULT_MAX_PIXELS = 200_000_000
@@ -51,14 +52,13 @@ def read_image(
     channels: Sequence[int] | None = None,
     page: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    normalize: str = "auto",
 ) -> Float32[np.ndarray, "h w 3"]:
     """Read an image from wherever it is.
 
     Files are PNG, JPEG, WebP, BMP, TIFF, or the first frame of a GIF, told apart by their content; 1 to 16 bits,
     grey, RGB, palette or CMYK; TIFFs also with 32 bits, floats and any number of channels. The orientation that a
-    camera noted is applied. Translucent pixels are put on white. Colour profiles are not applied. Integers deeper than
-    8 bits are scaled by the largest value of the smallest bit depth (8, 10, 12, 14, 16) that holds their maximum,
-    floats outside [0, 1] from their smallest and largest value.
+    camera noted is applied. Translucent pixels are put on white. Colour profiles are not applied.
 
     Args:
         image: A path; an (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array, the fourth channel being alpha; a Pillow
@@ -67,22 +67,37 @@ def read_image(
             file may then have any number of channels.
         page: Which plane of a TIFF with several (pages, slices, time points) to read, counted from 0.
         max_pixels: Refuse files of more than this many pixels (height times width) before they are decoded.
+        normalize: How samples become numbers in [0, 1]. `auto`: 8 bits are divided by 255, floats in memory that lie in
+            [0, 1] stay as they are, and of all others the percentiles 1 and 99.8 of each channel become 0 and 1, so
+            that neither a hot pixel nor an offset hides what is there. Two percentiles (`2,98`) or `minmax` for each
+            channel of any image; `none` divides integers by the largest value of the smallest bit depth (8, 10, 12, 14,
+            16) that holds their maximum, all channels alike, and stretches floats outside [0, 1].
 
     Returns:
         (H, W, 3) RGB in [0, 1]; a new array.
 
     Raises:
         ImageError: If the image cannot be read or understood; the message names the file.
+
+    Example:
+        >>> read_image(np.array([[[0, 51, 255]]], np.uint8))
+        array([[[0. , 0.2, 1. ]]], dtype=float32)
     """
+    try:
+        chosen = parse_normalization(normalize)
+    except ValueError as error:
+        raise ImageError(f"normalize: {error}") from error
     if channels is not None and (len(channels) not in (1, 3) or min(channels) < 0):
         raise ImageError(f"channels must be one or three numbers, counted from 0, got {list(channels)}")
     if not isinstance(image, str | os.PathLike):
         pixels = _from_memory(image, any_channels=channels is not None, max_pixels=max_pixels)
-        return (pixels if channels is None else pixels.pick(channels)).to_rgb()
+        if chosen == AUTOMATIC and pixels.is_unit_range():
+            chosen = None
+        return (pixels if channels is None else pixels.pick(channels)).to_rgb(chosen)
     path = Path(image)
     try:
         pixels = _from_file(path, channels, page, max_pixels)
-        return (pixels if channels is None else pixels.pick(channels)).to_rgb()
+        return (pixels if channels is None else pixels.pick(channels)).to_rgb(chosen)
     except ImageError as error:
         raise ImageError(f"{printable(path)}: {error}") from error
     except MemoryError as error:

@@ -1,0 +1,146 @@
+"""Bringing samples of any type and range to [0, 1], so that neither a hot pixel nor an offset hides what is there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from upseg.errors import ImageError
+
+# cameras and microscopes store 10, 12 or 14 significant bits in 16-bit files
+_COMMON_BIT_DEPTHS = (8, 10, 12, 14, 16)
+_MOST_SAMPLED = 1 << 22  # pixels that percentiles are taken of
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """Which two percentiles of each channel become 0 and 1; what lies beyond them is cut off.
+
+    Attributes:
+        low: Percentile, from 0.
+        high: Percentile, to 100.
+        is_automatic: Whether samples of 8 bits stay as they are, and so do floats in memory that lie in [0, 1].
+
+    Raises:
+        ValueError: If they are not 0 <= low < high <= 100.
+    """
+
+    low: float = 1.0
+    high: float = 99.8
+    is_automatic: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high <= 100:
+            raise ValueError(f"percentiles must be 0 <= low < high <= 100, got {self.low:g} and {self.high:g}")
+
+
+AUTOMATIC = Normalization(is_automatic=True)
+"""Percentiles 1 and 99.8 of images of more than 8 bits and of floats; 8 bits as they are."""
+
+
+def parse_normalization(text: str) -> Normalization | None:
+    """The normalisation that a text on the command line or in a configuration means.
+
+    Args:
+        text: `auto`, `none`, `minmax`, or two percentiles such as `1,99.8`.
+
+    Returns:
+        None for `none`: integers are divided by the largest value of their bit depth.
+
+    Raises:
+        ValueError: If it is none of these.
+
+    Example:
+        >>> parse_normalization("2,98")
+        Normalization(low=2.0, high=98.0, is_automatic=False)
+    """
+    named = {"auto": AUTOMATIC, "none": None, "minmax": Normalization(0.0, 100.0)}
+    if text in named:
+        return named[text]
+    numbers = re.fullmatch(r"\s*([0-9.]+)\s*,\s*([0-9.]+)\s*", text)
+    if numbers is None:
+        raise ValueError(f"expected auto, none, minmax or two percentiles such as 1,99.8, got {text!r}")
+    return Normalization(float(numbers[1]), float(numbers[2]))
+
+
+def normalized(
+    values: Shaped[np.ndarray, "h w c"], normalization: Normalization | None = None
+) -> Float32[np.ndarray, "h w c"]:
+    """Bring each channel to [0, 1].
+
+    Args:
+        values: (H, W, C) booleans, integers or floats, at least one pixel.
+        normalization: None to keep the proportions, as `to_unit_range` does. Of large images every n-th row and column
+            is looked at to find the percentiles.
+
+    Raises:
+        ImageError: If a value is not finite, or the type is not one of these.
+    """
+    eight_bits = values.dtype.kind == "b" or (values.dtype.kind == "u" and values.dtype.itemsize == 1)
+    if normalization is None or (normalization.is_automatic and eight_bits):
+        return to_unit_range(values)
+    check_finite(values)
+    step = max(1, round((values.shape[0] * values.shape[1] / _MOST_SAMPLED) ** 0.5))
+    sampled = values[::step, ::step].reshape(-1, values.shape[2]).astype(np.float64)
+    low, high = np.percentile(sampled, (normalization.low, normalization.high), axis=0)
+    flat = high <= low  # nearly all pixels alike: then the few others say what is bright
+    low = np.where(flat, values.min((0, 1)), low)
+    high = np.where(flat, values.max((0, 1)), high)
+    scaled: Shaped[np.ndarray, "h w c"] = (values - low) / np.where(high > low, high - low, 1)
+    return scaled.clip(0, 1).astype(np.float32)
+
+
+def to_unit_range(values: Shaped[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """Scale samples of any type to [0, 1], all channels alike.
+
+    Booleans become 0 and 1. Integers are divided by the largest value of their bit depth: 255 for 8 bits; for wider
+    types the smallest of 8, 10, 12, 14 and 16 bits (above that, any number of bits) that holds the largest sample.
+    Floats within [0, 1] stay as they are. Other floats, and integers below zero, are stretched from their smallest and
+    largest value to 0 and 1 (a constant becomes 0).
+
+    Raises:
+        ImageError: If a value is not finite, or the type is not one of these.
+    """
+    if values.dtype.kind == "b":
+        return values.astype(np.float32)
+    check_finite(values)
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f":
+        return values.astype(np.float32) if low >= 0 and high <= 1 else _stretch(values)
+    if low < 0:
+        return _stretch(values)
+    bits = 8 if values.dtype.itemsize == 1 else _bit_depth(int(high))
+    # float32 holds integers of up to 24 bits exactly
+    scaled: Shaped[np.ndarray, "*shape"] = np.divide(
+        values, 2.0**bits - 1, dtype=np.float32 if bits <= 24 else np.float64
+    )
+    return scaled.astype(np.float32, copy=False)
+
+
+def check_finite(values: Shaped[np.ndarray, "*shape"]) -> None:
+    """Refuse what is not finite or no real number.
+
+    Raises:
+        ImageError: If a value is not finite, or the type is not boolean, integer or float.
+    """
+    if values.dtype.kind not in "buif":
+        raise ImageError(f"pixels must be booleans, integers or floats, got {values.dtype}")
+    if not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        raise ImageError("the image has pixels that are not a number or infinite; replace them first")
+
+
+def _bit_depth(largest: int) -> int:
+    """The smallest usual bit depth that holds `largest`."""
+    return next((bits for bits in _COMMON_BIT_DEPTHS if largest < 2**bits), largest.bit_length())
+
+
+def _stretch(values: Shaped[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """Map the smallest value to 0 and the largest to 1."""
+    real = values.astype(np.float64)
+    real /= max(abs(real.min()), abs(real.max()), np.finfo(np.float64).tiny)  # so that max - min cannot overflow
+    real -= real.min()
+    largest = real.max()
+    return (real / largest if largest > 0 else real).astype(np.float32)
