@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -124,6 +124,94 @@ class Segmentation:
             for value, index in new_ids.items()
         )
         return cls(canonical, segments, dict(provenance or {}))
+
+    @classmethod
+    def from_masks(
+        cls,
+        masks: Any,
+        *,
+        scores: Sequence[float] | None = None,
+        categories: Sequence[Category] | Mapping[int, Category] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Segmentation:
+        """Make a segmentation of masks, which may overlap: a pixel goes to the mask with the highest score.
+
+        Of equal scores, or without scores, the smaller mask lies on top. Masks that others hide wholly are left out.
+
+        Args:
+            masks: A (K, H, W) array or tensor, or a list of (H, W) ones, of booleans, integers or probabilities; what
+                SAM's mask generator, torchvision's detectors or transformers' `post_process_*` functions return for one
+                image; or `Detections` of supervision.
+            scores: Of each mask, in [0, 1], in place of those that the source has.
+            categories: The class of each mask, or the classes by the numbers that the source has. Without it a class is
+                called by its name in the source, or `class N`.
+            provenance: How the result came to be.
+
+        Raises:
+            ValueError: If there is no mask, or what is given does not fit together.
+
+        Example:
+            >>> import numpy as np
+            >>> disc, square = np.zeros((2, 3, 4), bool)
+            >>> disc[:2, :2] = True
+            >>> square[1:, 1:] = True
+            >>> Segmentation.from_masks([disc, square], scores=[0.5, 0.9]).labels
+            array([[1, 1, 0, 0],
+                   [1, 2, 2, 2],
+                   [0, 2, 2, 2]], dtype=int32)
+        """
+        from upseg.formats.masks import gather_masks
+
+        found = gather_masks(masks, scores)
+        chosen = None if isinstance(categories, Mapping) else categories
+        if found.classes is not None and chosen is None:
+            known = categories if isinstance(categories, Mapping) else {}
+            table = known or {n: Category(n, found.names.get(n, f"class {n}")) for n in found.classes}
+            missing = sorted({*found.classes} - table.keys())
+            if missing:
+                raise ValueError(f"the class {missing[0]} is not among the categories, which are {sorted(table)}")
+            chosen = [table[number] for number in found.classes]
+        if chosen is not None and len(chosen) != len(found.masks):
+            raise ValueError(f"there are {len(found.masks)} masks, but {len(chosen)} categories")
+        return cls.from_labels(
+            found.painted(),
+            scores=None if found.scores is None else dict(enumerate(found.scores, start=1)),
+            categories=None if chosen is None else dict(enumerate(chosen, start=1)),
+            provenance=provenance,
+        )
+
+    def masks(self) -> Bool[np.ndarray, "k h w"]:
+        """All masks as a (K, H, W) stack: H * W bytes for each segment."""
+        stack: Bool[np.ndarray, "k h w"] = (
+            self.labels[None] == np.arange(1, len(self) + 1, dtype=np.int32)[:, None, None]
+        )
+        return stack
+
+    def to_supervision(self) -> Any:
+        """`Detections` of supervision, which must be installed: boxes, masks, scores, and classes with their names."""
+        import supervision
+
+        boxes = np.array([(left, top, right, bottom) for top, left, bottom, right in (s.bbox for s in self)], float)
+        scores = [s.score for s in self]
+        named = [s.category for s in self]
+        numbers = np.array([-1 if category is None else category.id for category in named], int)
+        return supervision.Detections(
+            xyxy=boxes.reshape(-1, 4),
+            mask=self.masks(),
+            confidence=None if None in scores else np.array(scores, float),
+            class_id=None if not any(named) else numbers,
+            data={"class_name": np.array(["" if category is None else category.name for category in named])},
+        )
+
+    def to_napari(self, name: str = "segments") -> tuple[Any, dict[str, Any], str]:
+        """Labels, options and type of a layer: `napari.layers.Layer.create(*result.to_napari())`."""
+        features = {
+            "index": [s.id for s in self],
+            "area": [s.area for s in self],
+            "score": [s.score for s in self],
+            "category": [None if s.category is None else s.category.name for s in self],
+        }
+        return self.labels, {"name": name, "features": features, "metadata": dict(self.provenance)}, "labels"
 
     @property
     def shape(self) -> tuple[int, int]:
