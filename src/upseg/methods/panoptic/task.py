@@ -142,7 +142,7 @@ class PanopticTask(AveragedTraining[PanopticNetwork], lightning.LightningModule)
         segmenter = PanopticSegmenter(
             self.settings, str(self.device), categories=self.categories, network=self.validated
         )
-        if "depth" in self.settings.tasks:
+        if self.settings.predicts_depth:
             return segmenter.segment_with_depth(image.float().cpu())
         return segmenter.segment(image.float().cpu()), None
 
