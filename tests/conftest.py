@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from jaxtyping import install_import_hook
+from collections.abc import Iterator
 
-install_import_hook("upseg", "beartype.beartype")
+import jaxtyping
+import pytest
+
+jaxtyping.install_import_hook("upseg", "beartype.beartype")
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """Switch off the shape checks that only the tests have, to reach the errors that users see."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)

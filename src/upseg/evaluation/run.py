@@ -185,7 +185,11 @@ def _result(
         protocol,
         images,
         dict(protocol.scores(totals)) if images else {},
-        protocol.per_class(totals) if images and protocol.per_class else [],
+        [
+            {"id": category.id, "name": category.name, "is_thing": category.is_thing, **scores}
+            for total in totals
+            for category, scores in total.per_class().items()
+        ],
         sorted(ranking, key=badness),
         matching.missing,
         matching.extra,

@@ -24,9 +24,9 @@ from upseg.metrics.panoptic_quality import PanopticQuality
 from upseg.metrics.region_iou import RegionIoU
 from upseg.metrics.region_sweep import RegionSweep
 from upseg.metrics.segment_similarity import SegmentSimilarities
-from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
 from upseg.metrics.voc_mask_ap import VocMaskAP
 from upseg.segmentation import Category
+from upseg.training.accumulator_metric import AccumulatorMetric
 
 CLASSES = (Category(0, "dog"), Category(1, "sky", is_thing=False))
 TABLE = {i: i % 2 for i in range(1, 7)}
