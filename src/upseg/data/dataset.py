@@ -27,6 +27,12 @@ class Dataset(ABC):
         decode_images: Whether reading a sample also decodes its image, so that a damaged one is found at once; if not,
             it is decoded when somebody looks at it, which saves time where only the ground truth is wanted.
         on_error: What iterating and `read` do with a damaged sample.
+
+    Example:
+        >>> from upseg.data import ShapeScenes
+        >>> dataset = ShapeScenes(3, size=(32, 48))
+        >>> [sample.shape for sample in dataset.subset(["shapes-0-2", "shapes-0-0"])]
+        [(32, 48), (32, 48)]
     """
 
     def __init__(

@@ -27,6 +27,11 @@ class HashedPart(Dataset):
     Raises:
         DataError: If the part would be empty.
         ValueError: If the share or the part is not one.
+
+    Example:
+        >>> from upseg.data import ShapeScenes
+        >>> [len(HashedPart(ShapeScenes(100), part)) for part in ("train", "validation")]
+        [84, 16]
     """
 
     def __init__(self, dataset: Dataset, part: Part, share: float = 0.2, salt: str = "") -> None:

@@ -54,6 +54,10 @@ class Format:
         write: Writes a segmentation to a path and returns the (main) file; that of `overlay` takes the image too, that
             of `depth` the depth.
         read: Reads what `write` wrote; None if the segmentation cannot be had back from the file.
+
+    Example:
+        >>> FORMATS["geojson"].suffix
+        '.geojson'
     """
 
     name: str
@@ -103,6 +107,11 @@ def write(
 
     Raises:
         FormatError: If the format is unknown or cannot hold this segmentation.
+
+    Example:
+        >>> segmentation = Segmentation.from_labels(np.array([[7, 7, 9]]))
+        >>> write(segmentation, "photo.geojson").name
+        'photo.geojson'
     """
     path = Path(path)
     chosen = _choose(path, format)
@@ -124,6 +133,11 @@ def read(path: str | Path, *, format: str | None = None) -> Segmentation:  # noq
 
     Raises:
         FormatError: If the format is unknown, or the file is missing, broken or not in it.
+
+    Example:
+        >>> segmentation = Segmentation.from_labels(np.array([[7, 7, 9]]))
+        >>> read(write(segmentation, "photo.png")) == segmentation
+        True
     """
     path = Path(path)
     chosen = _choose(path, format)
@@ -143,6 +157,10 @@ def output_paths(stem_path: str | Path, format: str) -> list[Path]:  # noqa: A00
 
     Raises:
         FormatError: If there is no such format.
+
+    Example:
+        >>> [path.name for path in output_paths("out/photo", "panoptic")]
+        ['photo.panoptic.json', 'photo.panoptic.png']
     """
     stem = Path(stem_path)
     main = stem.with_name(stem.name + _by_name(format).suffix)

@@ -21,6 +21,15 @@ class Accumulator(ABC):
     Attributes:
         sums: Arrays that add up over images. Sums of different processes are added.
         chunks: For what cannot be summed: arrays to be concatenated on axis 0, the first of them empty.
+
+    Example:
+        >>> from upseg.metrics import CellMatching
+        >>> first, second = CellMatching(), CellMatching()
+        >>> first.update(np.array([[1, 2]]), np.array([[1, 2]]))
+        >>> second.update(np.array([[1, 2]]), np.array([[1, 0]]))
+        >>> first.merge(second)
+        >>> first.compute()["ap50"]
+        0.75
     """
 
     update: Callable[..., None]

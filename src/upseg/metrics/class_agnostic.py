@@ -46,6 +46,10 @@ def best_matches(
 
     Raises:
         ValueError: If the shapes differ, or a map is not one of integers >= 0.
+
+    Example:
+        >>> best_matches(np.array([[1, 1, 2, 2]]), np.array([[5, 5, 5, 0]])).prediction_ids.tolist()
+        [5, 5]
     """
     found, rims = boundary_ious(truth, prediction, valid, dilation_ratio)
     ious, cells = found.best_cells()
@@ -58,6 +62,12 @@ class ClassAgnostic(Accumulator):
 
     Args:
         dilation_ratio: Width of the Boundary IoU's rim in image diagonals.
+
+    Example:
+        >>> metric = ClassAgnostic()
+        >>> metric.update(np.array([[1, 1, 2, 2]]), np.array([[5, 5, 0, 6]]))
+        >>> metric.compute()
+        {'recall': 0.5, 'mean_iou': 0.75, 'boundary_iou': 0.75}
     """
 
     def __init__(self, dilation_ratio: float = DILATION_RATIO) -> None:

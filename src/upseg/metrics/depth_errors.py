@@ -39,6 +39,10 @@ def depth_errors(
 
     Raises:
         ValueError: If the shapes differ, the range is empty, or a prediction that counts is not a number.
+
+    Example:
+        >>> depth_errors(np.array([[2.0, 4.0]]), np.array([[2.0, 5.0]]))["abs_rel"]
+        0.125
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth and prediction must have the same shape, got {truth.shape} and {prediction.shape}")
@@ -67,6 +71,12 @@ class Depth(Accumulator):
     Args:
         minimum: Smallest valid depth in metres.
         maximum: Largest valid depth in metres.
+
+    Example:
+        >>> metric = Depth()
+        >>> metric.update(np.array([[2.0, 4.0]]), np.array([[2.0, 5.0]]))
+        >>> metric.compute()["delta1"]
+        0.5
     """
 
     def __init__(self, minimum: float = MINIMUM_DEPTH, maximum: float = MAXIMUM_DEPTH) -> None:

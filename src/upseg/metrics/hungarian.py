@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
-from scipy.optimize import linear_sum_assignment
 
 from upseg.metrics.accumulator import Accumulator, ratio
 from upseg.segmentation import Category
@@ -53,6 +52,8 @@ def assign_labels(confusion: Integer[np.ndarray, "labels1 classes"]) -> Int64[np
         (L + 1,) the class of each label, -1 for void, for labels beyond the number of classes, and for pairs that share
         no pixel.
     """
+    from scipy.optimize import linear_sum_assignment
+
     labels, classes = linear_sum_assignment(confusion[1:], maximize=True)
     assignment = np.full(len(confusion), -1, np.int64)
     useful = confusion[1:][labels, classes] > 0
@@ -101,6 +102,12 @@ class HungarianScores(Accumulator):
 
     Raises:
         ValueError: If there is no category, or the number of labels is missing, or given for `per_image`.
+
+    Example:
+        >>> metric = HungarianScores([Category(0, "dog"), Category(1, "sky", is_thing=False)], label_count=2)
+        >>> metric.update(np.array([[0, 0, 1, 1]]), np.array([[2, 2, 1, 2]]))
+        >>> metric.compute()["pixel_accuracy"]
+        0.75
     """
 
     def __init__(

@@ -22,6 +22,11 @@ def label_map_ious(
 
     Raises:
         ValueError: If the shapes differ, or a map is not one of integers >= 0.
+
+    Example:
+        >>> ious, truth_ids, prediction_ids = label_map_ious(np.array([[1, 1, 2]]), np.array([[7, 0, 9]]))
+        >>> ious.tolist(), prediction_ids.tolist()
+        ([[0.5, 0.0], [0.0, 1.0]], [7, 9])
     """
     found = overlaps(truth, prediction, valid)
     table = np.zeros((len(found.row_ids), len(found.column_ids)))

@@ -58,6 +58,11 @@ def panoptic_counts(
 
     Raises:
         ValueError: If the shapes differ, an id of a map has no class or the reverse, or a class is out of range.
+
+    Example:
+        >>> counts = panoptic_counts(np.array([[1, 1, 2]]), {1: 0, 2: 1}, np.array([[5, 5, 5]]), {5: 0}, 2)
+        >>> counts.true_positives.tolist(), counts.false_negatives.tolist()
+        ([1, 0], [0, 1])
     """
     found = overlaps(truth, prediction)
     row_classes = _classes_of(found.row_ids, truth_classes, class_count, "ground truth")
@@ -92,6 +97,12 @@ class PanopticQuality(Accumulator):
 
     Raises:
         ValueError: If there is no category, or two have the same id.
+
+    Example:
+        >>> metric = PanopticQuality([Category(3, "dog"), Category(9, "sky", is_thing=False)])
+        >>> metric.update(np.array([[1, 1, 2, 2]]), {1: 3, 2: 9}, np.array([[5, 5, 5, 5]]), {5: 9})
+        >>> metric.compute()["pq_things"]
+        0.0
     """
 
     def __init__(self, categories: Sequence[Category]) -> None:

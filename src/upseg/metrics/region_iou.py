@@ -25,12 +25,23 @@ def best_region_ious(
 
     Returns:
         (K,) values in [0, 1] by ascending region id; 0 for a region that no label touches.
+
+    Example:
+        >>> best_region_ious(np.array([[1, 2, 2, 2]]), np.array([[5, 5, 6, 6]])).round(3).tolist()
+        [0.5, 0.667]
     """
     return overlaps(truth, prediction, valid).best_cells()[0]
 
 
 class RegionIoU(Accumulator):
-    """Region IoU over a data set: averaged over all regions of all images, not image by image."""
+    """Region IoU over a data set: averaged over all regions of all images, not image by image.
+
+    Example:
+        >>> metric = RegionIoU()
+        >>> metric.update([np.array([[1, 1, 1, 1]]), np.array([[1, 1, 2, 2]])], np.array([[5, 5, 6, 6]]))
+        >>> metric.compute()["coarse"], metric.compute()["fine"]
+        (0.5, 1.0)
+    """
 
     def __init__(self) -> None:
         super().__init__({"total": np.zeros(3), "count": np.zeros(3, np.int64)})

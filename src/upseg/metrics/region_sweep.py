@@ -24,6 +24,12 @@ class RegionSweep(Accumulator):
 
     Args:
         settings: Number of settings in the sweep, at least 1.
+
+    Example:
+        >>> metric = RegionSweep(settings=2)
+        >>> metric.update([np.array([[1, 1, 2, 2]])], [np.array([[1, 1, 1, 1]]), np.array([[1, 1, 2, 2]])])
+        >>> metric.compute()["covering_ods"]
+        1.0
     """
 
     def __init__(self, settings: int = 1) -> None:

@@ -31,6 +31,11 @@ def segment_similarity(features: Float[Tensor, "d h w"], labels: Integer[Tensor,
 
     Raises:
         ValueError: If the two differ in height or width.
+
+    Example:
+        >>> features = torch.tensor([[[1.0, 1.0]], [[0.0, 1.0]]])
+        >>> round(segment_similarity(features, torch.tensor([[1, 2]]))["inter_mean"], 3)
+        0.707
     """
     if features.shape[1:] != labels.shape:
         raise ValueError(f"features and labels must have one size, got {features.shape[1:]} and {labels.shape}")

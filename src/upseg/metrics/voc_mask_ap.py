@@ -71,6 +71,12 @@ class VocMaskAP(Accumulator):
     Args:
         categories: The classes, each with its id in the data set.
         thresholds: IoU that a match has to reach.
+
+    Example:
+        >>> metric = VocMaskAP([Category(3, "dog")])
+        >>> metric.update(np.array([[1, 1, 2, 2]]), {1: 3, 2: 3}, np.array([[5, 5, 0, 0]]), {5: 3}, scores={5: 0.9})
+        >>> metric.compute()["map50"]
+        0.5
     """
 
     def __init__(self, categories: Sequence[Category], thresholds: Sequence[float] = IOU_THRESHOLDS) -> None:
