@@ -31,23 +31,23 @@ def draw_tree(root: Path, split: str = "val") -> Path:
 def test_reads_the_official_layout(tmp_path: Path, above: str) -> None:
     draw_tree(tmp_path / above)
     items = list(BSDS500(tmp_path, "val"))
-    assert [item.image_path.name for item in items] == ["12.jpg", "7.jpg"]
-    assert [len(item.label_maps) for item in items] == [1, 2]
-    assert items[1].label_maps[0].tolist() == [[1, 1, 1, 1, 2, 2, 2, 2]] * 6
-    assert all(labels.dtype == np.int32 for item in items for labels in item.label_maps)
+    assert [item.name for item in items] == ["12", "7"]
+    assert [len(item.annotations) for item in items] == [1, 2]
+    assert items[1].annotations[0].tolist() == [[1, 1, 1, 1, 2, 2, 2, 2]] * 6
+    assert all(labels.dtype == np.int32 for item in items for labels in item.annotations)
 
 
 def test_says_what_is_missing(tmp_path: Path) -> None:
     draw_tree(tmp_path)
-    with pytest.raises(DataError, match=r"images/train should be a folder .* none; .*images holds val"):
+    with pytest.raises(DataError, match=r"the split 'train' was asked for, and .*images has val"):
         BSDS500(tmp_path, "train")
-    with pytest.raises(DataError, match="nowhere/images/val should be a folder"):
+    with pytest.raises(DataError, match=r"nowhere/images or .* should be a folder"):
         BSDS500(tmp_path / "nowhere", "val")
     (tmp_path / "groundTruth" / "val" / "7.mat").unlink()
     with pytest.raises(DataError, match=r"1 files in .*images/val have no partner in .*groundTruth/val: 7\.jpg"):
         BSDS500(tmp_path, "val")
     partly = BSDS500(tmp_path, "val", on_error="skip")
-    assert [item.image_path.name for item in partly] == ["12.jpg"]
+    assert list(partly.names) == ["12"]
     assert len(partly.problems) == 1
     (tmp_path / "groundTruth" / "val" / "12.mat").rename(tmp_path / "groundTruth" / "val" / "12.txt")
     with pytest.raises(DataError, match=r"should hold BSDS500's annotations .*\*\.mat\), but holds 12\.txt"):
@@ -75,8 +75,8 @@ def test_damaged_annotations_are_named_or_skipped(tmp_path: Path, damage: str) -
         list(BSDS500(tmp_path))
     with pytest.warns(UserWarning, match="skipped") as caught:
         items = list(BSDS500(tmp_path, on_error="skip"))
-    assert [item.image_path.name for item in items] == ["7.jpg"]
-    assert "skipped 1 of 2 images" in str(caught[-1].message)
+    assert [item.name for item in items] == ["7"]
+    assert "skipped 1 of 2 samples" in str(caught[-1].message)
 
 
 def test_damaged_image_is_named(tmp_path: Path) -> None:
@@ -99,6 +99,6 @@ def test_real_files() -> None:
     source = BSDS500(Path(os.environ["UPSEG_DATA"]) / "bsds500", "val")
     assert len(source) == 100
     item = source[0]
-    assert item.label_maps[0].shape in {(321, 481), (481, 321)}
-    assert 4 <= len(item.label_maps) <= 9
-    assert len(read_annotations(source.paths[0][1])) == len(item.label_maps)
+    assert item.annotations[0].shape in {(321, 481), (481, 321)}
+    assert 4 <= len(item.annotations) <= 9
+    assert len(read_annotations(source.truths.path(source.keys[0]))) == len(item.annotations)

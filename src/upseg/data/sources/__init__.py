@@ -120,7 +120,7 @@ SOURCES: dict[str, Source] = {
             "bsds500",
             "BSDS500, several annotators",
             "images/{split}/*.jpg, groundTruth/{split}/*.mat",
-            "bsds500:BSDS500Samples",
+            "bsds500:BSDS500",
         ),
         Source(
             "dsb2018",
