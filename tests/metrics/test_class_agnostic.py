@@ -79,19 +79,11 @@ def test_degenerate() -> None:
     assert scores_of(np.ones_like(truth), np.ones_like(truth))["boundary_iou"] == 1.0
 
 
-def test_over_all_segments_and_merged() -> None:
+def test_over_all_segments_of_all_images() -> None:
     images = [(blobs(s, 30, 40, 3 + s), blobs(s + 9, 30, 40, 4)) for s in range(4)]
-    whole, first, second = ClassAgnostic(), ClassAgnostic(), ClassAgnostic()
-    for index, image in enumerate(images):
+    whole = ClassAgnostic()
+    for image in images:
         whole.update(*image)
-        (first, second)[index % 2].update(*image)
     ious = np.concatenate([best_matches(*image).ious for image in images])
     assert whole.compute()["mean_iou"] == pytest.approx(ious.mean())
     assert whole.compute()["recall"] == pytest.approx((ious > 0.5).mean())
-    first.merge(second)
-    assert first.compute() == pytest.approx(whole.compute())
-
-
-def test_merging_different_settings_is_refused() -> None:
-    with pytest.raises(ValueError, match="same settings"):
-        ClassAgnostic(0.02).merge(ClassAgnostic(0.05))

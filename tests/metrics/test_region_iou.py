@@ -57,17 +57,6 @@ def test_one_annotator_has_one_score() -> None:
 def test_empty_prediction_scores_zero_and_no_region_nan() -> None:
     assert region_iou([FINE], np.zeros_like(FINE))["all"] == 0.0
     assert math.isnan(region_iou([np.zeros_like(FINE)], FINE)["all"])
-    assert math.isnan(RegionIoU().compute()["mean"])
-
-
-def test_merge_is_the_same_as_one_pass() -> None:
-    images = [([blobs(s, 20, 20, 3), blobs(s + 50, 20, 20, 5)], blobs(s + 99, 20, 20, 4)) for s in range(4)]
-    whole, first, second = RegionIoU(), RegionIoU(), RegionIoU()
-    for index, image in enumerate(images):
-        whole.update(*image)
-        (first, second)[index % 2].update(*image)
-    first.merge(second)
-    assert first.compute() == pytest.approx(whole.compute())
 
 
 def test_no_annotator() -> None:
