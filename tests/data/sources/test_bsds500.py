@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from scipy.io import savemat
 
 from tests.data.sources.trees import draw_bsds500, numbers, write_bsds_annotations
 from upseg.data.sources import open_dataset
-from upseg.data.sources.bsds500 import BSDS500, read_annotations
+from upseg.data.sources.bsds500 import BSDS500
 from upseg.errors import DataError
 
 
@@ -83,13 +82,3 @@ def test_samples_have_the_maps_of_all_annotators(tmp_path: Path) -> None:
     assert sample.segment_map.tolist() == numbers(1, 3, elsewhere=2).tolist()  # renumbered by first pixel
     assert [found.tolist() for found in sample.other_maps] == [numbers(1, 1, elsewhere=2).tolist()]
     assert [segment.category for segment in sample.segments] == [None] * 3
-
-
-@pytest.mark.skipif(not os.environ.get("UPSEG_DATA"), reason="UPSEG_DATA names no folder with real data")
-def test_real_files() -> None:
-    source = BSDS500(Path(os.environ["UPSEG_DATA"]) / "bsds500", "val")
-    assert len(source) == 100
-    item = source[0]
-    assert item.annotations[0].shape in {(321, 481), (481, 321)}
-    assert 4 <= len(item.annotations) <= 9
-    assert len(read_annotations(source.truths.path(source.keys[0]))) == len(item.annotations)
