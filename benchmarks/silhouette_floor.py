@@ -103,8 +103,7 @@ def _comparison(name: str, images: Sequence[dict[str, Any]], other: str, others:
 def _image_score(image: dict[str, Any]) -> float:
     metric = RegionIoU()
     add_sums(metric, [image["sums"]])
-    score: float = metric.compute_scores().all
-    return score
+    return metric.compute()["all"]
 
 
 def run(photos: Photos, options: argparse.Namespace) -> None:

@@ -30,6 +30,12 @@ class Category:
         id: The class's number in its data set, at least 0.
         name: What people call it.
         is_thing: True for countable objects, False for stuff such as sky or grass.
+
+    Example:
+        >>> sky = Category(2, "sky", is_thing=False)
+        >>> result = Segmentation.from_labels(np.array([[7, 7, 0]]), categories={7: sky})
+        >>> [segment.category.name for segment in result]
+        ['sky']
     """
 
     id: int
@@ -48,6 +54,10 @@ class Segment:
         score: How sure the method is, in [0, 1]; None where the method does not say.
         category: Its class; None for class-agnostic methods.
         parent: The id of the segment that this one is a part of; None at the top.
+
+    Example:
+        >>> Segmentation.from_labels(np.array([[0, 7, 7]]), scores={7: 0.9})[1]
+        Segment(id=1, area=2, bbox=(0, 1, 1, 3), score=0.9, category=None, parent=None)
     """
 
     id: int
@@ -68,6 +78,15 @@ class Segmentation:
         labels: (H, W) int32; 0 is void (belongs to no segment), k >= 1 is the segment with id k.
         segments: One `Segment` for each id 1..K, in order of id.
         provenance: How the result came to be (method, settings, seed): anything JSON can hold.
+
+    Example:
+        >>> result = Segmentation.from_labels(np.array([[7, 7, 0], [7, 9, 9]]))
+        >>> result
+        Segmentation(2 segments, 2x3)
+        >>> [segment.area for segment in result]
+        [3, 2]
+        >>> result.mask(2).tolist()
+        [[False, False, False], [False, True, True]]
     """
 
     labels: Int32[np.ndarray, "h w"]

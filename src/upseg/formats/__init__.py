@@ -56,6 +56,10 @@ class Format:
         read: Reads what `write` wrote; None if the segmentation cannot be had back from the file.
         needs: What it needs beside the segments.
         companions: How the names of the files end that it writes beside the main one.
+
+    Example:
+        >>> FORMATS["geojson"].suffix
+        '.geojson'
     """
 
     name: str
@@ -128,6 +132,11 @@ def write(
 
     Raises:
         FormatError: If the format is unknown or cannot hold this segmentation.
+
+    Example:
+        >>> segmentation = Segmentation.from_labels(np.array([[7, 7, 9]]))
+        >>> write(segmentation, "photo.geojson").name
+        'photo.geojson'
     """
     path = Path(path)
     chosen = _choose(path, format)
@@ -146,6 +155,11 @@ def read(path: str | Path, *, format: str | None = None) -> Segmentation:  # noq
 
     Raises:
         FormatError: If the format is unknown, or the file is missing, broken or not in it.
+
+    Example:
+        >>> segmentation = Segmentation.from_labels(np.array([[7, 7, 9]]))
+        >>> read(write(segmentation, "photo.png")) == segmentation
+        True
     """
     path = Path(path)
     chosen = _choose(path, format)
@@ -165,6 +179,10 @@ def output_paths(stem_path: str | Path, format: str) -> list[Path]:  # noqa: A00
 
     Raises:
         FormatError: If there is no such format.
+
+    Example:
+        >>> [path.name for path in output_paths("out/photo", "panoptic")]
+        ['photo.panoptic.json', 'photo.panoptic.png']
     """
     stem, chosen = Path(stem_path), _by_name(format)
     return [stem.with_name(stem.name + suffix) for suffix in (chosen.suffix, *chosen.companions)]

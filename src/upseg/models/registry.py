@@ -165,6 +165,12 @@ def load_model(name_path_or_hub_id: str | Path = "dynaseg", device: str = "auto"
 
     Raises:
         ModelError: If there is no such model, setting or device, or the model is broken.
+
+    Example:
+        >>> import numpy as np
+        >>> model = load_model("dynaseg", "cpu", steps=3)
+        >>> model.segment(np.zeros((32, 48, 3), np.uint8))
+        Segmentation(1 segments, 32x48)
     """
     return find_model(name_path_or_hub_id, **settings).load(device)
 
@@ -181,6 +187,13 @@ def segment(image: ImageLike, model: str | Path = "dynaseg", *, device: str = "a
     Raises:
         ImageError: If the image cannot be read.
         ModelError: If there is no such model, setting or device, or the model is broken.
+
+    Example:
+        >>> import numpy as np
+        >>> image = np.zeros((32, 48, 3), np.uint8)
+        >>> image[:, 24:] = 255
+        >>> segment(image, device="cpu", steps=3)
+        Segmentation(2 segments, 32x48)
     """
     return load_model(model, device, **settings).segment(image)
 

@@ -23,10 +23,10 @@ from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.segmenter import BaisegSegmenter
 from upseg.methods.baiseg.settings import BaisegSettings
 from upseg.methods.baiseg.targets import class_count
-from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
 from upseg.metrics.voc_mask_ap import VocMaskAP
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.segmentation import Category, Segmentation
+from upseg.training.accumulator_metric import AccumulatorMetric
 
 SHOWN = ("map50", "given_map50", "mean_iou")
 """The metrics that the progress bar has."""

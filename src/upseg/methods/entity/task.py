@@ -25,9 +25,9 @@ from upseg.methods.entity.settings import EntitySettings
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.class_agnostic import ClassAgnostic
 from upseg.metrics.segment_similarity import SegmentSimilarities
-from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.segmentation import Segmentation
+from upseg.training.accumulator_metric import AccumulatorMetric
 
 SHOWN = ("recall", "mean_iou", "ap50")
 """The metrics that the progress bar has."""

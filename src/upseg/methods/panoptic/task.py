@@ -25,10 +25,10 @@ from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.metrics.class_agnostic import ClassAgnostic
 from upseg.metrics.depth_errors import Depth
 from upseg.metrics.panoptic_quality import PanopticQuality
-from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
+from upseg.training.accumulator_metric import AccumulatorMetric
 
 SHOWN = ("pq", "recall", "abs_rel")
 """The metrics that the progress bar has."""
