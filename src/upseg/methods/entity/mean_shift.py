@@ -101,22 +101,6 @@ def cluster_lines(
     return LineClusters(modes, nearest, similarity)
 
 
-def mean_shift_lines(
-    features: Float[Tensor, "n d"], bandwidth: float = 45.0, *, seed: int = 0
-) -> Float32[Tensor, "m d"]:
-    """The modes alone; see `cluster_lines`.
-
-    Args:
-        features: (N, d) unit vectors.
-        bandwidth: In degrees, in (0, 90].
-        seed: Of the samples.
-
-    Returns:
-        (M, d) unit vectors whose sign means nothing; none where all features are zero.
-    """
-    return cluster_lines(features, bandwidth, seed=seed).modes
-
-
 def bandwidth_cosine(bandwidth: float) -> float:
     """The least |f . x| of a feature within the bandwidth of a mode.
 
