@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from tests.methods.entity.scenes import image_of, mixed_labels, random_features, random_raw, random_signs
+from tests.methods.entity.scenes import image_of, mixed_labels, random_features, random_raw
 from tests.reference import entity as loops
 from upseg.methods.entity import contrast as module
 from upseg.methods.entity.contrast import regional_contrast_loss
@@ -196,10 +196,6 @@ class TestDegenerate:
     def test_void_background_is_another(self) -> None:
         features, labels = random_features(0, images=1, height=1, width=3), torch.tensor([[[1, 1, 0]]])
         assert loss_of(features, labels, SEEDS[:1], void=True, count=1) > 0
-
-    def test_signs_mean_nothing(self) -> None:
-        features, labels = random_features(0), mixed_labels(1)
-        assert torch.allclose(loss_of(random_signs(3, features), labels), loss_of(features, labels))
 
     def test_lower_precision(self) -> None:
         features, labels = random_features(0), mixed_labels(1)

@@ -12,7 +12,6 @@ from tests.methods.entity.scenes import (
     mixed_labels,
     random_features,
     random_raw,
-    random_signs,
     shuffled_pixels,
 )
 from tests.reference import entity as loops
@@ -208,14 +207,6 @@ class TestSegmentLosses:
             return segment_losses(unit_features(values), labels, space, near)
 
         assert gradcheck(losses, raw.requires_grad_())
-
-    def test_signs_and_labels_mean_nothing(self) -> None:
-        features, labels = random_features(4, dimensions=8), mixed_labels(5)
-        order = torch.tensor([0, 3, 1, 5, 2, 4])
-        exchanged = torch.where(labels >= 0, order[labels.clamp(min=0)], -1)
-        expected = torch.stack(losses_of(features, labels))
-        assert torch.allclose(torch.stack(losses_of(random_signs(1, features), labels)), expected)
-        assert torch.allclose(torch.stack(losses_of(features, exchanged)), expected)
 
     def test_order_of_pixels_means_nothing_to_the_masks(self) -> None:
         features, labels = random_features(4, dimensions=8), mixed_labels(5)

@@ -309,16 +309,12 @@ def _errors_of_rows(
     counted = near.mT[torch.arange(len(owners), device=owners.device)[:, None], owners]  # (B, N, r or 1)
     errors = errors.reshape(len(errors), height, width, -1)
     counted = counted.reshape(len(errors), height, width, -1)
-    segment = _mean_square(errors, counted)  # Eq. 8, L_s
+    segment = (errors * counted).square().sum((1, 2)) / counted.sum((1, 2)).clamp_min(1)  # Eq. 8, L_s
     gradient = torch.zeros_like(segment)
     for scale in range(scales):
         coarse, known = errors[:, :: 2**scale, :: 2**scale], counted[:, :: 2**scale, :: 2**scale]
         gradient = gradient + _mean_square_difference(coarse, known)  # Eq. 8, L_g
     return segment, gradient
-
-
-def _mean_square(values: Float[Tensor, "b h w r"], counted: Bool[Tensor, "b h w s"]) -> Float[Tensor, "b r"]:
-    return (values * counted).square().sum((1, 2)) / counted.sum((1, 2)).clamp_min(1)
 
 
 def _mean_square_difference(values: Float[Tensor, "b h w r"], counted: Bool[Tensor, "b h w s"]) -> Float[Tensor, "b r"]:

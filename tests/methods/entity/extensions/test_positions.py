@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from upseg.methods.entity.extensions.positions import PointedWaves
+from upseg.methods.entity.extensions.positions import PointedWaves, PositionChannels
 
 
 def still_waves(period: int = 20) -> PointedWaves:
@@ -48,6 +48,7 @@ class TestPointedWaves:
         features[:, 2] = 0.5
         torch.testing.assert_close(waves(features), 1.5 * once)
 
-    def test_error(self) -> None:
-        with pytest.raises(ValueError, match="at least 2 pixels, got 1"):
-            PointedWaves(3, 8, 1)
+
+def test_a_period_too_short_to_be_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 2 pixels, got 1"):
+        PositionChannels(1, 4)

@@ -54,15 +54,13 @@ class PointedWaves(nn.Module):
     Args:
         channels: C, of the features that displacement and strength are computed from.
         dimensions: d, of the code; with fewer than 24 places share dimensions.
-        period: In pixels of the image, at least 2.
+        period: In pixels of the image, as of `PositionChannels`, which refuses what is too short.
     """
 
     frequencies: Tensor
 
     def __init__(self, channels: int, dimensions: int, period: int) -> None:
         super().__init__()
-        if period < 2:
-            raise ValueError(f"the period of positions must be at least 2 pixels, got {period}")
         self.period = period
         half_plane = [(n, m) for n in range(3) for m in range(-2, 3) if n > 0 or m > 0]
         waves = torch.tensor(half_plane, dtype=torch.float32) * (2 * math.pi / period)
