@@ -125,7 +125,7 @@ def attraction_loss(table: Float[Tensor, "b rows rows"], entities: Bool[Tensor, 
     Returns:
         A scalar in [0, 1].
     """
-    distances = (1 - table.diagonal(dim1=1, dim2=2)) * entities
+    distances = (1 - table.diagonal(dim1=1, dim2=2)) * entities  # means of Eq. 2
     return (distances.sum(1) / entities.sum(1).clamp_min(1)).mean()  # Eq. 5
 
 
@@ -252,6 +252,41 @@ def segment_losses(
     return tuple(_mean_of_rows(torch.cat(errors, dim=1), space) for errors in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
+def _errors_of_rows(
+    pixels: Float[Tensor, "b n d"],
+    owners: Int64[Tensor, "b n"],
+    projection: Float[Tensor, "b r d"],
+    numbers: Int64[Tensor, " r"],
+    near: Bool[Tensor, "b s owners"],
+    shape: tuple[int, int, int],
+) -> tuple[Float[Tensor, "b r"], Float[Tensor, "b r"]]:
+    """Both sides of Eq. 8 for some entities, without the mean over them."""
+    height, width, scales = shape
+    # S - Ŝ: (B, N, r)
+    errors = (pixels @ projection.mT).abs() - (owners[..., None] == numbers).to(pixels.dtype)
+    counted = near.mT[torch.arange(len(owners), device=owners.device)[:, None], owners]  # (B, N, r or 1)
+    errors = errors.reshape(len(errors), height, width, -1)
+    counted = counted.reshape(len(errors), height, width, -1)
+    segment = (errors * counted).square().sum((1, 2)) / counted.sum((1, 2)).clamp_min(1)  # Eq. 8, L_s
+    gradient = torch.zeros_like(segment)
+    for scale in range(scales):
+        coarse, known = errors[:, :: 2**scale, :: 2**scale], counted[:, :: 2**scale, :: 2**scale]
+        gradient = gradient + _mean_square_difference(coarse, known)  # Eq. 8, L_g
+    return segment, gradient
+
+
+def _mean_square_difference(values: Float[Tensor, "b h w r"], counted: Bool[Tensor, "b h w s"]) -> Float[Tensor, "b r"]:
+    down = (values[:, 1:] - values[:, :-1]) * (both_down := counted[:, 1:] & counted[:, :-1])
+    right = (values[:, :, 1:] - values[:, :, :-1]) * (both_right := counted[:, :, 1:] & counted[:, :, :-1])
+    pairs = both_down.sum((1, 2)) + both_right.sum((1, 2))
+    return (down.square().sum((1, 2)) + right.square().sum((1, 2))) / pairs.clamp_min(1)
+
+
+def _mean_of_rows(values: Float[Tensor, "b rows"], space: SegmentSpace) -> Float[Tensor, ""]:
+    """Over the segments of each image, 0 for those left out, and over the images."""
+    return ((values * space.usable).sum(1) / space.rows.sum(1).clamp_min(1)).mean()  # Eq. 8, 1/K Σ_k
+
+
 @dataclass(frozen=True, slots=True)
 class LossWeights:
     """λ of Eq. 9. A term with weight 0 is not computed.
@@ -292,38 +327,3 @@ def total_loss(terms: Mapping[str, Float[Tensor, ""]], weights: LossWeights) -> 
     if not terms or not terms.keys() <= known.keys():
         raise ValueError(f"terms must be one or more of {', '.join(known)}, got {', '.join(terms) or 'none'}")
     return torch.stack([known[name] * value for name, value in terms.items()]).sum()  # Eq. 9
-
-
-def _errors_of_rows(
-    pixels: Float[Tensor, "b n d"],
-    owners: Int64[Tensor, "b n"],
-    projection: Float[Tensor, "b r d"],
-    numbers: Int64[Tensor, " r"],
-    near: Bool[Tensor, "b s owners"],
-    shape: tuple[int, int, int],
-) -> tuple[Float[Tensor, "b r"], Float[Tensor, "b r"]]:
-    """The two errors of some rows."""
-    height, width, scales = shape
-    # S - Ŝ: (B, N, r)
-    errors = (pixels @ projection.mT).abs() - (owners[..., None] == numbers).to(pixels.dtype)
-    counted = near.mT[torch.arange(len(owners), device=owners.device)[:, None], owners]  # (B, N, r or 1)
-    errors = errors.reshape(len(errors), height, width, -1)
-    counted = counted.reshape(len(errors), height, width, -1)
-    segment = (errors * counted).square().sum((1, 2)) / counted.sum((1, 2)).clamp_min(1)  # Eq. 8, L_s
-    gradient = torch.zeros_like(segment)
-    for scale in range(scales):
-        coarse, known = errors[:, :: 2**scale, :: 2**scale], counted[:, :: 2**scale, :: 2**scale]
-        gradient = gradient + _mean_square_difference(coarse, known)  # Eq. 8, L_g
-    return segment, gradient
-
-
-def _mean_square_difference(values: Float[Tensor, "b h w r"], counted: Bool[Tensor, "b h w s"]) -> Float[Tensor, "b r"]:
-    down = (values[:, 1:] - values[:, :-1]) * (both_down := counted[:, 1:] & counted[:, :-1])
-    right = (values[:, :, 1:] - values[:, :, :-1]) * (both_right := counted[:, :, 1:] & counted[:, :, :-1])
-    pairs = both_down.sum((1, 2)) + both_right.sum((1, 2))
-    return (down.square().sum((1, 2)) + right.square().sum((1, 2))) / pairs.clamp_min(1)
-
-
-def _mean_of_rows(values: Float[Tensor, "b rows"], space: SegmentSpace) -> Float[Tensor, ""]:
-    """Over the segments of each image, 0 for those left out, and over the images."""
-    return ((values * space.usable).sum(1) / space.rows.sum(1).clamp_min(1)).mean()
