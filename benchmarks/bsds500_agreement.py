@@ -34,7 +34,7 @@ from harness.runs import (
 )
 
 from upseg.methods.dynaseg import DynaSegSettings
-from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL
+from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL
 from upseg.metrics.region_sweep import RegionSweep
 
 FELZENSZWALB_GRID = {

@@ -18,7 +18,7 @@ from tests.methods.dynaseg.scenes import disc_on_texture, flat_regions, touching
 from upseg.data.sources.bsds500 import BSDS500
 from upseg.functional.label_maps import canonical_order, connected_components
 from upseg.methods.dynaseg import DynaSegSegmenter, DynaSegSettings
-from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL
+from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL
 from upseg.metrics.region_iou import RegionIoU, best_region_ious
 
 

@@ -93,7 +93,7 @@ def fit_network(
         if step - delay >= window - 1 and int(counts[step - delay]) <= floor:
             break
         weight = WEIGHTINGS[settings.weighting](used[-1].sum(), settings.balance)
-        loss = fused_total_loss(response, labels, weight).total
+        loss = fused_total_loss(response, labels, weight)
         gradients = list(torch.autograd.grad(loss, parameters))
         _update(parameters, gradients, velocities, settings)
         losses.append(loss.detach())

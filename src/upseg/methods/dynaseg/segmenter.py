@@ -12,10 +12,11 @@ from torch import Tensor
 from upseg.functional.resizing import resize_image, scaled_size
 from upseg.images.reading import ImageLike, read_image
 from upseg.layers.threads import torch_threads
-from upseg.methods.dynaseg.atoms import colour_gradient
+from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge
+from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, RegionHierarchy, group_hierarchy
 from upseg.methods.dynaseg.fit import fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
-from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL, RegionHierarchy, enlarge, group_hierarchy, group_labels
+from upseg.methods.dynaseg.grouping import group_labels
 from upseg.methods.dynaseg.settings import DynaSegSettings
 from upseg.segmentation import Progress, Segmentation
 

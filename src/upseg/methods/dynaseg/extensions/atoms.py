@@ -12,7 +12,7 @@ from scipy import ndimage, sparse
 from skimage.color import rgb2lab
 from skimage.segmentation import watershed
 
-from upseg.functional.label_maps import canonical_order
+from upseg.functional.label_maps import border_pixels, canonical_order
 
 LAB_UNIT = 20.0
 """CIELAB is divided by this, so that a clearly visible difference of colour is about 1."""
@@ -98,14 +98,23 @@ def refine_borders(
     return np.where(band, flooded, regions)
 
 
+def enlarge(regions: Int32[np.ndarray, "h2 w2"], gradient: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
+    """Bring a region map to full size, its borders drawn anew where the image's are.
+
+    Args:
+        regions: Ids from 1 on a reduced version of the image.
+        gradient: (H, W) of the full-size image.
+    """
+    height, width = gradient.shape
+    rows = np.arange(height) * regions.shape[0] // height
+    columns = np.arange(width) * regions.shape[1] // width
+    factor = max(height / regions.shape[0], width / regions.shape[1])
+    return refine_borders(regions[rows[:, None], columns], gradient, int(np.ceil(factor)))
+
+
 def _depth_inside(regions: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
     """Chessboard distance to the nearest pixel of another region minus one: 0 for pixels that touch one."""
-    border = np.zeros(regions.shape, bool)
-    across, down = regions[:, 1:] != regions[:, :-1], regions[1:] != regions[:-1]
-    border[:, 1:] |= across
-    border[:, :-1] |= across
-    border[1:] |= down
-    border[:-1] |= down
+    border = border_pixels(regions)
     depth: Int32[np.ndarray, "h w"] = ndimage.distance_transform_cdt(~border, metric="chessboard").astype(np.int32)
     # without any border the transform has nothing to measure to
     return depth if border.any() else np.full(regions.shape, max(regions.shape), np.int32)

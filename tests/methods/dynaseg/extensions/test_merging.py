@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.methods.dynaseg.region_maps import graph_of, random_regions, random_scene
+from tests.methods.dynaseg.extensions.region_maps import graph_of, random_regions, random_scene
 from tests.reference import dynaseg_grouping as slow
 from upseg.functional.label_maps import canonical_order
-from upseg.methods.dynaseg import hierarchy as module
-from upseg.methods.dynaseg import region_graph
-from upseg.methods.dynaseg.hierarchy import MergeTree, MergeWeights, build_merge_tree, merge_costs
-from upseg.methods.dynaseg.region_graph import RegionGraph, build_region_graph
+from upseg.methods.dynaseg.extensions import merging as module
+from upseg.methods.dynaseg.extensions import region_graph
+from upseg.methods.dynaseg.extensions.merging import MergeTree, MergeWeights, build_merge_tree, merge_costs
+from upseg.methods.dynaseg.extensions.region_graph import RegionGraph, build_region_graph
 
 ONE_BY_ONE = 1e-9
 """As `SHARE_OF_PAIRS`: so small a share that one pair merges at a time."""
@@ -96,7 +96,7 @@ class TestCostsByHand:
         assert tree.regions == 3
         assert tree.merges.tolist() == [[0, 1], [0, 2]]
         assert tree.heights == pytest.approx([1, (0.4**2 + 4) ** 0.5])
-        assert tree.top == tree.heights[1]
+        assert tree.heights.max() == tree.heights[1]
         assert [tree.cut(height).tolist() for height in (0.9, 1.1, 3.0)] == [[0, 1, 2], [0, 0, 2], [0, 0, 0]]
 
 
@@ -155,7 +155,6 @@ class TestEveryTree:
             gone.add(joined)
             assert merged_at >= max(reached[survivor], reached[joined])
             reached[survivor] = merged_at
-        assert tree.top == max(tree.heights, default=0.0)
 
     @settings(max_examples=25, deadline=None)
     @given(height=st.integers(1, 14), width=st.integers(1, 14), count=st.integers(1, 40), seed=st.integers(0, 999))
@@ -191,7 +190,7 @@ class TestEveryTree:
         flat = np.zeros((12, 11, 3), np.float32)
         tree = build_merge_tree(build_region_graph(regions, flat, torch.zeros(1, 3, 12, 11)), MergeWeights())
         assert tree.heights.max() < 1e-3
-        assert (tree.cut(tree.top) == 0).all()
+        assert (tree.cut(tree.heights.max(initial=0.0)) == 0).all()
 
     @pytest.mark.parametrize("share", [ONE_BY_ONE, 0.5, 1.0])
     def test_building_it_leaves_the_graph_as_it_was(self, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
@@ -206,7 +205,7 @@ class TestEveryTree:
 
     def test_one_region(self) -> None:
         tree = build_merge_tree(random_graph(np.ones((3, 4), np.int32)), MergeWeights())
-        assert (tree.regions, tree.merges.shape, tree.heights.shape, tree.top) == (1, (0, 2), (0,), 0.0)
+        assert (tree.regions, tree.merges.shape, tree.heights.shape) == (1, (0, 2), (0,))
         assert tree.cut(9.0).tolist() == [0]
 
 

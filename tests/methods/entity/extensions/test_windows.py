@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.methods.entity.feature_maps import features_of, same_partition
 from upseg.functional.label_maps import connected_components
-from upseg.methods.entity.windows import AGREEMENT, Link, WindowClusters, _agreement, _spans, cluster_windows
+from upseg.methods.entity.extensions.windows import AGREEMENT, Link, WindowClusters, _agreement, _spans, cluster_windows
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,7 +82,7 @@ def test_what_is_not_foreground_takes_no_part() -> None:
     nothing = cluster_windows(features, foreground, bandwidth=45.0, window=4, overlap=2, seed=0)
     assert not nothing.codes.any()
     foreground[:2] = True
-    some = cluster_windows(features, foreground, bandwidth=45.0, window=None, overlap=0, seed=0)
+    some = cluster_windows(features, foreground, bandwidth=45.0, window=None, overlap=None, seed=0)
     assert np.array_equal(some.codes > 0, foreground)
     assert len(some.window_of) == 1 + 2
     assert torch.is_tensor(features)

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from tests.reference.dynaseg_grouping import Scene, connected_parts
-from upseg.methods.dynaseg import region_graph
-from upseg.methods.dynaseg.region_graph import RegionGraph, build_region_graph
+from upseg.methods.dynaseg.extensions import region_graph
+from upseg.methods.dynaseg.extensions.region_graph import RegionGraph, build_region_graph
 
 
 def random_regions(height: int, width: int, count: int, seed: int) -> np.ndarray:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
-from upseg.methods.dynaseg.region_graph import RegionGraph, border_sums
+from upseg.methods.dynaseg.extensions.region_graph import RegionGraph, border_sums
 
 SHARE_OF_PAIRS = 0.5
 """Of the pairs that would both rather merge with each other, the share (the cheapest) that merges before all costs
@@ -58,11 +57,6 @@ class MergeTree:
     regions: int
     merges: Int64[np.ndarray, "m 2"]
     heights: Float64[np.ndarray, " m"]
-
-    @cached_property
-    def top(self) -> float:
-        """The height at which the last two regions merge; 0 where there is nothing to merge."""
-        return float(self.heights.max(initial=0.0))
 
     def cut(self, height: float) -> Int32[np.ndarray, " r"]:
         """The survivor that each region belongs to when all merges up to a height are done: (R,)."""

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.dynaseg.region_maps import graph_of, random_regions, random_scene
+from tests.methods.dynaseg.extensions.region_maps import graph_of, random_regions, random_scene
 from tests.reference.dynaseg_grouping import Scene, borders, describe_region, pair_contrasts
-from upseg.methods.dynaseg import region_graph as module
-from upseg.methods.dynaseg.region_graph import RegionGraph, border_sums, build_region_graph
+from upseg.methods.dynaseg.extensions import region_graph as module
+from upseg.methods.dynaseg.extensions.region_graph import RegionGraph, border_sums, build_region_graph
 
 HAND_DRAWN = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [1, 1, 3, 3]], np.int32)
 

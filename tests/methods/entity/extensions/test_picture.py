@@ -2,7 +2,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from upseg.methods.entity.picture import colour_features
+from upseg.methods.entity.extensions.picture import colour_features
 
 
 def lines(height: int, width: int, dimensions: int) -> torch.Tensor:

@@ -10,8 +10,14 @@ from skimage.segmentation import watershed
 
 from tests.reference.dynaseg_grouping import connected_parts, merge_shallow, numbered_by_first_pixel
 from upseg.functional.label_maps import canonical_order
-from upseg.methods.dynaseg import atoms as module
-from upseg.methods.dynaseg.atoms import LAB_UNIT, colour_gradient, find_atoms, perceptual_colours, refine_borders
+from upseg.methods.dynaseg.extensions import atoms as module
+from upseg.methods.dynaseg.extensions.atoms import (
+    LAB_UNIT,
+    colour_gradient,
+    find_atoms,
+    perceptual_colours,
+    refine_borders,
+)
 
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (5, 3), (33, 47)]
 

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Float32, Int32, Int64
 from torch import Tensor
 
 from upseg.functional.label_maps import connected_components
+from upseg.methods.entity.extensions.parts import adjacent_pairs
 from upseg.methods.entity.mean_shift import LEAST_SUPPORT, LineClusters, bandwidth_cosine, cluster_lines
-from upseg.methods.entity.parts import adjacent_pairs
 
 AGREEMENT = 0.5
 """Two windows' clusters match above this IoU on pixels that both are sure of: none can match two of the other's."""
@@ -92,7 +92,7 @@ def cluster_windows(
     *,
     bandwidth: float,
     window: int | None,
-    overlap: int,
+    overlap: int | None,
     seed: int,
 ) -> WindowClusters:
     """Mean shift in each of the overlapping windows that cover a map.
@@ -102,9 +102,13 @@ def cluster_windows(
         foreground: (H, W) the pixels that take part.
         bandwidth: In degrees.
         window: Side in pixels; None for one window, the map.
-        overlap: Of neighbouring windows, in pixels; at most half their side.
+        overlap: Of neighbouring windows, in pixels; at most half their side. None for a quarter of it.
         seed: Of the samples.
+
+    Raises:
+        ValueError: If `window` or `overlap` is out of range.
     """
+    overlap = _checked_overlap(window, overlap)
     height, width = foreground.shape
     codes = np.zeros((height, width), np.int32)
     similarity = np.zeros((height, width), np.float32)
@@ -132,6 +136,19 @@ def cluster_windows(
                 matches += _agreement(seen.pop((i - 1, j))[r.start - rows[i - 1].stop :], found, axis=0)
             seen[i, j] = found
     return WindowClusters(codes, similarity, np.array(window_of), tuple(matches))
+
+
+def _checked_overlap(window: int | None, overlap: int | None) -> int:
+    if window is None:
+        if overlap is not None:
+            raise ValueError(f"overlap is that of windows, but no window is set; got overlap {overlap}")
+        return 0
+    if window < 2:
+        raise ValueError(f"window must be at least 2 pixels, or None for the whole map, got {window}")
+    overlap = max(1, window // 4) if overlap is None else overlap
+    if not 1 <= overlap <= window // 2:
+        raise ValueError(f"overlap must be between 1 and half of window ({window // 2}), got {overlap}")
+    return overlap
 
 
 def _cluster_one(

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from upseg.functional.label_maps import connected_components
-from upseg.methods.entity.parts import absorb_small_parts, adjacent_pairs, trim_rims
+from upseg.methods.entity.extensions.parts import absorb_small_parts, adjacent_pairs, trim_rims
 
 MAPS = arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 3))
 
