@@ -100,8 +100,8 @@ class Model:
 
     @property
     def predicts_depth(self) -> bool:
-        """Whether its segmenter is a `DepthSegmenter` that was trained for depth: it has a setting `tasks` with it."""
-        return "depth" in getattr(self.settings, "tasks", ())
+        """Whether its segmenter is a `DepthSegmenter` that was trained for depth: it has a setting `heads` with it."""
+        return "depth" in getattr(self.settings, "heads", ())
 
     @property
     def splits_masks(self) -> bool:

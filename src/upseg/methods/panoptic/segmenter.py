@@ -16,10 +16,10 @@ from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image
 from upseg.images.reading import ImageLike, read_image
 from upseg.layers.threads import torch_threads
-from upseg.methods.panoptic.depth import metric_depth
+from upseg.methods.panoptic.equations import metric_depth
+from upseg.methods.panoptic.extensions.resampling import Resampling
 from upseg.methods.panoptic.grouping import group_panoptic
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
-from upseg.methods.panoptic.resampling import Resampling
 from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.models.saving import PretrainedMixin, choose_network
 from upseg.predicted_depth import PredictedDepth
@@ -38,13 +38,13 @@ class PanopticSegmenter(PretrainedMixin):
         settings: Of the model.
         device: What torch computes on: `cpu`, `cuda`, ...
         weights: A safetensors file with the network's weights, of any floating type.
-        categories: The classes in the order of the semantic channels; empty for a model without the task semantic.
+        categories: The classes in the order of the semantic channels; empty for a model without the head semantic.
         network: Instead of weights: a network of these settings and classes, in evaluation mode, on the device; used as
             it is.
 
     Raises:
         ModelError: If the weights cannot be read or are not those of the network that the settings and classes
-            describe, or there are classes without the task semantic, or none with it.
+            describe, or there are classes without the head semantic, or none with it.
         ValueError: If there are neither weights nor a network, or both, or the network is in training mode.
     """
 
@@ -60,10 +60,10 @@ class PanopticSegmenter(PretrainedMixin):
         categories: tuple[Category, ...] = (),
         network: PanopticNetwork | None = None,
     ) -> None:
-        if ("semantic" in settings.tasks) != bool(categories):
+        if ("semantic" in settings.heads) != bool(categories):
             raise ModelError(
-                f"a model with the task semantic has classes, one without has none; this one has the tasks "
-                f"{', '.join(settings.tasks)} and lists {len(categories)} classes"
+                f"a model with the head semantic has classes, one without has none; this one has the heads "
+                f"{', '.join(settings.heads)} and lists {len(categories)} classes"
             )
         self.settings, self.categories = settings, categories
         self.device = torch.device(device)
@@ -76,8 +76,8 @@ class PanopticSegmenter(PretrainedMixin):
             image: A path, or an array, Pillow image or tensor, as `read_image` takes it.
 
         Returns:
-            Things and stuff, each segment with its class and score; by a model without the task semantic, things
-            without class, and by one without the task instance, one segment for each class.
+            Things and stuff, each segment with its class and score; by a model without the head semantic, things
+            without class, and by one without the head instance, one segment for each class.
 
         Raises:
             ImageError: If the image cannot be read.
@@ -94,10 +94,10 @@ class PanopticSegmenter(PretrainedMixin):
             relative.
 
         Raises:
-            ModelError: If the model has no task depth.
+            ModelError: If the model has no head depth.
         """
-        if "depth" not in self.settings.tasks:
-            raise ModelError(f"this model predicts no depth: its tasks are {', '.join(self.settings.tasks)}")
+        if "depth" not in self.settings.heads:
+            raise ModelError(f"this model predicts no depth: its heads are {', '.join(self.settings.heads)}")
         pixels = read_image(image)
         with torch_threads(self.settings.threads), torch.inference_mode():
             maps, extent = self._maps(pixels)
@@ -111,7 +111,7 @@ class PanopticSegmenter(PretrainedMixin):
             batch: (B, 3, H, W) RGB in [0, 1].
 
         Returns:
-            For each task a (B, channels, h, w) map of raw values, on the segmenter's device.
+            For each head a (B, channels, h, w) map of raw values, on the segmenter's device.
         """
         maps: dict[str, Tensor] = self.network(batch.to(self.device))
         return maps
@@ -122,7 +122,7 @@ class PanopticSegmenter(PretrainedMixin):
         """The maps of an image, and how many rows and columns of them the image covers."""
         size = network_size(pixels.shape[0], pixels.shape[1], self.settings.size)
         image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-        maps = {task: values[0] for task, values in self.predict(resize_image(image, size).clamp(0, 1)).items()}
+        maps = {head: values[0] for head, values in self.predict(resize_image(image, size).clamp(0, 1)).items()}
         rows, columns = (side * self.network.upsampling / self.network.backbone.patch for side in size)
         return maps, (rows, columns)
 
