@@ -18,9 +18,9 @@ from upseg.functional.resizing import resize_image
 from upseg.images.reading import ImageLike, read_image
 from upseg.layers.threads import torch_threads
 from upseg.layers.tiling import TileGrid, run_in_tiles
+from upseg.methods.baiseg.extensions.semantic_maps import GivenClasses, SemanticMap, given_classes, nearest_labels
 from upseg.methods.baiseg.grouping import Grouping, group_instances
 from upseg.methods.baiseg.network import BaisegNetwork
-from upseg.methods.baiseg.semantic_maps import GivenClasses, SemanticMap, given_classes, nearest_labels
 from upseg.methods.baiseg.settings import BaisegSettings
 from upseg.methods.baiseg.targets import class_count, things
 from upseg.models.saving import PretrainedMixin, choose_network
@@ -109,7 +109,7 @@ class BaisegSegmenter(PretrainedMixin):
             provenance={
                 "method": "baiseg",
                 "settings": json.loads(json.dumps(asdict(self.settings))),
-                **({} if given is None else {"semantic_map": given.account}),
+                **({} if given is None else {"semantic_map": given.provenance}),
             },
         )
 
