@@ -15,9 +15,9 @@ from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image, scaled_area, scaled_size
 from upseg.images.reading import ImageLike
 from upseg.layers.tiling import TileGrid, run_in_tiles
+from upseg.methods.baiseg.extensions.semantic_maps import GivenClasses, SemanticMap, given_classes, nearest_labels
 from upseg.methods.baiseg.grouping import Grouping, group_instances
 from upseg.methods.baiseg.network import BaisegNetwork
-from upseg.methods.baiseg.semantic_maps import GivenClasses, SemanticMap, given_classes, nearest_labels
 from upseg.methods.baiseg.settings import BaisegSettings
 from upseg.methods.baiseg.targets import class_count, things
 from upseg.models.learned import LearnedSegmenter, Steps
@@ -79,7 +79,7 @@ class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
             found.labels,
             scores=found.scores,
             categories={k: category for k, category in named.items() if category is not None},
-            provenance=self.provenance(**({} if given is None else {"semantic_map": given.account})),
+            provenance=self.provenance(**({} if given is None else {"semantic_map": given.provenance})),
         )
 
     def split(self, image: ImageLike, semantic_map: SemanticMap, progress: Progress | None = None) -> Segmentation:

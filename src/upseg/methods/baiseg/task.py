@@ -18,7 +18,7 @@ from upseg.data.sample import IGNORE, TruthSegment
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.layers.averaging import AveragedTraining
-from upseg.methods.baiseg.equations import LossWeights, baiseg_losses
+from upseg.methods.baiseg.losses import LossWeights, baiseg_losses
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.segmenter import BaisegSegmenter
 from upseg.methods.baiseg.settings import BaisegSettings

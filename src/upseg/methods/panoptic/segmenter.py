@@ -12,10 +12,10 @@ from torch import Tensor
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image, scaled_size
 from upseg.images.reading import ImageLike
-from upseg.methods.panoptic.depth import metric_depth
+from upseg.methods.panoptic.equations import metric_depth
+from upseg.methods.panoptic.extensions.resampling import Resampling
 from upseg.methods.panoptic.grouping import group_panoptic
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
-from upseg.methods.panoptic.resampling import Resampling
 from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.models.learned import LearnedSegmenter
 from upseg.predicted_depth import PredictedDepth
@@ -31,7 +31,7 @@ class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
     Paper: Prisadnikov et al., "A Simple and Generalist Approach for Panoptic Segmentation", Sec. 3.3.1.
 
     It is made as any `LearnedSegmenter` is; `categories` are the classes in the order of the semantic channels, none
-    for a model without the task semantic.
+    for a model without the head semantic.
     """
 
     method = "panoptic"
@@ -48,11 +48,11 @@ class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
         )
 
     def check_categories(self) -> None:
-        """Refuse classes without the task semantic, and none with it."""
-        if ("semantic" in self.settings.tasks) != bool(self.categories):
+        """Refuse classes without the head semantic, and none with it."""
+        if ("semantic" in self.settings.heads) != bool(self.categories):
             raise ModelError(
-                f"a model with the task semantic has classes, one without has none; this one has the tasks "
-                f"{', '.join(self.settings.tasks)} and lists {len(self.categories)} classes"
+                f"a model with the head semantic has classes, one without has none; this one has the heads "
+                f"{', '.join(self.settings.heads)} and lists {len(self.categories)} classes"
             )
 
     def segment(self, image: ImageLike) -> Segmentation:
@@ -62,8 +62,8 @@ class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
             image: A path, or an array, Pillow image or tensor, as `read_image` takes it.
 
         Returns:
-            Things and stuff, each segment with its class and score; by a model without the task semantic, things
-            without class, and by one without the task instance, one segment for each class.
+            Things and stuff, each segment with its class and score; by a model without the head semantic, things
+            without class, and by one without the head instance, one segment for each class.
 
         Raises:
             ImageError: If the image cannot be read.
@@ -79,10 +79,10 @@ class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
             relative.
 
         Raises:
-            ModelError: If the model has no task depth.
+            ModelError: If the model has no head depth.
         """
         if not self.settings.predicts_depth:
-            raise ModelError(f"this model predicts no depth: its tasks are {', '.join(self.settings.tasks)}")
+            raise ModelError(f"this model predicts no depth: its heads are {', '.join(self.settings.heads)}")
         with self.reading(image) as pixels:
             maps, extent = self._maps(pixels)
             size = pixels.shape[2], pixels.shape[3]
@@ -96,7 +96,7 @@ class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
             batch: (B, 3, H, W) RGB in [0, 1].
 
         Returns:
-            For each task a (B, channels, h, w) map of raw values, on the segmenter's device.
+            For each head a (B, channels, h, w) map of raw values, on the segmenter's device.
         """
         maps: dict[str, Tensor] = self.network(batch.to(self.device))
         return maps
@@ -104,7 +104,7 @@ class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
     def _maps(self, image: Float[Tensor, "1 3 h w"]) -> tuple[dict[str, Float[Tensor, "_ h2 w2"]], tuple[float, float]]:
         """The maps of an image, and how many rows and columns of them the image covers."""
         size = network_size(image.shape[2], image.shape[3], self.settings.size)
-        maps = {task: values[0] for task, values in self.predict(resize_image(image, size).clamp(0, 1)).items()}
+        maps = {head: values[0] for head, values in self.predict(resize_image(image, size).clamp(0, 1)).items()}
         rows, columns = (side * self.network.upsampling / self.network.backbone.patch for side in size)
         return maps, (rows, columns)
 

@@ -18,7 +18,7 @@ from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.layers.averaging import AveragedTraining
 from upseg.methods.panoptic.encodings import make_encoding
-from upseg.methods.panoptic.equations import LossWeights, panoptic_losses
+from upseg.methods.panoptic.losses import LossWeights, panoptic_losses
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.segmenter import PanopticSegmenter
 from upseg.methods.panoptic.settings import PanopticSettings
@@ -35,7 +35,7 @@ SHOWN = ("pq", "recall", "abs_rel")
 
 
 class PanopticTask(AveragedTraining[PanopticNetwork], lightning.LightningModule):
-    """Trains a `PanopticNetwork` by the losses of its tasks, and validates panoptic segmentations.
+    """Trains a `PanopticNetwork` by the losses of its heads, and validates panoptic segmentations.
 
     Paper: Sec. 3 and 4.1. Optimiser and learning rate are the recipe's (`optimization`).
 
@@ -45,12 +45,12 @@ class PanopticTask(AveragedTraining[PanopticNetwork], lightning.LightningModule)
         weights: Of the losses; 0 switches one off.
         pretrained: Whether the encoder starts from published weights, which are downloaded once.
         init_from: A checkpoint of the same network to start from, such as that of the stage before. Projections to
-            tasks or classes that it does not have start anew.
+            heads or classes that it does not have start anew.
         average: Decay per step of the moving average of the weights, which is what is validated and exported, in
             [0, 1); 0 for the weights as they are.
 
     Raises:
-        ValueError: If there are no classes but the task semantic, or `average` is not in [0, 1).
+        ValueError: If there are no classes but the head semantic, or `average` is not in [0, 1).
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class PanopticTask(AveragedTraining[PanopticNetwork], lightning.LightningModule)
     ) -> None:
         super().__init__()
         self.settings = settings or PanopticSettings()
-        self.categories = tuple(categories) if "semantic" in self.settings.tasks else ()
+        self.categories = tuple(categories) if "semantic" in self.settings.heads else ()
         self.weights = weights or LossWeights()
         self.encoding = make_encoding(self.settings)
         network = PanopticNetwork(

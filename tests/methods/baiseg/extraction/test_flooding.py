@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.reference import baiseg_extraction as slow
-from upseg.methods.baiseg.flooding import flood_relief, flooded, touching, with_unmarked
+from upseg.methods.baiseg.extraction.flooding import flood_relief, seeded_watershed, touching, with_unmarked
 
 
 def row(*values: float) -> np.ndarray:
@@ -17,15 +17,15 @@ def ids(*values: int) -> np.ndarray:
 
 def test_markers_meet_at_the_highest_pixel() -> None:
     heights = row(0, 0.1, 0.2, 0.9, 0.1, 0.1, 0)
-    grown = flooded(heights, ids(1, 0, 0, 0, 0, 0, 2), np.ones((1, 7), np.int32))
+    grown = seeded_watershed(heights, ids(1, 0, 0, 0, 0, 0, 2), np.ones((1, 7), np.int32))
     assert grown.tolist() == [[1, 1, 1, 2, 2, 2, 2]]  # the crest goes to the side that reaches it first, the lower one
 
 
 def test_markers_stay_in_their_region() -> None:
     heights = row(0, 0, 0, 0, 0, 0)
-    assert flooded(heights, ids(1, 0, 0, 0, 0, 0), ids(1, 1, 1, 2, 2, 0)).tolist() == [[1, 1, 1, 0, 0, 0]]
-    assert flooded(heights, ids(1, 0, 0, 0, 0, 0), ids(1, 1, 0, 1, 1, 1)).tolist() == [[1, 1, 0, 0, 0, 0]]
-    assert flooded(heights, ids(1, 0, 0, 0, 0, 2), ids(1, 1, 2, 2, 0, 0)).tolist() == [[1, 1, 0, 0, 0, 0]]
+    assert seeded_watershed(heights, ids(1, 0, 0, 0, 0, 0), ids(1, 1, 1, 2, 2, 0)).tolist() == [[1, 1, 1, 0, 0, 0]]
+    assert seeded_watershed(heights, ids(1, 0, 0, 0, 0, 0), ids(1, 1, 0, 1, 1, 1)).tolist() == [[1, 1, 0, 0, 0, 0]]
+    assert seeded_watershed(heights, ids(1, 0, 0, 0, 0, 2), ids(1, 1, 2, 2, 0, 0)).tolist() == [[1, 1, 0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -37,7 +37,7 @@ def test_it_agrees_with_the_slow_reference(seed: int, number: int) -> None:
     marked[rng.integers(0, 14, 6), rng.integers(0, 20, 6)] = np.arange(1, 7)
     marked[2:7, 3:9] = 7  # a marker with an inside
     regions = np.kron(rng.integers(0, number + 1, (5, 7)), np.ones((3, 3))).astype(np.int32)
-    grown = flooded(heights, marked, regions)
+    grown = seeded_watershed(heights, marked, regions)
     assert np.array_equal(grown, slow.flooded(heights, marked, regions))
     assert not grown[regions == 0].any()
 
@@ -45,7 +45,7 @@ def test_it_agrees_with_the_slow_reference(seed: int, number: int) -> None:
 def test_a_marker_keeps_its_pixels_and_the_input_is_left_alone() -> None:
     marked = np.random.default_rng(0).integers(0, 4, (9, 9)).astype(np.int32)
     before = marked.copy()
-    grown = flooded(np.zeros((9, 9), np.float32), marked, np.ones((9, 9), np.int32))
+    grown = seeded_watershed(np.zeros((9, 9), np.float32), marked, np.ones((9, 9), np.int32))
     assert np.array_equal(marked, before)
     assert np.array_equal(grown[before > 0], before[before > 0])
     assert grown.all()

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
 from upseg.functional.label_maps import canonical_order, connected_components
-from upseg.methods.baiseg.flooding import flood_relief, flooded, touching, with_unmarked
-from upseg.methods.baiseg.markers import boundary_distance, markers
-from upseg.methods.baiseg.refinement import closed, filtered, without_small_parts
+from upseg.methods.baiseg.extraction.flooding import flood_relief, seeded_watershed, touching, with_unmarked
+from upseg.methods.baiseg.extraction.markers import distance_transform, markers
+from upseg.methods.baiseg.extraction.refinement import close_masks, remove_small_objects, semantic_filter
+from upseg.methods.baiseg.extraction.thinning import dilate, non_maximum_suppression, without_specks
 from upseg.methods.baiseg.settings import BaisegSettings
-from upseg.methods.baiseg.thinning import dilated, thinned, without_specks
 
 COMPACT = 4.0
 """A closed region that the dilation swallowed is an object if its area is at most that of so many discs of its radius.
@@ -82,15 +82,15 @@ def extract(
         return ExtractedInstances(np.zeros(boundary.shape, np.int32), {})
     regions = _regions(classes, is_thing, settings)
     seeds = _marked(boundary, regions, settings, stages)
-    stages["watershed"] = labels = flooded(heights, with_unmarked(seeds, regions), regions)
-    labels = without_small_parts(labels, settings.minimum_area)
+    stages["watershed"] = labels = seeded_watershed(heights, with_unmarked(seeds, regions), regions)
+    labels = remove_small_objects(labels, settings.minimum_area)
     if settings.refine:
-        labels = without_small_parts(_closed_within(labels, regions, settings.closing), settings.minimum_area)
-        labels = flooded(heights, with_unmarked(labels, regions), regions)
+        labels = remove_small_objects(_closed_within(labels, regions, settings.closing), settings.minimum_area)
+        labels = seeded_watershed(heights, with_unmarked(labels, regions), regions)
     else:
         labels = with_unmarked(labels, regions)
     stages["closed"] = labels
-    labels, kinds = filtered(labels, classes, is_thing, settings.minimum_area, cut=settings.refine)
+    labels, kinds = semantic_filter(labels, classes, is_thing, settings.minimum_area, cut=settings.refine)
     labels, ids = canonical_order(labels)
     stages["filtered"] = labels
     return ExtractedInstances(labels, {number: kinds[int(old)] for number, old in enumerate(ids, start=1)})
@@ -107,13 +107,13 @@ def region_distance(lines: Bool[np.ndarray, "h w"], regions: Int32[np.ndarray, "
     """
     blocked = lines | (regions == 0)
     if not touching(regions):
-        return boundary_distance(blocked)
+        return distance_transform(blocked)
     beside = np.zeros(regions.shape, bool)
     for one, two in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
         beside[one] |= (regions[one] != regions[two]) & (regions[two] > 0)
         beside[:, one] |= (regions[:, one] != regions[:, two]) & (regions[:, two] > 0)
     beside &= ~blocked
-    distance = boundary_distance(blocked | beside)
+    distance = distance_transform(blocked | beside)
     distance[beside] = CONTACT
     return distance
 
@@ -137,9 +137,9 @@ def _marked(
 ) -> Int32[np.ndarray, "h w"]:
     """The markers of stages one and two."""
     contours = region_distance(np.zeros(regions.shape, bool), regions) if settings.semantic_contours else None
-    stages["thinned"] = thin = thinned(boundary, settings.boundary_threshold, contours)
+    stages["thinned"] = thin = non_maximum_suppression(boundary, settings.boundary_threshold, contours)
     lines = without_specks(thin > 0, settings.dilations)
-    stages["dilated"] = thick = dilated(lines, settings.dilations)
+    stages["dilated"] = thick = dilate(lines, settings.dilations)
     stages["distance"] = distance = region_distance(thick, regions)
     # the dilation took pixels from all sides of peaks and passes alike: they are compared as they were before
     heights = np.where(distance > 0, distance + np.float32(settings.dilations), 0)
@@ -159,7 +159,7 @@ def _with_swallowed(
     areas[0] = 0
     if not areas.any():
         return seeds
-    distance = boundary_distance(areas[parts] == 0)
+    distance = distance_transform(areas[parts] == 0)
     radius = np.zeros(len(areas), np.float32)
     np.maximum.at(radius, parts.ravel(), distance.ravel())
     compact = (areas > 0) & (areas <= COMPACT * np.pi * radius * radius)
@@ -174,6 +174,6 @@ def _closed_within(
     """Close masks without the pixels that are in another region than the instance."""
     region_of = np.zeros(int(labels.max()) + 1, np.int32)
     region_of[labels.ravel()] = regions.ravel()
-    result = closed(labels, diameter)
+    result = close_masks(labels, diameter)
     result[region_of[result] != regions] = 0
     return result

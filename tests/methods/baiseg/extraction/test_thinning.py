@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from tests.reference import baiseg_extraction as slow
-from upseg.methods.baiseg import thinning
-from upseg.methods.baiseg.thinning import dilated, thinned, without_specks
+from upseg.methods.baiseg.extraction import thinning
+from upseg.methods.baiseg.extraction.thinning import dilate, non_maximum_suppression, without_specks
 
 
 def random_map(seed: int, shape: tuple[int, int], deviation: float = 1.5) -> np.ndarray:
@@ -31,22 +31,22 @@ def test_the_crest_of_a_blurred_line_stays_with_its_value() -> None:
     boundary[:, 5:10] = np.array([0.2, 0.6, 0.9, 0.5, 0.1], np.float32)
     expected = np.zeros_like(boundary)
     expected[:, 7] = 0.9
-    assert np.array_equal(thinned(boundary), expected)
-    assert np.array_equal(thinned(boundary.T.copy()), expected.T)
+    assert np.array_equal(non_maximum_suppression(boundary), expected)
+    assert np.array_equal(non_maximum_suppression(boundary.T.copy()), expected.T)
 
 
 @pytest.mark.parametrize(("width", "crest"), [(1, [7]), (2, [7, 8]), (3, [8]), (4, [8, 9]), (5, [9])])
 def test_a_saturated_line_keeps_its_middle(width: int, crest: list[int]) -> None:
     boundary = np.zeros((9, 20), np.float32)
     boundary[:, 7 : 7 + width] = 1
-    assert np.flatnonzero(thinned(boundary).all(axis=0)).tolist() == crest
-    assert np.flatnonzero(thinned(boundary).any(axis=0)).tolist() == crest
+    assert np.flatnonzero(non_maximum_suppression(boundary).all(axis=0)).tolist() == crest
+    assert np.flatnonzero(non_maximum_suppression(boundary).any(axis=0)).tolist() == crest
 
 
 @pytest.mark.parametrize("radius", [4.0, 5.5, 7.3, 9.0, 12.7, 15.0])
 @pytest.mark.parametrize("width", [1.0, 2.0])
 def test_a_circle_stays_closed_and_becomes_thin(radius: float, width: float) -> None:
-    lines = thinned(circle(radius, width), 0.3) > 0
+    lines = non_maximum_suppression(circle(radius, width), 0.3) > 0
     assert holes(lines) == 2
     assert lines.sum() <= 8 * radius + 4  # one pixel wide: so many has a line of steps to the four neighbours
     rows, columns = np.nonzero(lines)
@@ -57,7 +57,7 @@ def test_a_weak_line_beside_a_strong_one_stays_whole() -> None:
     boundary = np.zeros((30, 30), np.float32)
     boundary[:, 8] = 1
     boundary[:, 15] = 0.35
-    lines = thinned(ndimage.gaussian_filter(boundary, 0.7) * 1.7) > 0.1
+    lines = non_maximum_suppression(ndimage.gaussian_filter(boundary, 0.7) * 1.7) > 0.1
     assert lines[:, 15].all()
     assert lines[:, 8].all()
 
@@ -67,27 +67,29 @@ def test_it_agrees_with_the_slow_reference(seed: int) -> None:
     boundary = random_map(seed, (13, 17))
     expected = slow.thinned(boundary, thinning.SMOOTHING, thinning.STEEP, thinning.TOLERANCE)
     assert 0 < np.count_nonzero(expected) < boundary.size / 2
-    assert np.array_equal(thinned(boundary), expected)
+    assert np.array_equal(non_maximum_suppression(boundary), expected)
 
 
 def test_it_turns_with_the_map() -> None:
     boundary = random_map(3, (40, 31))
     for turned in (np.rot90(boundary), boundary[::-1], boundary[:, ::-1], boundary.T):
-        assert np.count_nonzero(thinned(turned.copy())) == np.count_nonzero(thinned(boundary))
-    assert np.array_equal(thinned(boundary[::-1].copy()), thinned(boundary)[::-1])
+        assert np.count_nonzero(non_maximum_suppression(turned.copy())) == np.count_nonzero(
+            non_maximum_suppression(boundary)
+        )
+    assert np.array_equal(non_maximum_suppression(boundary[::-1].copy()), non_maximum_suppression(boundary)[::-1])
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     boundary = random_map(4, (90, 20))
-    at_once = thinned(boundary, 0.2)
+    at_once = non_maximum_suppression(boundary, 0.2)
     monkeypatch.setattr(thinning, "BLOCK_PIXELS", 7 * 20)
-    assert np.array_equal(thinned(boundary, 0.2), at_once)
+    assert np.array_equal(non_maximum_suppression(boundary, 0.2), at_once)
 
 
 def test_what_is_below_the_minimum_goes_and_nothing_else() -> None:
     boundary = random_map(5, (30, 30))
-    everything = thinned(boundary)
-    assert np.array_equal(thinned(boundary, 0.5), np.where(everything >= 0.5, everything, 0))
+    everything = non_maximum_suppression(boundary)
+    assert np.array_equal(non_maximum_suppression(boundary, 0.5), np.where(everything >= 0.5, everything, 0))
 
 
 def lines_beside_a_contour(away: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
@@ -100,34 +102,34 @@ def lines_beside_a_contour(away: int, angle: float) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize(("away", "stays"), [(2, 0), (3, 0), (4, 0), (5, 1), (10, 1)])
 def test_a_line_along_a_near_contour_is_its_echo(away: int, stays: int) -> None:
     boundary, distance = lines_beside_a_contour(away, 0)
-    assert (thinned(boundary, 0.3)[:, away] > 0).all()
-    assert (thinned(boundary, 0.3, distance) > 0).sum() == stays * 60
+    assert (non_maximum_suppression(boundary, 0.3)[:, away] > 0).all()
+    assert (non_maximum_suppression(boundary, 0.3, distance) > 0).sum() == stays * 60
 
 
 @pytest.mark.parametrize("angle", [np.pi / 2, 1.2])
 def test_a_line_that_leads_away_from_a_contour_is_not(angle: float) -> None:
     boundary, distance = lines_beside_a_contour(3, angle)
-    assert np.array_equal(thinned(boundary, 0.3, distance), thinned(boundary, 0.3))
+    assert np.array_equal(non_maximum_suppression(boundary, 0.3, distance), non_maximum_suppression(boundary, 0.3))
 
 
 def test_midway_between_two_contours_a_line_is_no_echo() -> None:
     boundary, distance = lines_beside_a_contour(3, 0)
     both = np.minimum(distance, np.maximum(7 - np.arange(60), 0)).astype(np.float32)  # 1, 2, 3, 4, 3, 2, 1, 0, ...
-    assert (thinned(boundary, 0.3, both)[:, 3] > 0).all()
+    assert (non_maximum_suppression(boundary, 0.3, both)[:, 3] > 0).all()
 
 
 def test_beyond_the_contour_nothing_stays() -> None:
     boundary = random_map(6, (30, 30))
     inside = np.zeros((30, 30), np.float32)
     inside[:, 15:] = 99
-    assert not thinned(boundary, 0.3, inside)[:, :15].any()
+    assert not non_maximum_suppression(boundary, 0.3, inside)[:, :15].any()
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 4), (1, 1), (1, 9), (2, 2)])
 def test_maps_of_any_size(shape: tuple[int, int]) -> None:
-    assert np.array_equal(thinned(np.zeros(shape, np.float32)), np.zeros(shape, np.float32))
+    assert np.array_equal(non_maximum_suppression(np.zeros(shape, np.float32)), np.zeros(shape, np.float32))
     flat = np.full(shape, 0.5, np.float32)  # no pixel is lower than another
-    assert np.array_equal(thinned(flat), flat)
+    assert np.array_equal(non_maximum_suppression(flat), flat)
 
 
 @pytest.mark.parametrize("times", [0, 1, 2, 5])
@@ -135,7 +137,7 @@ def test_dilation_is_as_scipys_repeated(times: int) -> None:
     lines = np.random.default_rng(0).random((23, 31)) < 0.02
     square = np.ones((3, 3), bool)
     expected = ndimage.binary_dilation(lines, square, iterations=times) if times else lines
-    assert np.array_equal(dilated(lines, times), expected)
+    assert np.array_equal(dilate(lines, times), expected)
 
 
 @pytest.mark.parametrize("gap", [1, 2, 3, 4, 5])
@@ -144,7 +146,7 @@ def test_two_dilations_close_gaps_of_four_pixels(gap: int) -> None:
     lines[4] = True
     lines[4, 10 : 10 + gap] = False
     lines[:4, 0] = lines[5:, 0] = lines[:4, -1] = lines[5:, -1] = True
-    assert holes(dilated(lines, 2)) == (2 if gap <= 4 else 1)
+    assert holes(dilate(lines, 2)) == (2 if gap <= 4 else 1)
 
 
 def test_specks_go_and_dashes_stay() -> None:

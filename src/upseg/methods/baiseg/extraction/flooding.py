@@ -42,7 +42,7 @@ def flood_relief(
     return steepest
 
 
-def flooded(
+def seeded_watershed(
     relief: Float32[np.ndarray, "h w"], markers: Int32[np.ndarray, "h w"], regions: Int32[np.ndarray, "h w"]
 ) -> Int32[np.ndarray, "h w"]:
     """Grow markers over the unmarked pixels of their region, the lowest first, until they meet.

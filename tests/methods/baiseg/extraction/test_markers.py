@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from tests.reference import baiseg_extraction as slow
-from upseg.methods.baiseg import markers as module
-from upseg.methods.baiseg.markers import boundary_distance, markers
+from upseg.methods.baiseg.extraction import markers as module
+from upseg.methods.baiseg.extraction.markers import distance_transform, markers
 
 
 def profile(*heights: float) -> np.ndarray:
@@ -23,18 +23,18 @@ def test_distance_by_hand() -> None:
     boundary = np.zeros((3, 5), bool)
     boundary[0, 0] = True
     expected = np.hypot(np.arange(3)[:, None], np.arange(5)).astype(np.float32)
-    assert np.array_equal(boundary_distance(boundary), expected)
+    assert np.array_equal(distance_transform(boundary), expected)
 
 
 def test_distance_agrees_with_the_nearest_of_all_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     boundary = np.random.default_rng(0).random((17, 23)) < 0.03
     monkeypatch.setattr(module, "BLOCK_PIXELS", 5 * 23)
-    np.testing.assert_allclose(boundary_distance(boundary), slow.boundary_distance(boundary), rtol=1e-6)
+    np.testing.assert_allclose(distance_transform(boundary), slow.boundary_distance(boundary), rtol=1e-6)
 
 
 def test_without_a_boundary_the_distance_is_the_diagonal() -> None:
-    assert np.array_equal(boundary_distance(np.zeros((3, 4), bool)), np.full((3, 4), 5, np.float32))
-    assert boundary_distance(np.zeros((0, 4), bool)).shape == (0, 4)
+    assert np.array_equal(distance_transform(np.zeros((3, 4), bool)), np.full((3, 4), 5, np.float32))
+    assert distance_transform(np.zeros((0, 4), bool)).shape == (0, 4)
 
 
 def test_two_peaks_are_one_object_if_the_way_does_not_dip_below_the_share_of_the_lower_one() -> None:
@@ -83,7 +83,7 @@ def test_a_diagonal_boundary_has_no_leaks() -> None:
 def test_a_corridor_is_one_object_in_any_direction(width: int, slope: float) -> None:
     rows, columns = np.mgrid[:60, :60]
     away = np.abs(rows - 30 - slope * (columns - 30)) / np.hypot(1, slope)
-    labels = markers(boundary_distance(away > width), 0.7)
+    labels = markers(distance_transform(away > width), 0.7)
     assert labels.max() == 1
 
 
@@ -107,7 +107,7 @@ def test_they_agree_with_the_slow_reference(seed: int, ratio: float) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_on_distances_with_many_equal_ones_there_are_as_many_objects(seed: int) -> None:
     boundary = np.random.default_rng(seed).random((20, 24)) < 0.1
-    distance = boundary_distance(boundary)
+    distance = distance_transform(boundary)
     for ratio in (0.5, 0.6, 0.8):
         expected = len(slow.markers(distance, ratio, np.ones(distance.shape, int)))
         assert markers(distance, ratio).max() == expected > 1
@@ -124,7 +124,7 @@ def test_blocks_and_the_unit_of_length_change_nothing(monkeypatch: pytest.Monkey
 
 
 def test_a_higher_ratio_never_joins_more() -> None:
-    distance = boundary_distance(np.random.default_rng(2).random((60, 60)) < 0.02)
+    distance = distance_transform(np.random.default_rng(2).random((60, 60)) < 0.02)
     counts = [int(markers(distance, ratio).max()) for ratio in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]

@@ -17,7 +17,7 @@ _BEFORE = ((-1, -1), (-1, 0), (-1, 1), (0, -1))
 _AFTER = ((0, 1), (1, -1), (1, 0), (1, 1))
 
 
-def boundary_distance(boundary: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+def distance_transform(boundary: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     """The Euclidean distance from each pixel to the nearest one on a boundary, which itself has 0.
 
     Paper: Appendix C, stage two. What lies outside of the image is no boundary. Without any boundary every pixel has

@@ -25,7 +25,7 @@ SPECK = 5
 _REACH = 16  # rows beyond a block that its smoothing and the step to the sides look at, and a few more
 
 
-def thinned(
+def non_maximum_suppression(
     boundary: Float32[np.ndarray, "h w"],
     minimum: float = 0.0,
     contour_distance: Float32[np.ndarray, "h w"] | None = None,
@@ -67,7 +67,7 @@ def thinned(
     return kept
 
 
-def dilated(lines: Bool[np.ndarray, "h w"], times: int) -> Bool[np.ndarray, "h w"]:
+def dilate(lines: Bool[np.ndarray, "h w"], times: int) -> Bool[np.ndarray, "h w"]:
     """Dilate by a square of 3 x 3 pixels, so many times: gaps of up to twice as many pixels are closed.
 
     Paper: Appendix C, stage two.
@@ -93,7 +93,7 @@ def without_specks(lines: Bool[np.ndarray, "h w"], times: int) -> Bool[np.ndarra
         lines: (H, W) whether a pixel is on a thin boundary.
         times: How often lines are dilated.
     """
-    clusters = label_components(dilated(lines, times), connectivity=2)  # type: ignore[no-untyped-call]
+    clusters = label_components(dilate(lines, times), connectivity=2)  # type: ignore[no-untyped-call]
     large: Bool[np.ndarray, " k1"] = np.bincount(clusters[lines], minlength=int(clusters.max(initial=0)) + 1) >= SPECK
     kept: Bool[np.ndarray, "h w"] = lines & large[clusters]
     return kept

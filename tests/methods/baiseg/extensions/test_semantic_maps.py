@@ -9,7 +9,7 @@ import pytest
 
 from tests.methods.baiseg.drawn import CAT, CATEGORIES, DOG, GRASS, IDS, drawing, drawn_segmenter, scene
 from upseg.errors import DataError, ModelError
-from upseg.methods.baiseg.semantic_maps import nearest_labels
+from upseg.methods.baiseg.extensions.semantic_maps import nearest_labels
 from upseg.segmentation import Category, Segmentation
 
 

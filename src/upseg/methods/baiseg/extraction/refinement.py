@@ -14,7 +14,7 @@ BLOCK_ROWS = 512
 """Counted at once, so that memory stays bounded."""
 
 
-def closed(labels: Int32[np.ndarray, "h w"], diameter: int) -> Int32[np.ndarray, "h w"]:
+def close_masks(labels: Int32[np.ndarray, "h w"], diameter: int) -> Int32[np.ndarray, "h w"]:
     """Close the mask of each instance with a disc, and fill its holes; only void pixels are taken.
 
     Paper: Appendix C, "a (5, 5) elliptical structure to perform dilation followed by erosion". A pixel that two
@@ -37,7 +37,7 @@ def closed(labels: Int32[np.ndarray, "h w"], diameter: int) -> Int32[np.ndarray,
     return fill_enclosed_holes(result)
 
 
-def filtered(
+def semantic_filter(
     labels: Int32[np.ndarray, "h w"],
     classes: Int64[np.ndarray, "h w"],
     is_thing: Bool[np.ndarray, " c"],
@@ -67,12 +67,12 @@ def filtered(
     kept = np.where(thing_at[classes] & mostly_things[labels], labels, 0)
     if cut:
         kept[majority[kept] != classes] = 0
-    kept = without_small_parts(kept, minimum_area)
+    kept = remove_small_objects(kept, minimum_area)
     left = np.flatnonzero(np.bincount(kept.ravel(), minlength=1))
     return kept, {int(number): int(majority[number]) for number in left if number}
 
 
-def without_small_parts(labels: Int32[np.ndarray, "h w"], minimum_area: int) -> Int32[np.ndarray, "h w"]:
+def remove_small_objects(labels: Int32[np.ndarray, "h w"], minimum_area: int) -> Int32[np.ndarray, "h w"]:
     """Make void the 4-connected parts of instances that have fewer pixels.
 
     Args:

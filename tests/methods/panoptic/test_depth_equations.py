@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 
 from tests.methods.panoptic.maps import array, mean_of_images, random_numbers
 from tests.reference import panoptic_equations as loops
-from upseg.methods.panoptic.depth import (
+from upseg.methods.panoptic.equations import (
     aligned_disparity,
     log_metric_depth,
     median_and_scale,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from upseg.functional.label_maps import border_pixels, connected_components
-from upseg.methods.baiseg.extraction import ExtractedInstances, extract, region_distance
+from upseg.methods.baiseg.extraction.pipeline import ExtractedInstances, extract, region_distance
 from upseg.methods.baiseg.settings import BaisegSettings
 
 SETTINGS = BaisegSettings()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.methods.panoptic.maps import ENCODINGS, random_numbers
-from upseg.methods.panoptic import resampling
-from upseg.methods.panoptic.decoding import decode_pixels
-from upseg.methods.panoptic.resampling import Resampling
+from upseg.methods.panoptic.extensions import resampling
+from upseg.methods.panoptic.extensions.resampling import Resampling
+from upseg.methods.panoptic.grouping import decode_pixels
 
 SIZES = [((5, 7), (5, 7)), ((5, 7), (11, 9)), ((6, 4), (3, 17)), ((1, 3), (4, 1)), ((9, 9), (2, 3))]
 
