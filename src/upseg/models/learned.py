@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -24,7 +24,7 @@ from upseg.models.registry import find_model
 from upseg.models.saving import load_weights, save_pretrained
 from upseg.segmentation import Category, Progress
 
-_Settings = TypeVar("_Settings")
+_Settings = TypeVar("_Settings", bound=Any)
 _Network = TypeVar("_Network", bound=nn.Module)
 _Segmenter = TypeVar("_Segmenter", bound="LearnedSegmenter[Any, Any]")  # the tests' shape checks cannot read `Self`
 
@@ -70,7 +70,12 @@ class LearnedSegmenter(Generic[_Settings, _Network]):
             raise ValueError("the network is in training mode; call its eval() first")
         if (network is None) == (weights is None):
             raise ValueError("give either weights (the path of a safetensors file) or a network")
-        self.network: _Network = self._filled(weights) if network is None else network
+        if weights is not None:
+            with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
+                network = self.make_network()
+            load_weights(network, weights)
+            network.eval().to(self.device)
+        self.network = cast("_Network", network)
 
     def make_network(self) -> _Network:
         """A network of the settings and classes, with any weights."""
@@ -97,13 +102,12 @@ class LearnedSegmenter(Generic[_Settings, _Network]):
             ImageError: If the image cannot be read.
         """
         pixels = torch.from_numpy(read_image(image)).permute(2, 0, 1)[None]
-        settings: Any = self.settings
-        with torch_threads(settings.threads), torch.inference_mode():
+        with torch_threads(self.settings.threads), torch.inference_mode():
             yield pixels
 
     def provenance(self, **facts: Any) -> dict[str, Any]:
         """How a result came to be: the method, its settings as JSON has them, and further facts."""
-        return {"method": self.method, "settings": json.loads(json.dumps(self._settings())), **facts}
+        return {"method": self.method, "settings": json.loads(json.dumps(asdict(self.settings))), **facts}
 
     @classmethod
     def from_pretrained(
@@ -129,7 +133,7 @@ class LearnedSegmenter(Generic[_Settings, _Network]):
         return save_pretrained(
             folder,
             method=self.method,
-            settings=self._settings(),
+            settings=asdict(self.settings),
             weights=self.network.state_dict(),
             categories=self.categories,
             training=self.training,
@@ -141,18 +145,6 @@ class LearnedSegmenter(Generic[_Settings, _Network]):
         """Publish the model; arguments, result and errors as for `upseg.models.hub.push_to_hub`."""
         with TemporaryDirectory() as folder:
             return push_to_hub(self.save_pretrained(folder, half=half), repo_id, private=private)
-
-    def _settings(self) -> dict[str, Any]:
-        settings: Any = self.settings
-        return asdict(settings)
-
-    def _filled(self, weights: Path | None) -> _Network:
-        """A new network with the weights of a file, ready to segment."""
-        assert weights is not None  # noqa: S101 - the constructor has looked
-        with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
-            network = self.make_network()
-        load_weights(network, weights)
-        return network.eval().to(self.device)
 
 
 class Steps:
