@@ -27,7 +27,7 @@ from harness.short_training import train_from_scratch
 from upseg.data.batches import Collate
 from upseg.data.shapes import ShapeScenes
 from upseg.methods.baiseg import BaisegSegmenter, BaisegSettings
-from upseg.methods.baiseg.equations import LossWeights, baiseg_losses
+from upseg.methods.baiseg.losses import LossWeights, baiseg_losses
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.targets import BaisegTargets, class_count
 

@@ -19,8 +19,7 @@ from harness.report import markdown_table, write_report
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from upseg.methods.baiseg.fusion import BoundaryModule
-from upseg.methods.baiseg.network import BaisegNetwork
+from upseg.methods.baiseg.network import BaisegNetwork, BoundaryModule
 from upseg.methods.baiseg.settings import BaisegSettings
 
 STRIDE = 4

@@ -34,7 +34,7 @@ from harness.runs import (
 )
 
 from upseg.methods.dynaseg import DynaSegSettings
-from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL
+from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL
 from upseg.metrics.region_sweep import RegionSweep
 
 FELZENSZWALB_GRID = {
@@ -94,7 +94,6 @@ def summary(method: Method, images: Sequence[Mapping[str, Any]]) -> dict[str, An
     """One row: the scores over all images, and the setting that covering's ODS uses."""
     metric = RegionSweep(len(method.sweep))
     add_sums(metric, (image["sums"] for image in images))
-    best = metric.compute_scores()["covering"].setting
     sums = metric.sums
     by_setting = {
         "covering": sums["covered"] / sums["area"],
@@ -107,7 +106,7 @@ def summary(method: Method, images: Sequence[Mapping[str, Any]]) -> dict[str, An
         "sweep": [dict(changes) for changes in method.sweep],
         "scores": metric.compute(),
         "by_setting": {name: values.tolist() for name, values in by_setting.items()},
-        "best_setting": best,
+        "best_setting": int(np.argmax(sums["covered"])),
         "segments": np.mean([image["segments"] for image in images], axis=0).tolist(),
     }
 

@@ -36,7 +36,7 @@ from harness.runs import (
 
 from upseg.functional.label_maps import connected_components
 from upseg.methods.dynaseg import DynaSegSettings
-from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL
+from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL
 from upseg.metrics.region_iou import RegionIoU
 
 FELZENSZWALB = {"scale": 300, "sigma": 0.5, "min_size": 10}

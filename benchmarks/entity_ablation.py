@@ -25,8 +25,9 @@ from torch import Tensor
 
 from upseg.data.batches import Batch, Collate
 from upseg.data.shapes import ShapeScenes
-from upseg.methods.entity.equations import LossWeights, entity_losses
+from upseg.methods.entity.equations import LossWeights
 from upseg.methods.entity.grouping import group_features
+from upseg.methods.entity.losses import entity_losses
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.targets import EntityTargets
 from upseg.metrics.class_agnostic import ClassAgnostic

@@ -25,8 +25,9 @@ from harness.report import markdown_table, write_report
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from upseg.methods.entity.lines import dominant_eigenvectors, entity_moments
+from upseg.methods.entity.linear_algebra import dominant_eigenvectors
 from upseg.methods.entity.network import EntityNetwork
+from upseg.methods.entity.pixels import entity_moments
 
 SIZE, DIMENSIONS, COUNTS = 384, 128, (10, 60, 200)
 NOISES = {"trained": 0.5, "in training": 6.0, "untrained": 20.0}

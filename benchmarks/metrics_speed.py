@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.reference import metrics as reference
 
 from upseg.metrics.boundary_iou import boundary_width
-from upseg.metrics.class_agnostic import class_agnostic_scores
+from upseg.metrics.class_agnostic import best_matches
 from upseg.metrics.panoptic_quality import panoptic_counts
 
 HEIGHT, WIDTH, CLASSES, IMAGES_PER_SECOND = 480, 640, 20, 200
@@ -65,7 +65,7 @@ def panoptic_loop(scene: Scene) -> object:
 
 
 def class_agnostic(scene: Scene) -> object:
-    return class_agnostic_scores(scene.truth, scene.prediction)
+    return best_matches(scene.truth, scene.prediction)
 
 
 def class_agnostic_loop(scene: Scene) -> object:

@@ -39,11 +39,11 @@ from upseg.data.sample import Sample
 from upseg.data.shapes import ShapeScenes
 from upseg.data.shapes.settings import Difficulty
 from upseg.methods.panoptic.encodings import make_encoding
-from upseg.methods.panoptic.equations import LossWeights, panoptic_losses
+from upseg.methods.panoptic.losses import LossWeights, panoptic_losses
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.segmenter import PanopticSegmenter
 from upseg.methods.panoptic.settings import PanopticSettings
-from upseg.methods.panoptic.targets import SAMPLED_TASKS, PanopticTargets
+from upseg.methods.panoptic.targets import SAMPLED_HEADS, PanopticTargets
 from upseg.metrics.mask_iou import label_map_ious
 from upseg.metrics.panoptic_quality import PanopticQuality
 from upseg.models.checkpoints import take_over_weights
@@ -113,9 +113,9 @@ Run = dict[str, Any]
 def train(settings: PanopticSettings, seed: int, options: argparse.Namespace, *, sampled: bool) -> PanopticNetwork:
     """A network after so many steps; the seed is that of its first weights and of the scenes."""
     encoding = make_encoding(settings)
-    tasks = SAMPLED_TASKS if sampled else ()
+    heads = SAMPLED_HEADS if sampled else ()
     maps = {**TARGETS, "void_weight": options.void_weight}
-    targets = PanopticTargets(CATEGORIES, grid=settings.grid, edge_sampling=tasks, **maps)
+    targets = PanopticTargets(CATEGORIES, grid=settings.grid, edge_sampling=heads, **maps)
     sizes = settings.backbone, settings.layers, settings.decoder_channels, output_channels(settings, CATEGORIES)
 
     def loss(network: PanopticNetwork, batch: Batch) -> Tensor:

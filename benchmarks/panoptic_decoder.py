@@ -24,7 +24,7 @@ from upseg.data.batches import Batch, Collate
 from upseg.data.sample import Sample
 from upseg.data.shapes import ShapeScenes
 from upseg.methods.panoptic.encodings import make_encoding
-from upseg.methods.panoptic.equations import panoptic_losses
+from upseg.methods.panoptic.losses import panoptic_losses
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.targets import PanopticTargets
 

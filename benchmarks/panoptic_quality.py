@@ -74,7 +74,7 @@ class Score:
     def add(self, sample: Sample) -> Segmentation:
         """Segment a sample and count what is right."""
         start = time.perf_counter()
-        if "depth" in self.segmenter.settings.tasks:
+        if "depth" in self.segmenter.settings.heads:
             found, predicted = self.segmenter.segment_with_depth(sample.image)
             if predicted.is_metric and sample.depth is not None:
                 self.depth.update(sample.depth, predicted.values)

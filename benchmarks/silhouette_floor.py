@@ -23,7 +23,7 @@ from harness.report import markdown_table, write_report
 from harness.runs import Photos, add_sums, argument_parser, measure_images, open_photos, report_name, sums_of
 
 from upseg.methods.dynaseg import DynaSegSettings
-from upseg.methods.dynaseg.equations import cluster_labels, count_labels
+from upseg.methods.dynaseg.equations import cluster_labels, labels_in_use
 from upseg.methods.dynaseg.grouping import group_labels
 from upseg.metrics.region_iou import RegionIoU
 
@@ -44,7 +44,7 @@ def measure(method: Method, image: np.ndarray, truths: Sequence[np.ndarray]) -> 
     return {
         "sums": sums_of(metric),
         "floor": floor,
-        "labels": int(count_labels(cluster_labels(response), response.shape[1])),
+        "labels": int(labels_in_use(cluster_labels(response), response.shape[1]).sum()),
         "steps": len(fit.losses),
     }
 
@@ -103,8 +103,7 @@ def _comparison(name: str, images: Sequence[dict[str, Any]], other: str, others:
 def _image_score(image: dict[str, Any]) -> float:
     metric = RegionIoU()
     add_sums(metric, [image["sums"]])
-    score: float = metric.compute_scores().all
-    return score
+    return metric.compute()["all"]
 
 
 def run(photos: Photos, options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from upseg import Segmentation
 from upseg.formats import side_by_side
 from upseg.images.reading import read_image
 from upseg.methods.dynaseg import DynaSegSegmenter
-from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL
+from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL
 
 DOCS = Path(__file__).parent
 PAGE = DOCS / "gallery.md"

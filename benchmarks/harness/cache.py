@@ -20,7 +20,7 @@ from .methods import Method
 _SHARED_SOURCES = (
     "functional/label_maps.py",
     "metrics/accumulator.py",
-    "metrics/contingency.py",
+    "functional/contingency.py",
     "metrics/covering.py",
     "metrics/rand_index.py",
     "metrics/region_iou.py",

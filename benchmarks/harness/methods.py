@@ -15,8 +15,8 @@ from skimage.segmentation import felzenszwalb
 
 from upseg.functional.label_maps import connected_components
 from upseg.methods.dynaseg import DynaSegSegmenter, DynaSegSettings
-from upseg.methods.dynaseg.grouping import group_hierarchy
-from upseg.methods.dynaseg.hierarchy import MergeWeights
+from upseg.methods.dynaseg.extensions.hierarchy import group_hierarchy
+from upseg.methods.dynaseg.extensions.merging import MergeWeights
 
 from .fits import fit_image
 

@@ -18,7 +18,6 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from upseg.data.sources.bsds500 import BSDS500
-from upseg.images.reading import read_image
 from upseg.metrics.accumulator import Accumulator
 
 from .cache import Cache
@@ -39,8 +38,8 @@ class Photos:
 
     def read(self, index: int) -> tuple[np.ndarray, Sequence[np.ndarray]]:
         """The (H, W, 3) image in [0, 1] and the (H, W) maps of its annotators."""
-        annotated = self.dataset[index]
-        return read_image(annotated.image_path), annotated.label_maps
+        sample = self.dataset[index]
+        return sample.image, sample.annotations
 
 
 def argument_parser(docstring: str | None, *, split: str, images: int | None = None) -> argparse.ArgumentParser:
@@ -65,8 +64,7 @@ def open_photos(options: argparse.Namespace) -> Photos:
         sys.exit("expected the folder of BSDS500, got none: give --data FOLDER or set UPSEG_DATA")
     root = Path(named)
     dataset = BSDS500(root / "bsds500" if (root / "bsds500").is_dir() else root, options.split)
-    names = [image_path.stem for image_path, _ in dataset.paths]
-    return Photos(dataset, tuple(names[: options.images]))
+    return Photos(dataset, tuple(dataset.names[: options.images]))
 
 
 def report_name(name: str, photos: Photos, options: argparse.Namespace) -> str:

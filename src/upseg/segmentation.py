@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -11,11 +12,14 @@ import numpy as np
 from jaxtyping import Bool, Int32, Integer, UInt8
 
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
+from upseg.predicted_depth import PredictedDepth
 
 if TYPE_CHECKING:
     from upseg.images.reading import ImageLike
 
 BoundingBox = tuple[int, int, int, int]
+Progress = Callable[[int, int], None]
+"""Told how many steps of how many are done with the image in hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,12 @@ class Category:
         id: The class's number in its data set, at least 0.
         name: What people call it.
         is_thing: True for countable objects, False for stuff such as sky or grass.
+
+    Example:
+        >>> sky = Category(2, "sky", is_thing=False)
+        >>> result = Segmentation.from_labels(np.array([[7, 7, 0]]), categories={7: sky})
+        >>> [segment.category.name for segment in result]
+        ['sky']
     """
 
     id: int
@@ -44,6 +54,10 @@ class Segment:
         score: How sure the method is, in [0, 1]; None where the method does not say.
         category: Its class; None for class-agnostic methods.
         parent: The id of the segment that this one is a part of; None at the top.
+
+    Example:
+        >>> Segmentation.from_labels(np.array([[0, 7, 7]]), scores={7: 0.9})[1]
+        Segment(id=1, area=2, bbox=(0, 1, 1, 3), score=0.9, category=None, parent=None)
     """
 
     id: int
@@ -64,6 +78,15 @@ class Segmentation:
         labels: (H, W) int32; 0 is void (belongs to no segment), k >= 1 is the segment with id k.
         segments: One `Segment` for each id 1..K, in order of id.
         provenance: How the result came to be (method, settings, seed): anything JSON can hold.
+
+    Example:
+        >>> result = Segmentation.from_labels(np.array([[7, 7, 0], [7, 9, 9]]))
+        >>> result
+        Segmentation(2 segments, 2x3)
+        >>> [segment.area for segment in result]
+        [3, 2]
+        >>> result.mask(2).tolist()
+        [[False, False, False], [False, True, True]]
     """
 
     labels: Int32[np.ndarray, "h w"]
@@ -255,16 +278,14 @@ class Segmentation:
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; its suffix chooses the format (see `upseg.formats`). Whole or not at all."""
-        from upseg.formats import write
-
-        return write(self, Path(path))
+        written: Path = _formats().write(self, path)
+        return written
 
     @classmethod
     def load(cls, path: str | Path) -> Segmentation:
         """Read any file that `save` writes."""
-        from upseg.formats import read
-
-        return read(Path(path))
+        found: Segmentation = _formats().read(path)
+        return found
 
     def overlay(self, image: ImageLike, *, alpha: float = 0.5, outlines: bool = True) -> UInt8[np.ndarray, "h w 3"]:
         """Draw the segments in colour over the image they came from.
@@ -277,10 +298,20 @@ class Segmentation:
         Returns:
             (H, W, 3) RGB.
         """
-        from upseg.formats.overlay import draw_overlay
         from upseg.images.reading import read_image
 
-        return draw_overlay(self, read_image(image), alpha=alpha, outlines=outlines)
+        drawn: UInt8[np.ndarray, "h w 3"]
+        drawn = _formats().draw_overlay(self, read_image(image), alpha=alpha, outlines=outlines)
+        return drawn
+
+
+def _formats() -> Any:
+    """`upseg.formats`, which is built on this module and so is found by name, when it is first needed.
+
+    What a file or a picture of a `Segmentation` looks like is known there alone; `save`, `load` and `overlay` are other
+    ways to say `write`, `read` and `draw_overlay`. Imports inside them would tie the two modules in a circle.
+    """
+    return importlib.import_module("upseg.formats")
 
 
 @runtime_checkable
@@ -289,4 +320,17 @@ class Segmenter(Protocol):
 
     def segment(self, image: ImageLike) -> Segmentation:
         """Segment one image: a path, or an array as `upseg.images.reading.read_image` takes it."""
+        ...
+
+
+@runtime_checkable
+class DepthSegmenter(Segmenter, Protocol):
+    """What segmenters are whose method can predict depth."""
+
+    def segment_with_depth(self, image: ImageLike) -> tuple[Segmentation, PredictedDepth]:
+        """Segment one image, given as for `segment`, and predict the depth of its pixels.
+
+        Raises:
+            ModelError: If the model is one without depth.
+        """
         ...

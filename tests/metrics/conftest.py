@@ -1,4 +1,4 @@
-"""Fixtures of the metric tests: real data for published figures."""
+"""Real data for published figures."""
 
 from __future__ import annotations
 

@@ -81,10 +81,9 @@ def test_agrees_with_pycocotools(seed: int) -> None:
     expected = pycocotools_ap(truth, results)
     assert 0.1 < expected[0] < 0.95
     assert list(coco_mask_ap(truth, results).values()) == pytest.approx(expected, abs=1e-6, nan_ok=True)
-    metric, other = CocoMaskAP(CLASSES), CocoMaskAP(CLASSES)
-    for index, image in enumerate(images):
-        (metric, other)[index % 2].update(*image)
-    metric.merge(other)
+    metric = CocoMaskAP(CLASSES)
+    for image in images:
+        metric.update(*image)
     assert list(metric.compute().values()) == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
@@ -99,7 +98,6 @@ def test_degenerate() -> None:
     perfect.update(1, labels, table, labels, table, dict.fromkeys(table, 0.5))
     assert perfect.compute()["ap"] == pytest.approx(1.0)
     nothing = CocoMaskAP(CLASSES)
-    assert math.isnan(nothing.compute()["ap"])
     nothing.update(1, np.zeros_like(labels), {}, labels, table, dict.fromkeys(table, 0.5))
     assert math.isnan(nothing.compute()["ap"])
 

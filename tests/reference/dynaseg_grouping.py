@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upseg.methods.dynaseg.hierarchy import MergeWeights
+from upseg.methods.dynaseg.extensions.merging import MergeWeights
 
 Pixel = tuple[int, int]
 Edge = tuple[int, int]

@@ -86,7 +86,7 @@ def evaluate(
         _print_result(result, len(names or dataset), [path for path in (output, per_image) if path is not None])
     _name_what_is_left_out(result)
     if worst is not None and result.ranking:
-        _draw(result, dataset, worst, picture, depth_scale)
+        _draw(result, dataset, worst, picture)
         if not (as_json or quiet):
             typer.echo(f"-> {picture}")
     if not result.is_complete:
@@ -124,15 +124,14 @@ def _with_progress(protocol: str, predictions: Path, dataset: Dataset, *, visibl
         )
 
 
-def _draw(result: Evaluation, dataset: Dataset, worst: int, picture: Path, depth_scale: float) -> None:
+def _draw(result: Evaluation, dataset: Dataset, worst: int, picture: Path) -> None:
     """Draw the worst images into a file."""
     from PIL import Image
 
-    from upseg.evaluation.predictions import reader_of
     from upseg.evaluation.reports import draw_worst
     from upseg.files import atomic_path
 
-    drawn = draw_worst(result, dataset, worst, reader_of(depth_scale if result.protocol.needs_depth else None))
+    drawn = draw_worst(result, dataset, worst)
     with atomic_path(picture) as partial:
         Image.fromarray(drawn).save(partial, format=_SUFFIXES[picture.suffix.lower()])
 

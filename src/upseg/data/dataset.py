@@ -27,6 +27,12 @@ class Dataset(ABC):
         decode_images: Whether reading a sample also decodes its image, so that a damaged one is found at once; if not,
             it is decoded when somebody looks at it, which saves time where only the ground truth is wanted.
         on_error: What iterating and `read` do with a damaged sample.
+
+    Example:
+        >>> from upseg.data import ShapeScenes
+        >>> dataset = ShapeScenes(3, size=(32, 48))
+        >>> [sample.shape for sample in dataset.subset(["shapes-0-2", "shapes-0-0"])]
+        [(32, 48), (32, 48)]
     """
 
     def __init__(
@@ -110,7 +116,7 @@ class Dataset(ABC):
         Raises:
             DataError: If a name is not there, or more than one sample has it.
         """
-        return _Subset(self, [self._position(name) for name in names])
+        return Derived(self, [self._position(name) for name in names])
 
     def _position(self, name: str) -> int:
         if not hasattr(self, "_positions"):
@@ -127,19 +133,32 @@ class Dataset(ABC):
         )
 
 
-class _Subset(Dataset):
-    """Some samples of another data set."""
+class Derived(Dataset):
+    """Some samples of another data set, or all of them; subclasses change what `load` gives.
 
-    def __init__(self, whole: Dataset, indices: Sequence[int]) -> None:
-        super().__init__(whole.categories, whole.on_error, whole.problems)
+    Args:
+        whole: The other data set, whose classes are this one's.
+        indices: Which of its samples, in this order; None for all.
+    """
+
+    def __init__(self, whole: Dataset, indices: Sequence[int] | None = None) -> None:
+        super().__init__((), whole.on_error, whole.problems)
         self.decode_images = whole.decode_images
-        self._whole, self._indices = whole, list(indices)
+        self._whole = whole
+        self._indices = range(len(whole)) if indices is None else indices
         names = whole.names
-        self._names = [names[index] for index in indices]
+        self._names = [names[index] for index in self._indices]
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """Those of the other data set."""
+        return self._whole.categories
 
     @property
     def names(self) -> Sequence[str]:
+        """Those of its samples that are in this one."""
         return self._names
 
     def load(self, index: int) -> Sample:
+        """Read the other data set's sample."""
         return self._whole.load(self._indices[index])

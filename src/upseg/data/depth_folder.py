@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
 
-from upseg.data.dataset import Dataset
+from upseg.data.dataset import Dataset, Derived
 from upseg.data.sample import Sample
 from upseg.data.sources.folders import nearest_contents
 from upseg.errors import DataError, FormatError
 from upseg.formats.depth import read_depth_png
-from upseg.segmentation import Category
 
 
-class DepthFolder(Dataset):
+class DepthFolder(Derived):
     """Another data set with depth from a folder of PNGs, each called like its sample: `NAME.png`.
 
     Files are read as `upseg.formats.depth.read_depth_png` does: those of `write_pseudo_depth`, and others of
@@ -44,33 +42,18 @@ class DepthFolder(Dataset):
     ) -> None:
         if kind not in ("relative", "metric"):
             raise DataError(f"kind must be 'relative' or 'metric', got {kind!r}")
-        super().__init__((), dataset.on_error, dataset.problems)
+        super().__init__(dataset)
         self.folder = Path(folder).expanduser()
         if not self.folder.is_dir():
             raise DataError(
                 f"{self.folder} should be a folder with the depth of {len(dataset)} samples, such as "
                 f"`upseg data pseudo-depth` writes, but there is none; {nearest_contents(self.folder)}"
             )
-        self.decode_images = dataset.decode_images
         self.kind, self.required = kind, required
-        self._whole = dataset
-
-    @property
-    def categories(self) -> tuple[Category, ...]:
-        """The classes of the data set."""
-        return self._whole.categories
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of the data set."""
-        return self._whole.names
-
-    def __len__(self) -> int:
-        return len(self._whole)
 
     def load(self, index: int) -> Sample:
         """Read one sample, and its depth."""
-        sample = copy.copy(self._whole.load(index))
+        sample = copy.copy(super().load(index))
         path = self.folder / depth_file(sample.name)
         if path.is_file() or self.required:
             sample.depth = self._read(path, sample.shape)

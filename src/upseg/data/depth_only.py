@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import numpy as np
 
-from upseg.data.dataset import Dataset
+from upseg.data.dataset import Dataset, Derived
 from upseg.data.sample import Sample
 from upseg.errors import DataError
+from upseg.segmentation import Category
 
 
-class DepthOnly(Dataset):
+class DepthOnly(Derived):
     """Another data set without its segments, to teach depth beside data sets with other classes.
 
     Args:
@@ -20,17 +20,12 @@ class DepthOnly(Dataset):
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        super().__init__((), dataset.on_error, dataset.problems)
-        self.decode_images = dataset.decode_images
-        self._whole = dataset
+        super().__init__(dataset)
 
     @property
-    def names(self) -> Sequence[str]:
-        """The names of the data set."""
-        return self._whole.names
-
-    def __len__(self) -> int:
-        return len(self._whole)
+    def categories(self) -> tuple[Category, ...]:
+        """None."""
+        return ()
 
     def load(self, index: int) -> Sample:
         """Read one sample, and forget its segments.
@@ -38,7 +33,7 @@ class DepthOnly(Dataset):
         Raises:
             DataError: If it has no depth.
         """
-        sample = copy.copy(self._whole.load(index))
+        sample = copy.copy(super().load(index))
         if sample.depth is None:
             raise DataError(f"{sample.name}: expected a sample with depth, but the data set has none of it")
         sample.segment_map, sample.segments, sample.other_maps = np.zeros_like(sample.segment_map), (), ()

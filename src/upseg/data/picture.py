@@ -30,6 +30,11 @@ def draw_samples(samples: Sequence[Sample]) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         ValueError: If there is no sample.
         DataError: If an image cannot be decoded.
+
+    Example:
+        >>> from upseg.data import draw_scene
+        >>> draw_samples([draw_scene(7), draw_scene(8)]).shape[0]
+        716
     """
     if not samples:
         raise ValueError("there is no sample to draw")

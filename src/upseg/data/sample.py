@@ -30,6 +30,10 @@ class TruthSegment:
         category: Its class; None where the data set has no classes.
         is_crowd: True where its pixels may belong to several objects that nobody told apart: COCO's crowds, and things
             that are known from a class mask alone.
+
+    Example:
+        >>> TruthSegment(id=1, area=30, category=Category(2, "sky", is_thing=False)).is_thing
+        False
     """
 
     id: int
@@ -88,6 +92,12 @@ class Sample:
             annotator's.
         left_out: What the annotation has but the map cannot show, such as an instance wholly behind others; one text
             each.
+
+    Example:
+        >>> image, labels = np.zeros((1, 3, 3), np.float32), np.array([[0, 7, 7]])
+        >>> sample = Sample.from_labels(image, labels, categories={7: Category(2, "dog")})
+        >>> sample.semantic_map().tolist(), sample.instance_map().tolist()
+        ([[-1, 2, 2]], [[0, 1, 1]])
     """
 
     def __init__(

@@ -125,6 +125,12 @@ def summarise(dataset: Dataset, progress: Callable[[int, int], None] | None = No
 
     Raises:
         DataError: If a sample is damaged and the data set's `on_error` is "raise".
+
+    Example:
+        >>> from upseg.data import ShapeScenes
+        >>> summary = summarise(ShapeScenes(4, size=(32, 48)))
+        >>> summary.samples, summary.median_size()
+        (4, (32, 48))
     """
     summary = DatasetSummary(categories={category: CategoryCount() for category in dataset.categories})
     with warnings.catch_warnings():

@@ -1,12 +1,18 @@
-"""The papers' protocols: which metric, on which ground truth, with which rules."""
+"""The papers' protocols: which metric, on which ground truth, with which rules, and how a sample gets to the metric."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from upseg.evaluation import updates
+import numpy as np
+from jaxtyping import Float, Int32
+
+from upseg.data.sample import IGNORE, Sample
+from upseg.errors import UpsegError
+from upseg.formats.coco import mask_runs
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.class_agnostic import ClassAgnostic
@@ -17,12 +23,21 @@ from upseg.metrics.panoptic_quality import PanopticQuality
 from upseg.metrics.region_iou import RegionIoU
 from upseg.metrics.region_sweep import RegionSweep
 from upseg.metrics.voc_mask_ap import VocMaskAP
-from upseg.segmentation import Category
+from upseg.segmentation import Category, Segmentation
 
 TruthKind = Literal["segments", "annotators", "classes", "depth"]
 
 MOST_LABELS = 1023
 """The largest label that a prediction of `coco-stuff27` can have in all images alike."""
+
+_NYU_SHAPE = (480, 640)
+# rows 45 to 470 and columns 41 to 600: where the depth of NYUv2 is projected to; Eigen et al., NeurIPS 2014
+_EIGEN_CROP = (slice(45, 471), slice(41, 601))
+
+
+def _joined_scores(totals: tuple[Accumulator, ...]) -> dict[str, float]:
+    """What each of the totals computes, in one table."""
+    return {name: value for total in totals for name, value in total.compute().items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +55,6 @@ class Protocol:
         update: Adds one image: (totals, number of the image, sample, prediction). The prediction is a `Segmentation`,
             or for depth an (H, W) array of metres.
         scores: The scores from the totals.
-        per_class: A row for each class from the totals; None where there are no classes.
         higher_is_better: Whether a higher `score` is better.
         as_annotated: Whether `update` also takes the image's rows of a COCO file, as `annotations`, because masks in
             them overlap and a label map cannot show that.
@@ -53,8 +67,7 @@ class Protocol:
     score: str
     accumulators: Callable[[Sequence[Category], bool], tuple[Accumulator, ...]]
     update: Callable[..., None]
-    scores: Callable[[tuple[Any, ...]], Mapping[str, float]] = updates.joined_scores
-    per_class: Callable[[tuple[Any, ...]], list[dict[str, Any]]] | None = None
+    scores: Callable[[tuple[Any, ...]], Mapping[str, float]] = _joined_scores
     higher_is_better: bool = True
     as_annotated: bool = False
 
@@ -62,6 +75,175 @@ class Protocol:
     def needs_depth(self) -> bool:
         """Whether predictions are depth maps and not segments."""
         return "depth" in self.truth
+
+
+def _update_bsds500(
+    totals: tuple[RegionIoU, RegionSweep], _number: int, sample: Sample, prediction: Segmentation
+) -> None:
+    """Add one image with the maps of all its annotators."""
+    regions, sweep = totals
+    regions.update(sample.annotations, prediction.labels)
+    sweep.update(sample.annotations, [prediction.labels])
+
+
+def _bsds500_scores(totals: tuple[RegionIoU, RegionSweep]) -> dict[str, float]:
+    """IoU of regions, and the three measures of the benchmark at the one setting that there is."""
+    regions, sweep = totals
+    return regions.compute() | {
+        name.removesuffix("_ods"): value for name, value in sweep.compute().items() if name.endswith("_ods")
+    }
+
+
+def _update_voc_regions(totals: tuple[RegionIoU], _number: int, sample: Sample, prediction: Segmentation) -> None:
+    """Add one image; the one map has all regions."""
+    totals[0].update([sample.segment_map], prediction.labels, sample.segment_map > 0)
+
+
+def _voc_region_scores(totals: tuple[RegionIoU]) -> dict[str, float]:
+    """With one map for each image All, Fine and Coarse are the same."""
+    return {"mean_iou": totals[0].compute()["all"]}
+
+
+def _update_hungarian(totals: tuple[HungarianScores], _number: int, sample: Sample, prediction: Segmentation) -> None:
+    """Add one image's classes and labels."""
+    scores = totals[0]
+    without = [segment.id for segment in prediction if segment.category is None]
+    if (len(without) < len(prediction)) if scores.per_image else without:
+        raise ValueError(
+            "either all predicted segments of all images have classes (labels then mean the same everywhere) or none "
+            f"has; here {len(without)} of {len(prediction)} have none, unlike in the first image"
+        )
+    labels = prediction.labels
+    if not scores.per_image:
+        # label 0 is void, so the class with id 0 has label 1
+        labels = _looked_up(prediction, [segment.category.id + 1 for segment in prediction if segment.category])
+    truth = sample.semantic_map(scores.categories)
+    scores.update(truth, labels, truth != IGNORE)
+
+
+def _update_entities(totals: tuple[ClassAgnostic], _number: int, sample: Sample, prediction: Segmentation) -> None:
+    """Add one image's things and stuff."""
+    truth = sample.entity_map()
+    totals[0].update(np.maximum(truth, 0), prediction.labels, truth != IGNORE)
+
+
+def _update_cells(totals: tuple[CellMatching], _number: int, sample: Sample, prediction: Segmentation) -> None:
+    """Add one image's things."""
+    truth = sample.instance_map()
+    totals[0].update(np.maximum(truth, 0), prediction.labels, truth != IGNORE)
+
+
+def _update_panoptic(totals: tuple[PanopticQuality], _number: int, sample: Sample, prediction: Segmentation) -> None:
+    """Add one image's segments, all of which need a class."""
+    truth = {segment.id: segment.category.id for segment in sample.segments if segment.category is not None}
+    totals[0].update(sample.segment_map, truth, prediction.labels, _classes(prediction), sample.crowds)
+
+
+def _update_coco_instances(
+    totals: tuple[CocoMaskAP],
+    number: int,
+    sample: Sample,
+    prediction: Segmentation,
+    annotations: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """Add one image's things; predicted stuff is left out.
+
+    Args:
+        totals: The metric.
+        number: The number of the image.
+        sample: The ground truth.
+        prediction: The prediction.
+        annotations: The image's rows in COCO's annotation file, whose masks may overlap; without them the masks are
+            those of the sample's map.
+    """
+    metric = totals[0]
+    things, classes, scores = _detections(prediction, metric.categories)
+    if annotations is None:
+        truth = _looked_up(sample, [segment.id if segment.is_thing else 0 for segment in sample.segments])
+        known = {s.id: s.category.id for s in sample.segments if s.is_thing and s.category is not None}
+        metric.update(number, truth, known, things, classes, scores, sample.crowds)
+        return
+    metric.update(number, np.zeros_like(things), {}, things, classes, scores)
+    of_things = {category.id for category in metric.categories if category.is_thing}
+    own = [_coco_row(number, row, sample.shape) for row in annotations if row["category_id"] in of_things]
+    lines = "".join(f"{json.dumps(row)}\n" for row in own)
+    metric.append(annotations=np.frombuffer(lines.encode(), np.uint8))
+
+
+def _coco_row(number: int, row: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
+    """What COCO's evaluation looks at in an annotation; the area as annotated, else counted."""
+    area = row.get("area")
+    if area is None:
+        runs = mask_runs([row], shape)
+        area = int((runs.stops - runs.starts).sum())
+    return {
+        "image_id": number,
+        "category_id": row["category_id"],
+        "segmentation": row["segmentation"],
+        "area": area,
+        "iscrowd": int(bool(row.get("iscrowd"))),
+    }
+
+
+def _coco_scores(totals: tuple[CocoMaskAP]) -> dict[str, float]:
+    """COCO's figures."""
+    try:
+        return totals[0].compute()
+    except ImportError as error:
+        raise UpsegError("COCO's mask AP is computed by faster-coco-eval: pip install 'upseg[train]'") from error
+
+
+def _update_voc_instances(totals: tuple[VocMaskAP], _number: int, sample: Sample, prediction: Segmentation) -> None:
+    """Add one image's things; predicted stuff is left out."""
+    categories = totals[0].categories
+    truth = sample.instance_map()
+    valid = truth != IGNORE
+    if any(not category.is_thing for category in categories):
+        # the background is a class, so that what is unlabelled is void
+        valid &= sample.segment_map > 0
+    things, classes, scores = _detections(prediction, categories)
+    known = {s.id: s.category.id for s in sample.segments if s.category is not None}
+    totals[0].update(np.maximum(truth, 0), known, things, classes, scores, valid)
+
+
+def _update_depth(totals: tuple[Depth], _number: int, sample: Sample, prediction: Float[np.ndarray, "_ _"]) -> None:
+    """Add one image's depth in metres."""
+    if sample.depth is None:
+        raise ValueError("the ground truth has no depth")
+    valid = None
+    if sample.shape == _NYU_SHAPE:
+        valid = np.zeros(sample.shape, bool)
+        valid[_EIGEN_CROP] = True
+    totals[0].update(sample.depth, prediction, valid)
+
+
+def _detections(
+    prediction: Segmentation, categories: Sequence[Category]
+) -> tuple[Int32[np.ndarray, "h w"], Mapping[int, int], Mapping[int, float]]:
+    """The predicted things: their map, and class and score of each; a segment without a score has 1."""
+    stuff = {category.id for category in categories if not category.is_thing}
+    classes = {segment: category for segment, category in _classes(prediction).items() if category not in stuff}
+    scores = {s.id: 1.0 if s.score is None else s.score for s in prediction if s.id in classes}
+    labels = _looked_up(prediction, [s.id if s.id in classes else 0 for s in prediction])
+    return labels, classes, scores
+
+
+def _classes(prediction: Segmentation) -> dict[int, int]:
+    """Category id by segment."""
+    without = [segment.id for segment in prediction if segment.category is None]
+    if without:
+        raise ValueError(
+            f"this protocol needs a class for each predicted segment, but {len(without)} of {len(prediction)} have "
+            f"none, the first with id {without[0]}; `entity` measures segments without classes"
+        )
+    return {segment.id: segment.category.id for segment in prediction if segment.category is not None}
+
+
+def _looked_up(source: Sample | Segmentation, values: Sequence[int]) -> Int32[np.ndarray, "h w"]:
+    """The label map with each id k replaced by `values[k - 1]`."""
+    labels = source.segment_map if isinstance(source, Sample) else source.labels
+    table: Int32[np.ndarray, " k1"] = np.array([0, *values], np.int32)
+    return np.take(table, labels)
 
 
 def _hungarian(categories: Sequence[Category], classified: bool) -> tuple[Accumulator, ...]:
@@ -85,8 +267,8 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"annotators"}),
             "mean",
             lambda _, __: (RegionIoU(), RegionSweep()),
-            updates.update_bsds500,
-            updates.bsds500_scores,
+            _update_bsds500,
+            _bsds500_scores,
         ),
         Protocol(
             "voc-regions",
@@ -96,8 +278,8 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments"}),
             "mean_iou",
             lambda _, __: (RegionIoU(),),
-            updates.update_voc_regions,
-            updates.voc_region_scores,
+            _update_voc_regions,
+            _voc_region_scores,
         ),
         Protocol(
             "coco-stuff27",
@@ -107,8 +289,7 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments", "classes"}),
             "mean_iou",
             _hungarian,
-            updates.update_hungarian,
-            per_class=updates.hungarian_classes,
+            _update_hungarian,
         ),
         Protocol(
             "entity",
@@ -118,7 +299,7 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments"}),
             "mean_iou",
             lambda _, __: (ClassAgnostic(),),
-            updates.update_entities,
+            _update_entities,
         ),
         Protocol(
             "cells",
@@ -128,7 +309,7 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments"}),
             "ap",
             lambda _, __: (CellMatching(),),
-            updates.update_cells,
+            _update_cells,
         ),
         Protocol(
             "coco-panoptic",
@@ -137,8 +318,7 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments", "classes"}),
             "pq",
             lambda categories, _: (PanopticQuality(categories),),
-            updates.update_panoptic,
-            per_class=updates.panoptic_classes,
+            _update_panoptic,
         ),
         Protocol(
             "cityscapes-panoptic",
@@ -147,8 +327,7 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments", "classes"}),
             "pq",
             lambda categories, _: (PanopticQuality(categories),),
-            updates.update_panoptic,
-            per_class=updates.panoptic_classes,
+            _update_panoptic,
         ),
         Protocol(
             "coco-instances",
@@ -159,8 +338,8 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments", "classes"}),
             "ap",
             lambda categories, _: (CocoMaskAP(categories),),
-            updates.update_coco_instances,
-            updates.coco_scores,
+            _update_coco_instances,
+            _coco_scores,
             as_annotated=True,
         ),
         Protocol(
@@ -171,8 +350,7 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments", "classes"}),
             "map50",
             lambda categories, _: (VocMaskAP(categories),),
-            updates.update_voc_instances,
-            per_class=updates.voc_classes,
+            _update_voc_instances,
         ),
         Protocol(
             "nyu-depth",
@@ -182,7 +360,7 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"depth"}),
             "rmse",
             lambda _, __: (Depth(),),
-            updates.update_depth,
+            _update_depth,
             higher_is_better=False,
         ),
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -29,31 +28,24 @@ def write_ranking(evaluation: Evaluation, path: Path) -> None:
             table.writerow([row.name, row.prediction, *("" if np.isnan(value) else repr(value) for value in values)])
 
 
-def draw_worst(
-    evaluation: Evaluation, dataset: Dataset, count: int, reader: Callable[[Path], Any]
-) -> UInt8[np.ndarray, "h w 3"]:
+def draw_worst(evaluation: Evaluation, dataset: Dataset, count: int) -> UInt8[np.ndarray, "h w 3"]:
     """Draw the worst images, two rows for each: ground truth, and prediction with its score.
 
     Args:
         evaluation: The result, with its ranking.
         dataset: The ground truth.
         count: How many images.
-        reader: Reads a prediction.
 
     Raises:
         ValueError: If no image is ranked.
         DataError: If an image cannot be decoded.
     """
-    return draw_samples(
-        [row for image in evaluation.ranking[:count] for row in _rows(evaluation, dataset, image, reader)]
-    )
+    return draw_samples([row for image in evaluation.ranking[:count] for row in _rows(evaluation, dataset, image)])
 
 
-def _rows(
-    evaluation: Evaluation, dataset: Dataset, image: ImageScores, reader: Callable[[Path], Any]
-) -> Sequence[Sample]:
+def _rows(evaluation: Evaluation, dataset: Dataset, image: ImageScores) -> Sequence[Sample]:
     """Ground truth and prediction as two samples of one image."""
-    truth, prediction = dataset[image.index], reader(image.prediction)
+    truth, prediction = dataset[image.index], evaluation.reader(image.prediction)
     score = evaluation.protocol.score
     caption = f"prediction: {score} {image.scores[score]:.3f}"
     if isinstance(prediction, Segmentation):

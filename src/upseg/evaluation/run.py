@@ -48,6 +48,7 @@ class Evaluation:
 
     Attributes:
         protocol: What was measured.
+        reader: What reads a prediction.
         images: Number of images that the scores are of.
         scores: The protocol's scores over all of these images.
         per_class: A row for each class, where the protocol has classes.
@@ -58,6 +59,7 @@ class Evaluation:
     """
 
     protocol: Protocol
+    reader: Reader
     images: int
     scores: Mapping[str, float]
     per_class: list[dict[str, Any]]
@@ -138,7 +140,7 @@ def evaluate(
                 ranking.append(ImageScores(name, indices[name], path, chosen.scores(one)))
         if progress is not None:
             progress(done, len(matching.files))
-    return _result(chosen, totals, matching, ranking, problems, measured)
+    return _result(chosen, reader, totals, matching, ranking, problems, measured)
 
 
 def _checked(name: str, dataset: Dataset) -> Protocol:
@@ -171,6 +173,7 @@ def _measure(
 
 def _result(
     protocol: Protocol,
+    reader: Reader,
     totals: tuple[Accumulator, ...],
     matching: Matching,
     ranking: list[ImageScores],
@@ -183,9 +186,14 @@ def _result(
 
     return Evaluation(
         protocol,
+        reader,
         images,
         dict(protocol.scores(totals)) if images else {},
-        protocol.per_class(totals) if images and protocol.per_class else [],
+        [
+            {"id": category.id, "name": category.name, "is_thing": category.is_thing, **scores}
+            for total in totals
+            for category, scores in total.per_class().items()
+        ],
         sorted(ranking, key=badness),
         matching.missing,
         matching.extra,

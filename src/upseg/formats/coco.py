@@ -66,6 +66,12 @@ def read_coco(path: str | Path, image: int | str | None = None) -> Segmentation:
 
     Raises:
         FormatError: If the file is broken, or holds several images and none is chosen.
+
+    Example:
+        >>> import numpy as np
+        >>> path = Segmentation.from_labels(np.array([[7, 7, 9]])).save("photo.json")
+        >>> read_coco(path).labels.tolist()
+        [[1, 1, 2]]
     """
     path = Path(path)
     with reading(path, "COCO instances"):

@@ -40,6 +40,10 @@ def segment_colours(segments: Segmentation | int) -> UInt8[np.ndarray, "k 3"]:
 
     Args:
         segments: The segments to colour, or just their number.
+
+    Example:
+        >>> segment_colours(2).tolist()
+        [[86, 180, 233], [230, 159, 0]]
     """
     if isinstance(segments, int):
         return _to_rgb(np.arange(segments) % _COLOUR_COUNT)

@@ -108,6 +108,13 @@ def read_geojson(path: str | Path, shape: tuple[int, int] | None = None) -> Segm
 
     Raises:
         FormatError: If the file is broken, has geometries that are no polygons, or coordinates that cannot be pixels.
+
+    Example:
+        >>> outline = [[0, 0], [3, 0], [3, 2], [0, 2], [0, 0]]
+        >>> text = f'{{"type": "Feature", "geometry": {{"type": "Polygon", "coordinates": [{outline}]}}}}'
+        >>> _ = Path("cell.geojson").write_text(text)
+        >>> read_geojson("cell.geojson", shape=(3, 4)).labels.tolist()
+        [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]]
     """
     path = Path(path)
     with reading(path, "GeoJSON polygons"):

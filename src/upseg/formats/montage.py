@@ -21,6 +21,11 @@ def side_by_side(images: Sequence[UInt8[np.ndarray, "_ _ 3"]], captions: Sequenc
 
     Raises:
         ValueError: If there is no picture, or not one caption for each.
+
+    Example:
+        >>> grey = np.full((60, 80, 3), 128, np.uint8)
+        >>> side_by_side([grey, grey], ["before", "after"]).shape
+        (79, 166, 3)
     """
     if not images or len(images) != len(captions):
         raise ValueError(f"give at least one picture and a caption for each, got {len(images)} and {len(captions)}")

@@ -56,6 +56,11 @@ def draw_overlay(
 
     Raises:
         ValueError: If the image has another size, or alpha is not in [0, 1].
+
+    Example:
+        >>> segmentation = Segmentation.from_labels(np.array([[7, 7, 9]]))
+        >>> draw_overlay(segmentation, np.zeros((1, 3, 3), np.float32), alpha=1.0, outlines=False).tolist()
+        [[[86, 180, 233], [86, 180, 233], [230, 159, 0]]]
     """
     if image.shape[:2] != segmentation.shape:
         raise ValueError(

@@ -72,6 +72,11 @@ def read_panoptic(path: str | Path, image: int | str | None = None) -> Segmentat
     Raises:
         FormatError: If a file is broken or missing, its two parts disagree, or it holds several images and none is
             chosen.
+
+    Example:
+        >>> path = Segmentation.from_labels(np.array([[7, 7, 9]])).save("photo.panoptic.json")
+        >>> read_panoptic(path).labels.tolist()
+        [[1, 1, 2]]
     """
     path = panoptic_pair(Path(path))[0]
     with reading(path, "COCO panoptic"):

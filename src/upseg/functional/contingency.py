@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float64, Int64, Integer
 
 # A table of more cells than this many per pixel is mostly zeros: sorting the pixels then costs less memory.
 _CELLS_PER_PIXEL = 4
-_MAX_TABLE_CELLS = 2**27
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,38 +89,6 @@ def overlaps_by_pixel(
     """As `overlaps`, and for each valid pixel in row-major order the index of its cell: to count more than pixels."""
     found = _count(a, b, valid)
     return found.as_overlaps(), found.cell_of_pixel()
-
-
-def contingency_table(
-    a: Integer[np.ndarray, "*shape"],
-    b: Integer[np.ndarray, "*shape"],
-    valid: Bool[np.ndarray, "*shape"] | None = None,
-) -> Int64[np.ndarray, "ka1 kb1"]:
-    """The dense contingency table of two label maps.
-
-    Args:
-        a: Integers >= 0, 0 void.
-        b: Integers >= 0 of the same shape, 0 void.
-        valid: Pixels to count; all of them where it is None.
-
-    Returns:
-        (Ka + 1, Kb + 1): cell (i, j) is the number of pixels with the i-th smallest non-zero id of `a` and the j-th of
-        `b`; row 0 and column 0 are void, present even where no pixel is. With ids 1..K row i is id i.
-
-    Raises:
-        ValueError: If the shapes differ, a map is not one of integers >= 0, or the table would not fit in memory
-            (more than 2^27 cells): `overlaps` has no such limit.
-    """
-    found = overlaps(a, b, valid)
-    shape = len(found.row_ids), len(found.column_ids)
-    if shape[0] * shape[1] > _MAX_TABLE_CELLS:
-        raise ValueError(
-            f"a contingency table may have at most {_MAX_TABLE_CELLS} cells, got one of {shape[0]} x {shape[1]}; "
-            "use overlaps(), which keeps only the non-empty ones"
-        )
-    table = np.zeros(shape, np.int64)
-    table[found.rows, found.columns] = found.counts
-    return table
 
 
 def sum_by(

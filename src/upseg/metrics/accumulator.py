@@ -8,17 +8,28 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
+from upseg.segmentation import Category
+
 
 class Accumulator(ABC):
     """The running totals of one metric over images.
 
     Subclasses define `update`, which adds one image, and `compute`. All state is in two dictionaries of arrays that are
     never changed in place, so that merging is written once here, and gathering over processes once in
-    `upseg.metrics.torchmetrics_wrappers`. Every other attribute is a setting.
+    `upseg.training.accumulator_metric`. Every other attribute is a setting.
 
     Attributes:
         sums: Arrays that add up over images. Sums of different processes are added.
         chunks: For what cannot be summed: arrays to be concatenated on axis 0, the first of them empty.
+
+    Example:
+        >>> from upseg.metrics import CellMatching
+        >>> first, second = CellMatching(), CellMatching()
+        >>> first.update(np.array([[1, 2]]), np.array([[1, 2]]))
+        >>> second.update(np.array([[1, 2]]), np.array([[1, 0]]))
+        >>> first.merge(second)
+        >>> first.compute()["ap50"]
+        0.75
     """
 
     update: Callable[..., None]
@@ -30,6 +41,10 @@ class Accumulator(ABC):
     @abstractmethod
     def compute(self) -> Mapping[str, Any]:
         """The metric over everything seen so far; nan where nothing was seen that it could be computed from."""
+
+    def per_class(self) -> dict[Category, dict[str, float]]:
+        """The scores of each class that has occurred; empty for a metric without classes."""
+        return {}
 
     def add(self, **totals: Any) -> None:
         """Add to the sums of these names, each a number or array-like of the sum's shape."""

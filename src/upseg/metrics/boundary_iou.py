@@ -74,6 +74,12 @@ def boundary_ious(
 
     Raises:
         ValueError: If the shapes differ, or a map is not one of integers >= 0.
+
+    Example:
+        >>> truth = np.array([[1, 1, 2, 2]])
+        >>> found, values = boundary_ious(truth, np.array([[1, 1, 1, 2]]))
+        >>> values.round(3).tolist()
+        [0.667, 0.25, 0.5]
     """
     found, cell_of_pixel = overlaps_by_pixel(truth, prediction, valid)
     width = boundary_width(truth.shape[0], truth.shape[1], dilation_ratio)

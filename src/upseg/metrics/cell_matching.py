@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64, Integer
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from upseg.functional.contingency import Overlaps, overlaps
 from upseg.metrics.accumulator import Accumulator, ratio
@@ -64,6 +62,10 @@ def match_cells(
 
     Raises:
         ValueError: If the shapes differ, a map is not one of integers >= 0, or a threshold is not in (0, 1].
+
+    Example:
+        >>> match_cells(np.array([[1, 1, 0, 2]]), np.array([[5, 5, 6, 0]]), thresholds=[0.5])
+        [MatchCounts(true_positives=1, false_positives=1, false_negatives=1)]
     """
     if not all(0 < threshold <= 1 for threshold in thresholds):
         raise ValueError(f"IoU thresholds must be in (0, 1], got {tuple(thresholds)}")
@@ -78,6 +80,12 @@ class CellMatching(Accumulator):
 
     Args:
         thresholds: IoU that a match has to reach, each in (0, 1].
+
+    Example:
+        >>> metric = CellMatching()
+        >>> metric.update(np.array([[1, 1, 0, 2]]), np.array([[5, 5, 6, 0]]))
+        >>> metric.compute()["f1_50"]
+        0.5
     """
 
     def __init__(self, thresholds: Sequence[float] = IOU_THRESHOLDS) -> None:
@@ -137,5 +145,8 @@ def _largest_matching(found: Overlaps, threshold: float) -> int:
     rows, columns = found.rows[cells], found.columns[cells]
     if len(np.unique(rows)) == len(rows) and len(np.unique(columns)) == len(columns):
         return len(rows)
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
     graph = csr_array((np.ones(len(rows), bool), (rows, columns)), shape=(len(found.row_ids), len(found.column_ids)))
     return int(np.sum(maximum_bipartite_matching(graph, perm_type="column") >= 0))

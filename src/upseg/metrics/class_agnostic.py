@@ -30,23 +30,6 @@ class BestMatches:
     boundary_ious: Float64[np.ndarray, " k"]
 
 
-@dataclass(frozen=True, slots=True)
-class ClassAgnosticScores:
-    """Means over ground-truth segments, each in [0, 1]; nan without any. False positives do not enter.
-
-    Attributes:
-        recall: Share of the segments with a prediction of IoU > 0.5.
-        mean_iou: Mean of the best IoU.
-        boundary_iou: Mean Boundary IoU of the pair of that best IoU.
-        segments: Number of ground-truth segments.
-    """
-
-    recall: float
-    mean_iou: float
-    boundary_iou: float
-    segments: int
-
-
 def best_matches(
     truth: Integer[np.ndarray, "h w"],
     prediction: Integer[np.ndarray, "h w"],
@@ -63,6 +46,10 @@ def best_matches(
 
     Raises:
         ValueError: If the shapes differ, or a map is not one of integers >= 0.
+
+    Example:
+        >>> best_matches(np.array([[1, 1, 2, 2]]), np.array([[5, 5, 5, 0]])).prediction_ids.tolist()
+        [5, 5]
     """
     found, rims = boundary_ious(truth, prediction, valid, dilation_ratio)
     ious, cells = found.best_cells()
@@ -70,28 +57,17 @@ def best_matches(
     return BestMatches(found.row_ids[1:], partners, ious, np.append(rims, 0.0)[cells])
 
 
-def class_agnostic_scores(
-    truth: Integer[np.ndarray, "h w"],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
-    dilation_ratio: float = DILATION_RATIO,
-) -> ClassAgnosticScores:
-    """Recall, mean IoU and Boundary IoU of one image; arguments as for `best_matches`."""
-    metric = ClassAgnostic(dilation_ratio)
-    metric.update(truth, prediction, valid)
-    return metric.compute_scores()
-
-
-def relative_gain(recall: float, baseline: float) -> float:
-    """By how many percent a recall is above a baseline's; nan where the baseline is 0."""
-    return 100.0 * ratio(recall - baseline, baseline)
-
-
 class ClassAgnostic(Accumulator):
-    """Recall, mean IoU and Boundary IoU over all ground-truth segments of all images.
+    """Recall, mean IoU and Boundary IoU over all ground-truth segments of all images. False positives do not enter.
 
     Args:
         dilation_ratio: Width of the Boundary IoU's rim in image diagonals.
+
+    Example:
+        >>> metric = ClassAgnostic()
+        >>> metric.update(np.array([[1, 1, 2, 2]]), np.array([[5, 5, 0, 6]]))
+        >>> metric.compute()
+        {'recall': 0.5, 'mean_iou': 0.75, 'boundary_iou': 0.75}
     """
 
     def __init__(self, dilation_ratio: float = DILATION_RATIO) -> None:
@@ -114,13 +90,7 @@ class ClassAgnostic(Accumulator):
             boundary_iou=found.boundary_ious.sum(),
         )
 
-    def compute_scores(self) -> ClassAgnosticScores:
-        """The scores so far."""
-        segments = int(self.sums["segments"])
-        recall, mean_iou, boundary_iou = (ratio(self.sums[k], segments) for k in ("recalled", "iou", "boundary_iou"))
-        return ClassAgnosticScores(recall, mean_iou, boundary_iou, segments)
-
     def compute(self) -> dict[str, float]:
-        """`recall`, `mean_iou` and `boundary_iou`."""
-        scores = self.compute_scores()
-        return {"recall": scores.recall, "mean_iou": scores.mean_iou, "boundary_iou": scores.boundary_iou}
+        """`recall` (share with a prediction of IoU > 0.5), `mean_iou` and `boundary_iou` (of the pair of best IoU)."""
+        names = {"recall": "recalled", "mean_iou": "iou", "boundary_iou": "boundary_iou"}
+        return {name: ratio(self.sums[total], self.sums["segments"]) for name, total in names.items()}

@@ -47,6 +47,17 @@ def coco_mask_ap(
     Raises:
         ValueError: If a result lacks one of its four entries, or names an image or category that the ground truth does
             not have.
+
+    Example:
+        >>> square = {"size": [40, 40], "counts": encode_label_map(np.ones((40, 40), np.int32))[0]}
+        >>> row = {"image_id": 1, "category_id": 3, "segmentation": square}
+        >>> truth = {
+        ...     "images": [{"id": 1, "height": 40, "width": 40}],
+        ...     "categories": [{"id": 3, "name": "dog"}],
+        ...     "annotations": [{"id": 1, "area": 1600, "iscrowd": 0, **row}],
+        ... }
+        >>> round(coco_mask_ap(truth, [{**row, "score": 0.9}])["ap50"], 3)
+        1.0
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
@@ -69,6 +80,13 @@ class CocoMaskAP(Accumulator):
     Args:
         categories: The classes, each with its id in the data set.
         max_detections: Detections of highest score that count in each image and category.
+
+    Example:
+        >>> metric = CocoMaskAP([Category(3, "dog")])
+        >>> labels = np.array([[1, 1, 2, 2]])
+        >>> metric.update(1, labels, {1: 3, 2: 3}, labels, {1: 3, 2: 3}, scores={1: 0.9, 2: 0.4})
+        >>> round(metric.compute()["ap"], 3)
+        1.0
     """
 
     def __init__(self, categories: Sequence[Category], max_detections: int = 100) -> None:

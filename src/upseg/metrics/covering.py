@@ -27,6 +27,10 @@ def covering(
 
     Returns:
         A value in [0, 1]; nan without a ground-truth region. With several annotators take the mean over their maps.
+
+    Example:
+        >>> covering(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 1]]))
+        0.5
     """
     found = overlaps(truth, prediction, valid)
     areas = found.row_areas[1:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,32 +14,13 @@ MINIMUM_DEPTH, MAXIMUM_DEPTH = 1e-3, 10.0
 _NAMES = ("rmse", "abs_rel", "delta1", "delta2", "delta3")
 
 
-@dataclass(frozen=True, slots=True)
-class DepthErrors:
-    """Errors of one image, or their mean over images; nan without a pixel of valid depth.
-
-    Attributes:
-        rmse: Root of the mean squared error, in metres.
-        abs_rel: Mean of |prediction - truth| / truth.
-        delta1: Share of the pixels where max(prediction / truth, truth / prediction) < 1.25.
-        delta2: The same with 1.25².
-        delta3: The same with 1.25³.
-    """
-
-    rmse: float
-    abs_rel: float
-    delta1: float
-    delta2: float
-    delta3: float
-
-
 def depth_errors(
     truth: Float[np.ndarray, "h w"],
     prediction: Float[np.ndarray, "h w"],
     valid: Bool[np.ndarray, "h w"] | None = None,
     minimum: float = MINIMUM_DEPTH,
     maximum: float = MAXIMUM_DEPTH,
-) -> DepthErrors:
+) -> dict[str, float]:
     """Errors over the pixels whose true depth lies within the range; predictions are clipped to it first.
 
     Source: Eigen et al., Depth Map Prediction from a Single Image, NeurIPS 2014, Sec. 4.2.
@@ -52,8 +32,17 @@ def depth_errors(
         minimum: Smallest valid depth in metres, more than 0.
         maximum: Largest valid depth in metres.
 
+    Returns:
+        `rmse` (root of the mean squared error, metres), `abs_rel` (mean of |prediction - truth| / truth), `delta1`
+        (share of the pixels where max(prediction / truth, truth / prediction) < 1.25), `delta2` and `delta3` (the same
+        with 1.25² and 1.25³); nan without a pixel of valid depth.
+
     Raises:
         ValueError: If the shapes differ, the range is empty, or a prediction that counts is not a number.
+
+    Example:
+        >>> depth_errors(np.array([[2.0, 4.0]]), np.array([[2.0, 5.0]]))["abs_rel"]
+        0.125
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth and prediction must have the same shape, got {truth.shape} and {prediction.shape}")
@@ -64,18 +53,16 @@ def depth_errors(
         known &= valid
     true, guess = truth[known].astype(np.float64), prediction[known].astype(np.float64)
     if not true.size:
-        return DepthErrors(*[math.nan] * 5)
+        return dict.fromkeys(_NAMES, math.nan)
     if np.isnan(guess).any():
         raise ValueError(f"{int(np.isnan(guess).sum())} of {guess.size} predicted depths are not numbers")
     guess = np.clip(guess, minimum, maximum)
     quotient = np.maximum(guess / true, true / guess)
-    return DepthErrors(
-        rmse=float(np.sqrt(np.mean((guess - true) ** 2))),
-        abs_rel=float(np.mean(np.abs(guess - true) / true)),
-        delta1=float(np.mean(quotient < 1.25)),
-        delta2=float(np.mean(quotient < 1.25**2)),
-        delta3=float(np.mean(quotient < 1.25**3)),
-    )
+    return {
+        "rmse": float(np.sqrt(np.mean((guess - true) ** 2))),
+        "abs_rel": float(np.mean(np.abs(guess - true) / true)),
+        **{f"delta{power}": float(np.mean(quotient < 1.25**power)) for power in (1, 2, 3)},
+    }
 
 
 class Depth(Accumulator):
@@ -84,6 +71,12 @@ class Depth(Accumulator):
     Args:
         minimum: Smallest valid depth in metres.
         maximum: Largest valid depth in metres.
+
+    Example:
+        >>> metric = Depth()
+        >>> metric.update(np.array([[2.0, 4.0]]), np.array([[2.0, 5.0]]))
+        >>> metric.compute()["delta1"]
+        0.5
     """
 
     def __init__(self, minimum: float = MINIMUM_DEPTH, maximum: float = MAXIMUM_DEPTH) -> None:
@@ -97,7 +90,7 @@ class Depth(Accumulator):
         valid: Bool[np.ndarray, "h w"] | None = None,
     ) -> None:
         """Add one image; see `depth_errors`."""
-        found = asdict(depth_errors(truth, prediction, valid, self.minimum, self.maximum))
+        found = depth_errors(truth, prediction, valid, self.minimum, self.maximum)
         if not math.isnan(found["rmse"]):
             self.add(images=1, errors=[found[name] for name in _NAMES])
 

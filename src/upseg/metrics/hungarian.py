@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
-from scipy.optimize import linear_sum_assignment
 
 from upseg.metrics.accumulator import Accumulator, ratio
 from upseg.segmentation import Category
-
-
-@dataclass(frozen=True, slots=True)
-class SemanticScores:
-    """How well a semantic map agrees with the classes, each in [0, 1].
-
-    Attributes:
-        pixel_accuracy: Share of the pixels with the right class; nan without any.
-        ious: IoU of each class; nan for one that is neither in the ground truth nor predicted.
-    """
-
-    pixel_accuracy: float
-    ious: Float64[np.ndarray, " classes"]
-
-    def mean_iou(self, classes: Bool[np.ndarray, " classes"] | None = None) -> float:
-        """Mean over the chosen classes that occur; nan where none does."""
-        chosen = self.ious if classes is None else self.ious[classes]
-        chosen = chosen[~np.isnan(chosen)]
-        return ratio(chosen.sum(), len(chosen))
 
 
 def confusion_matrix(
@@ -73,6 +52,8 @@ def assign_labels(confusion: Integer[np.ndarray, "labels1 classes"]) -> Int64[np
         (L + 1,) the class of each label, -1 for void, for labels beyond the number of classes, and for pairs that share
         no pixel.
     """
+    from scipy.optimize import linear_sum_assignment
+
     labels, classes = linear_sum_assignment(confusion[1:], maximize=True)
     assignment = np.full(len(confusion), -1, np.int64)
     useful = confusion[1:][labels, classes] > 0
@@ -89,13 +70,23 @@ def apply_assignment(
     return merged
 
 
-def semantic_scores(confusion: Integer[np.ndarray, "classes1 classes"]) -> SemanticScores:
-    """IoU and accuracy of a (C + 1, C) table: row 0 pixels predicted as no class, row c + 1 those predicted as c."""
+def semantic_scores(
+    confusion: Integer[np.ndarray, "classes1 classes"],
+) -> tuple[Float64[np.ndarray, " classes"], float]:
+    """How well a semantic map agrees with the classes.
+
+    Args:
+        confusion: (C + 1, C): row 0 pixels predicted as no class, row c + 1 those predicted as c.
+
+    Returns:
+        The IoU of each class, nan for one that is neither in the ground truth nor predicted; and the share of the
+        pixels with the right class, nan without any. Each is in [0, 1].
+    """
     right = np.diagonal(confusion[1:]).astype(np.float64)
     unions = confusion[1:].sum(axis=1) + confusion.sum(axis=0) - right
     ious = np.full(len(right), np.nan)
     np.divide(right, unions, out=ious, where=unions > 0)
-    return SemanticScores(ratio(right.sum(), confusion.sum()), ious)
+    return ious, ratio(right.sum(), confusion.sum())
 
 
 class HungarianScores(Accumulator):
@@ -111,6 +102,12 @@ class HungarianScores(Accumulator):
 
     Raises:
         ValueError: If there is no category, or the number of labels is missing, or given for `per_image`.
+
+    Example:
+        >>> metric = HungarianScores([Category(0, "dog"), Category(1, "sky", is_thing=False)], label_count=2)
+        >>> metric.update(np.array([[0, 0, 1, 1]]), np.array([[2, 2, 1, 2]]))
+        >>> metric.compute()["pixel_accuracy"]
+        0.75
     """
 
     def __init__(
@@ -138,18 +135,19 @@ class HungarianScores(Accumulator):
             confusion = apply_assignment(confusion, assign_labels(confusion))
         self.add(confusion=confusion)
 
-    def compute_scores(self) -> SemanticScores:
-        """The scores so far, class by class."""
-        confusion = self.sums["confusion"]
-        return semantic_scores(confusion if self.per_image else apply_assignment(confusion, assign_labels(confusion)))
+    def per_class(self) -> dict[Category, dict[str, float]]:
+        """`iou` of each class that has occurred."""
+        ious = zip(self.categories, self._scores()[0].tolist(), strict=True)
+        return {category: {"iou": iou} for category, iou in ious if not np.isnan(iou)}
 
     def compute(self) -> dict[str, float]:
-        """`mean_iou`, `mean_iou_things`, `mean_iou_stuff` and `pixel_accuracy`."""
-        scores = self.compute_scores()
+        """`mean_iou`, `mean_iou_things` and `mean_iou_stuff` over the classes that occur, and `pixel_accuracy`."""
+        ious, accuracy = self._scores()
         is_thing = np.array([category.is_thing for category in self.categories])
-        return {
-            "mean_iou": scores.mean_iou(),
-            "mean_iou_things": scores.mean_iou(is_thing),
-            "mean_iou_stuff": scores.mean_iou(~is_thing),
-            "pixel_accuracy": scores.pixel_accuracy,
-        }
+        groups = {"": ~np.isnan(ious), "_things": is_thing & ~np.isnan(ious), "_stuff": ~is_thing & ~np.isnan(ious)}
+        means = {f"mean_iou{name}": ratio(ious[chosen].sum(), chosen.sum()) for name, chosen in groups.items()}
+        return means | {"pixel_accuracy": accuracy}
+
+    def _scores(self) -> tuple[Float64[np.ndarray, " classes"], float]:
+        confusion = self.sums["confusion"]
+        return semantic_scores(confusion if self.per_image else apply_assignment(confusion, assign_labels(confusion)))

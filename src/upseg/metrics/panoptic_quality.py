@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
-from upseg.functional.contingency import Overlaps, overlaps
+from upseg.functional.contingency import Overlaps, overlaps, sum_by
 from upseg.metrics.accumulator import Accumulator
 from upseg.segmentation import Category
 
@@ -30,25 +30,6 @@ class PanopticCounts:
     false_positives: Int64[np.ndarray, " classes"]
     false_negatives: Int64[np.ndarray, " classes"]
     iou_sums: Float64[np.ndarray, " classes"]
-
-
-@dataclass(frozen=True, slots=True)
-class PanopticScores:
-    """Means over the classes that occur in ground truth or prediction; nan where none does.
-
-    Class by class PQ = SQ x RQ; the means of the three do not keep that.
-
-    Attributes:
-        pq: Panoptic quality, in [0, 1].
-        sq: Segmentation quality: mean IoU of the matched pairs (0 for a class without any).
-        rq: Recognition quality: the F1 score of the matching.
-        classes: Number of classes averaged over.
-    """
-
-    pq: float
-    sq: float
-    rq: float
-    classes: int
 
 
 def panoptic_counts(
@@ -77,6 +58,11 @@ def panoptic_counts(
 
     Raises:
         ValueError: If the shapes differ, an id of a map has no class or the reverse, or a class is out of range.
+
+    Example:
+        >>> counts = panoptic_counts(np.array([[1, 1, 2]]), {1: 0, 2: 1}, np.array([[5, 5, 5]]), {5: 0}, 2)
+        >>> counts.true_positives.tolist(), counts.false_negatives.tolist()
+        ([1, 0], [0, 1])
     """
     found = overlaps(truth, prediction)
     row_classes = _classes_of(found.row_ids, truth_classes, class_count, "ground truth")
@@ -111,6 +97,12 @@ class PanopticQuality(Accumulator):
 
     Raises:
         ValueError: If there is no category, or two have the same id.
+
+    Example:
+        >>> metric = PanopticQuality([Category(3, "dog"), Category(9, "sky", is_thing=False)])
+        >>> metric.update(np.array([[1, 1, 2, 2]]), {1: 3, 2: 9}, np.array([[5, 5, 5, 5]]), {5: 9})
+        >>> metric.compute()["pq_things"]
+        0.0
     """
 
     def __init__(self, categories: Sequence[Category]) -> None:
@@ -147,23 +139,19 @@ class PanopticQuality(Accumulator):
         counts = panoptic_counts(truth, truth_classes, prediction, prediction_classes, len(self.categories), crowd_ids)
         self.add(tp=counts.true_positives, fp=counts.false_positives, fn=counts.false_negatives, iou=counts.iou_sums)
 
-    def per_class(self) -> dict[Category, PanopticScores]:
-        """The scores of each class that has occurred, in the categories' order."""
-        scores = ((category, self._mean(np.array([i]))) for i, category in enumerate(self.categories))
-        return {category: values for category, values in scores if values.classes}
-
-    def compute_scores(self) -> dict[str, PanopticScores]:
-        """The scores over `all` classes, `things` and `stuff`."""
-        is_thing = np.array([category.is_thing for category in self.categories])
-        groups = {"all": np.ones_like(is_thing), "things": is_thing, "stuff": ~is_thing}
-        return {name: self._mean(np.flatnonzero(group)) for name, group in groups.items()}
+    def per_class(self) -> dict[Category, dict[str, float]]:
+        """`pq`, `sq` and `rq` of each class that has occurred, in the categories' order."""
+        scores = ((category, self._means(np.array([i]))) for i, category in enumerate(self.categories))
+        return {category: values for category, values in scores if not np.isnan(values["pq"])}
 
     def compute(self) -> dict[str, float]:
-        """`pq`, `sq`, `rq`, and the three of `_things` and of `_stuff`."""
+        """`pq`, `sq`, `rq`, and the three of `_things` and of `_stuff`: means over the classes that have occurred."""
+        is_thing = np.array([category.is_thing for category in self.categories])
+        groups = {"": np.ones_like(is_thing), "_things": is_thing, "_stuff": ~is_thing}
         return {
-            name if group == "all" else f"{name}_{group}": getattr(scores, name)
-            for group, scores in self.compute_scores().items()
-            for name in ("pq", "sq", "rq")
+            f"{name}{group}": value
+            for group, chosen in groups.items()
+            for name, value in self._means(np.flatnonzero(chosen)).items()
         }
 
     def _indices(self, categories: Mapping[int, int]) -> dict[int, int]:
@@ -176,16 +164,20 @@ class PanopticQuality(Accumulator):
             )
         return {segment: self._index[category] for segment, category in categories.items()}
 
-    def _mean(self, classes: Int64[np.ndarray, " n"]) -> PanopticScores:
-        """Mean over those of the classes that have occurred."""
+    def _means(self, classes: Int64[np.ndarray, " n"]) -> dict[str, float]:
+        """Means over those of the classes that have occurred; nan without any.
+
+        PQ is the panoptic quality, SQ the mean IoU of the matched pairs (0 without any), RQ the F1 score of the
+        matching. Class by class PQ = SQ x RQ; the means of the three do not keep that.
+        """
         tp, fp, fn, iou = (self.sums[name][classes] for name in ("tp", "fp", "fn", "iou"))
         occurs = tp + fp + fn > 0
+        if not occurs.any():
+            return dict.fromkeys(("pq", "sq", "rq"), float("nan"))
         tp, fp, fn, iou = tp[occurs], fp[occurs], fn[occurs], iou[occurs]
-        if not len(tp):
-            return PanopticScores(float("nan"), float("nan"), float("nan"), 0)
         weight = tp + 0.5 * fp + 0.5 * fn
-        sq = iou / np.maximum(tp, 1)
-        return PanopticScores(float(np.mean(iou / weight)), float(np.mean(sq)), float(np.mean(tp / weight)), len(tp))
+        values = {"pq": iou / weight, "sq": iou / np.maximum(tp, 1), "rq": tp / weight}
+        return {name: float(np.mean(value)) for name, value in values.items()}
 
 
 def _match(
@@ -206,8 +198,7 @@ def _match(
 
 def _column_sums(found: Overlaps, chosen: np.ndarray) -> Int64[np.ndarray, " columns"]:
     """Pixels of each column in the chosen cells."""
-    totals = np.bincount(found.columns[chosen], weights=found.counts[chosen], minlength=len(found.column_ids))
-    return totals.astype(np.int64)
+    return sum_by(found.columns[chosen], found.counts[chosen], len(found.column_ids))
 
 
 def _classes_of(

@@ -29,6 +29,10 @@ def rand_index(
 
     Returns:
         A value in [0, 1]; nan with fewer than two labelled pixels.
+
+    Example:
+        >>> round(rand_index(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 1]])), 3)
+        0.333
     """
     labelled = truth > 0 if valid is None else (truth > 0) & valid
     found = overlaps(truth, prediction, labelled)
@@ -49,6 +53,11 @@ def probabilistic_rand_index(
 
     Raises:
         ValueError: If there is no annotator.
+
+    Example:
+        >>> annotators = [np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 1]])]
+        >>> round(probabilistic_rand_index(annotators, np.array([[1, 1, 1, 1]])), 3)
+        0.667
     """
     if not truths:
         raise ValueError("the probabilistic Rand index needs the map of at least one annotator, got none")

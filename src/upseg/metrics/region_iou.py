@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Integer
 
 from upseg.functional.contingency import overlaps
 from upseg.metrics.accumulator import Accumulator, ratio
-
-
-@dataclass(frozen=True, slots=True)
-class RegionIoUScores:
-    """Best-match region IoU, each in [0, 1]; nan where there is no ground-truth region.
-
-    Attributes:
-        all: Mean over the regions of every annotator.
-        fine: Mean over the regions of the annotator with most segments.
-        coarse: Mean over the regions of the annotator with fewest segments.
-    """
-
-    all: float
-    fine: float
-    coarse: float
-
-    @property
-    def mean(self) -> float:
-        """Mean of all, fine and coarse."""
-        return (self.all + self.fine + self.coarse) / 3
 
 
 def best_region_ious(
@@ -46,32 +25,23 @@ def best_region_ious(
 
     Returns:
         (K,) values in [0, 1] by ascending region id; 0 for a region that no label touches.
+
+    Example:
+        >>> best_region_ious(np.array([[1, 2, 2, 2]]), np.array([[5, 5, 6, 6]])).round(3).tolist()
+        [0.5, 0.667]
     """
     return overlaps(truth, prediction, valid).best_cells()[0]
 
 
-def region_iou(
-    truths: Sequence[Integer[np.ndarray, "h w"]],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
-) -> RegionIoUScores:
-    """Region IoU of one image against the maps of all its annotators.
-
-    Args:
-        truths: One (H, W) map for each annotator, 0 unlabelled.
-        prediction: (H, W) predicted labels, 0 void.
-        valid: Pixels to look at.
-
-    Raises:
-        ValueError: If there is no annotator, or a map has another shape than the prediction.
-    """
-    metric = RegionIoU()
-    metric.update(truths, prediction, valid)
-    return metric.compute_scores()
-
-
 class RegionIoU(Accumulator):
-    """Region IoU over a data set: averaged over all regions of all images, not image by image."""
+    """Region IoU over a data set: averaged over all regions of all images, not image by image.
+
+    Example:
+        >>> metric = RegionIoU()
+        >>> metric.update([np.array([[1, 1, 1, 1]]), np.array([[1, 1, 2, 2]])], np.array([[5, 5, 6, 6]]))
+        >>> metric.compute()["coarse"], metric.compute()["fine"]
+        (0.5, 1.0)
+    """
 
     def __init__(self) -> None:
         super().__init__({"total": np.zeros(3), "count": np.zeros(3, np.int64)})
@@ -82,7 +52,16 @@ class RegionIoU(Accumulator):
         prediction: Integer[np.ndarray, "h w"],
         valid: Bool[np.ndarray, "h w"] | None = None,
     ) -> None:
-        """Add one image; see `region_iou`."""
+        """Add one image.
+
+        Args:
+            truths: One (H, W) map for each annotator, 0 unlabelled.
+            prediction: (H, W) predicted labels, 0 void.
+            valid: Pixels to look at.
+
+        Raises:
+            ValueError: If there is no annotator, or a map has another shape than the prediction.
+        """
         if not truths:
             raise ValueError("region IoU needs the map of at least one annotator, got none")
         ious = [best_region_ious(truth, prediction, valid) for truth in truths]
@@ -95,11 +74,7 @@ class RegionIoU(Accumulator):
             count=[sum(len(values) for values in group) for group in groups],
         )
 
-    def compute_scores(self) -> RegionIoUScores:
-        """The scores so far."""
-        return RegionIoUScores(*(ratio(t, c) for t, c in zip(self.sums["total"], self.sums["count"], strict=True)))
-
     def compute(self) -> dict[str, float]:
-        """`all`, `fine`, `coarse` and `mean`."""
-        scores = self.compute_scores()
-        return {"all": scores.all, "fine": scores.fine, "coarse": scores.coarse, "mean": scores.mean}
+        """`all`, `fine` and `coarse` (annotators with most and with fewest segments), and the `mean` of the three."""
+        values = [ratio(t, c) for t, c in zip(self.sums["total"], self.sums["count"], strict=True)]
+        return dict(zip(("all", "fine", "coarse", "mean"), (*values, sum(values) / 3), strict=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Integer
@@ -12,21 +11,6 @@ from upseg.functional.contingency import overlaps
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.rand_index import probabilistic_rand_index
 from upseg.metrics.variation_of_information import variation_of_information
-
-
-@dataclass(frozen=True, slots=True)
-class SweepScores:
-    """One measure at the data set's best setting (ODS) and at each image's best setting (OIS).
-
-    Attributes:
-        ods: Optimal data-set scale: one setting for all images.
-        ois: Optimal image scale: for each image its own best setting.
-        setting: Index of the setting that ODS uses.
-    """
-
-    ods: float
-    ois: float
-    setting: int
 
 
 class RegionSweep(Accumulator):
@@ -40,6 +24,12 @@ class RegionSweep(Accumulator):
 
     Args:
         settings: Number of settings in the sweep, at least 1.
+
+    Example:
+        >>> metric = RegionSweep(settings=2)
+        >>> metric.update([np.array([[1, 1, 2, 2]])], [np.array([[1, 1, 1, 1]]), np.array([[1, 1, 2, 2]])])
+        >>> metric.compute()["covering_ods"]
+        1.0
     """
 
     def __init__(self, settings: int = 1) -> None:
@@ -96,33 +86,24 @@ class RegionSweep(Accumulator):
             information_best=information.min(),
         )
 
-    def compute_scores(self) -> dict[str, SweepScores]:
-        """`covering` and `probabilistic_rand_index` (higher is better), `variation_of_information` (bits, lower is)."""
-        sums, images = self.sums, int(self.sums["images"])
-        area, count = (float(sums["area"]), float(images)) if images else (np.nan, np.nan)
-        best = {
-            "covering": int(np.argmax(sums["covered"])),
-            "probabilistic_rand_index": int(np.argmax(sums["rand"])),
-            "variation_of_information": int(np.argmin(sums["information"])),
-        }
-        values = {
-            "covering": (sums["covered"] / area, sums["covered_best_setting"] / area),
-            "probabilistic_rand_index": (sums["rand"] / count, sums["rand_best"] / count),
-            "variation_of_information": (sums["information"] / count, sums["information_best"] / count),
-        }
-        return {
-            name: SweepScores(float(ods[best[name]]), float(ois), best[name]) for name, (ods, ois) in values.items()
-        }
-
     def compute(self) -> dict[str, float]:
-        """ODS and OIS of each measure, and `covering_best` (each region covered by the best of all settings)."""
-        area = float(self.sums["area"])
-        table = {
-            f"{name}_{kind}": getattr(scores, kind)
-            for name, scores in self.compute_scores().items()
-            for kind in ("ods", "ois")
+        """Each measure at the optimal scale of the data set (`_ods`, one setting for all) and of each image (`_ois`).
+
+        `covering` and `probabilistic_rand_index` (higher is better), `variation_of_information` (bits, lower is), and
+        `covering_best` (each region covered by the best of all settings).
+        """
+        sums = self.sums
+        area, images = (float(sums[name]) if sums["images"] else np.nan for name in ("area", "images"))
+        values = {
+            "covering_ods": sums["covered"].max() / area,
+            "covering_ois": sums["covered_best_setting"] / area,
+            "probabilistic_rand_index_ods": sums["rand"].max() / images,
+            "probabilistic_rand_index_ois": sums["rand_best"] / images,
+            "variation_of_information_ods": sums["information"].min() / images,
+            "variation_of_information_ois": sums["information_best"] / images,
+            "covering_best": sums["covered_best_region"] / area,
         }
-        return table | {"covering_best": float(self.sums["covered_best_region"]) / area if area else float("nan")}
+        return {name: float(value) for name, value in values.items()}
 
 
 def _covered_areas(

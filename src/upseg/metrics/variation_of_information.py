@@ -25,6 +25,10 @@ def variation_of_information(
     Returns:
         Bits, 0 (the same partition) to 2 log2(N); nan without a labelled pixel. With several annotators take the mean
         over their maps.
+
+    Example:
+        >>> variation_of_information(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 1]]))
+        1.0
     """
     labelled = truth > 0 if valid is None else (truth > 0) & valid
     found = overlaps(truth, prediction, labelled)

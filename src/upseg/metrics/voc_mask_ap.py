@@ -71,6 +71,12 @@ class VocMaskAP(Accumulator):
     Args:
         categories: The classes, each with its id in the data set.
         thresholds: IoU that a match has to reach.
+
+    Example:
+        >>> metric = VocMaskAP([Category(3, "dog")])
+        >>> metric.update(np.array([[1, 1, 2, 2]]), {1: 3, 2: 3}, np.array([[5, 5, 0, 0]]), {5: 3}, scores={5: 0.9})
+        >>> metric.compute()["map50"]
+        0.5
     """
 
     def __init__(self, categories: Sequence[Category], thresholds: Sequence[float] = IOU_THRESHOLDS) -> None:
@@ -107,50 +113,37 @@ class VocMaskAP(Accumulator):
             ValueError: If an id lacks its category or score.
         """
         ious, truth_ids, prediction_ids = label_map_ious(truth, prediction, valid)
-        self.update_ious(
-            ious,
-            _values_of(truth_ids, truth_categories, "ground-truth categories").astype(np.int64),
-            _values_of(prediction_ids, prediction_categories, "predicted categories").astype(np.int64),
-            _values_of(prediction_ids, scores, "scores"),
-        )
-
-    def update_ious(
-        self,
-        ious: Float64[np.ndarray, "truths detections"],
-        truth_categories: Int64[np.ndarray, " truths"],
-        prediction_categories: Int64[np.ndarray, " detections"],
-        scores: Float64[np.ndarray, " detections"],
-    ) -> None:
-        """Add one image by the IoU of each object with each detection, which may overlap (see `mask_ious`)."""
+        truth_classes = _values_of(truth_ids, truth_categories, "ground-truth categories")
+        classes = _values_of(prediction_ids, prediction_categories, "predicted categories")
+        ranks = _values_of(prediction_ids, scores, "scores")
         known = [category.id for category in self.categories]
-        unknown = np.setdiff1d(np.concatenate([truth_categories, prediction_categories]), known)
+        unknown = np.setdiff1d(np.concatenate([truth_classes, classes]), known).astype(np.int64)
         if len(unknown):
             raise ValueError(f"expected categories among the {len(known)} of this metric, got {unknown[:5].tolist()}")
         for index, category in enumerate(known):
-            rows, columns = truth_categories == category, prediction_categories == category
-            hits = match_detections(ious[np.ix_(rows, columns)], scores[columns], self.thresholds)
-            classes = np.full(len(hits), index, np.int64)
-            self.append(scores=scores[columns], classes=classes, hits=hits.astype(np.uint8))
-        counts = [int(np.sum(truth_categories == category)) for category in known]
-        self.add(truths=counts)
+            rows, columns = truth_classes == category, classes == category
+            hits = match_detections(ious[np.ix_(rows, columns)], ranks[columns], self.thresholds)
+            self.append(scores=ranks[columns], classes=np.full(len(hits), index), hits=hits.astype(np.uint8))
+        self.add(truths=[int(np.sum(truth_classes == category)) for category in known])
 
-    def per_class(self) -> Float64[np.ndarray, "classes thresholds"]:
-        """Average precision of each class at each threshold; nan for classes without a ground-truth object."""
+    def per_class(self) -> dict[Category, dict[str, float]]:
+        """`ap25` and so on: the average precision of each class with a ground-truth object."""
         scores, classes, hits = self.rows("scores"), self.rows("classes"), self.rows("hits").astype(bool)
-        table = np.full((len(self.categories), len(self.thresholds)), np.nan)
-        for index, truths in enumerate(self.sums["truths"].tolist()):
+        table = {}
+        for index, (category, truths) in enumerate(zip(self.categories, self.sums["truths"].tolist(), strict=True)):
             members = classes == index
-            table[index] = [average_precision(scores[members], column, truths) for column in hits[members].T]
+            if truths:
+                precisions = [average_precision(scores[members], column, truths) for column in hits[members].T]
+                table[category] = dict(zip(self._names(), precisions, strict=True))
         return table
 
     def compute(self) -> dict[str, float]:
         """`map25` and so on: the mean over the classes with a ground-truth object."""
-        table = self.per_class()
-        table = table[~np.isnan(table).any(axis=1)]
-        return {
-            f"map{round(100 * threshold)}": float(np.mean(column)) if len(column) else float("nan")
-            for threshold, column in zip(self.thresholds, table.T, strict=True)
-        }
+        rows = self.per_class().values()
+        return {f"m{n}": float(np.mean([row[n] for row in rows])) if rows else float("nan") for n in self._names()}
+
+    def _names(self) -> list[str]:
+        return [f"ap{round(100 * threshold)}" for threshold in self.thresholds]
 
 
 def _values_of(

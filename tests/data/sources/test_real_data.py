@@ -29,9 +29,14 @@ def test_coco_panoptic_gives_the_known_panoptic_quality() -> None:
         shifted = np.roll(sample.segment_map, (4, 4), axis=(0, 1))
         quality.update(sample.segment_map, classes, shifted, classes, sample.crowds)
     scores = quality.compute()
-    assert scores["pq"] == pytest.approx(0.631886, abs=1e-6)
-    assert scores["pq_things"] == pytest.approx(0.571522, abs=1e-6)
-    assert scores["pq_stuff"] == pytest.approx(0.715189, abs=1e-6)
+    for group, known in {
+        "": (0.631886, 0.751517, 0.791286),
+        "_things": (0.571522, 0.747387, 0.709130),
+        "_stuff": (0.715189, 0.757216, 0.904661),
+    }.items():
+        assert [scores[f"{name}{group}"] for name in ("pq", "sq", "rq")] == pytest.approx(known, abs=1e-6)
+    assert [category.is_thing for category in quality.per_class()].count(True) == 69
+    assert len(quality.per_class()) == 119
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upseg.methods.baiseg.attention import DeepMutualAttention, MutualAttentionUnit, convolution
+from upseg.methods.baiseg.network import DeepMutualAttention, MutualAttentionUnit, convolution
 
 
 def drawn(module: nn.Module, seed: int = 0) -> nn.Module:

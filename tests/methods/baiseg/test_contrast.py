@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from tests.reference import baiseg as loops
-from upseg.methods.baiseg.contrast import bounded, cell_labels, pixel_contrast, sample_pixels, weighted_contrast
-from upseg.methods.baiseg.pixel_losses import balance
+from upseg.methods.baiseg.equations import balance, weighted_contrast
+from upseg.methods.baiseg.losses import bounded, cell_labels, pixel_contrast, sample_pixels
 
 ALPHA = torch.tensor(0.9, dtype=torch.float64)
 

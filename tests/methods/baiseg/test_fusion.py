@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from upseg.methods.baiseg.fusion import BoundaryModule, CascadeFusionModule, FeatureFusion
+from upseg.methods.baiseg.network import BoundaryModule, CascadeFusionModule, FeatureFusion
 
 PAPER = [(1, 128, 0.39), (2, 128, 0.88), (3, 128, 1.38), (4, 128, 1.87), (4, 32, 0.13), (4, 64, 0.48), (4, 256, 7.37)]
 """(modules, width, millions of parameters) of the paper's Tables 4 and 5."""

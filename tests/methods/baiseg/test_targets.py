@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from tests.reference import baiseg as reference
 from upseg.data.batches import ClassTargets, Collate
 from upseg.data.sample import Sample
-from upseg.methods.baiseg.equations import LossWeights, baiseg_losses
+from upseg.methods.baiseg.losses import LossWeights, baiseg_losses
 from upseg.methods.baiseg.targets import BaisegTargets, class_count, fill_void, semantic_positions, things
 from upseg.segmentation import Category
 

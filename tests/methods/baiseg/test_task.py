@@ -14,7 +14,7 @@ from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES, ShapeScenes
 from upseg.errors import ModelError
 from upseg.methods.baiseg import BaisegSettings
-from upseg.methods.baiseg.equations import LossWeights
+from upseg.methods.baiseg.losses import LossWeights
 from upseg.methods.baiseg.targets import BaisegTargets
 from upseg.methods.baiseg.task import BaisegTask
 from upseg.models.checkpoints import read_checkpoint

@@ -17,9 +17,8 @@ from tests.methods.contract import SegmenterContract, assert_valid, drawn_image
 from tests.methods.dynaseg.scenes import disc_on_texture, flat_regions, touching_rectangles
 from upseg.data.sources.bsds500 import BSDS500
 from upseg.functional.label_maps import canonical_order, connected_components
-from upseg.images.reading import read_image
 from upseg.methods.dynaseg import DynaSegSegmenter, DynaSegSettings
-from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL
+from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL
 from upseg.metrics.region_iou import RegionIoU, best_region_ious
 
 
@@ -164,7 +163,7 @@ def test_real_photos_are_segmented_better_than_by_colours_alone() -> None:
     scores = {name: RegionIoU() for name in ("dynaseg", "colours", "parts of colours")}
     for index in range(3):
         photo = source[index]
-        image = read_image(photo.image_path)
+        image = photo.image
         clusters = KMeans(5, n_init=1, random_state=0).fit_predict(image.reshape(-1, 3)).reshape(image.shape[:2])
         predictions = {
             "dynaseg": segmenter().segment(image).labels,
@@ -172,6 +171,6 @@ def test_real_photos_are_segmented_better_than_by_colours_alone() -> None:
             "parts of colours": connected_components(clusters + 1),
         }
         for name, labels in predictions.items():
-            scores[name].update(photo.label_maps, labels)
+            scores[name].update(photo.annotations, labels)
     means = {name: metric.compute()["mean"] for name, metric in scores.items()}
     assert means["dynaseg"] > means["parts of colours"] > means["colours"]

@@ -41,3 +41,10 @@ def random_signs(seed: int, features: Tensor) -> Tensor:
     """The same points of the projective sphere."""
     signs = torch.randint(0, 2, features[:, :1].shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     return features * signs
+
+
+def same_lines(first: Tensor, second: Tensor, tolerance: float = 1e-6) -> bool:
+    """Whether lines agree up to sign; zero rows must be zero in both."""
+    cosines = (first * second).sum(-1).abs()
+    lengths = first.norm(dim=-1) * second.norm(dim=-1)
+    return bool((lengths - cosines).abs().max() <= tolerance)

@@ -9,8 +9,8 @@ import torch
 
 from tests.methods.entity.feature_maps import features_of, lines_for, same_partition, tissue
 from upseg.functional.label_maps import connected_components
+from upseg.methods.entity.extensions.parts import adjacent_pairs
 from upseg.methods.entity.grouping import Grouping, group_features
-from upseg.methods.entity.parts import adjacent_pairs
 
 
 def recall(truth: np.ndarray, found: np.ndarray, least: float) -> float:

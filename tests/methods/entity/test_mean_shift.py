@@ -16,7 +16,6 @@ from upseg.methods.entity.mean_shift import (
     MAXIMUM_MODES,
     SAMPLE,
     cluster_lines,
-    mean_shift_lines,
     nearest_modes,
 )
 
@@ -53,7 +52,7 @@ def test_a_small_map_is_partitioned_as_by_the_reference(noise: float, clusters: 
 
 def test_a_mode_is_the_dominant_line_of_what_lies_within_its_bandwidth() -> None:
     features = noisy_lines(200, 3, 8, 0.5, seed=1)
-    for mode in mean_shift_lines(features).numpy():
+    for mode in cluster_lines(features).modes.numpy():
         inside = [f for f in features.numpy() if abs(f @ mode) >= np.sqrt(0.5)]
         assert abs(dominant_line(inside) @ mode) > 1 - 1e-5
 
@@ -69,7 +68,7 @@ def test_the_bandwidth_is_an_angle(bandwidth: float, clusters: int) -> None:
 
 
 def test_modes_are_farther_apart_than_the_bandwidth() -> None:
-    modes = mean_shift_lines(noisy_lines(3 * SAMPLE, 10, 16, 1.0, seed=0))
+    modes = cluster_lines(noisy_lines(3 * SAMPLE, 10, 16, 1.0, seed=0)).modes
     close = (modes @ modes.T).abs().fill_diagonal_(0)
     assert len(modes) > 10
     assert float(close.max()) <= np.sqrt(0.5) + 1e-6
@@ -103,7 +102,6 @@ def test_noise_has_no_more_modes_than_are_allowed() -> None:
     found = cluster_lines(features)
     assert len(found.modes) == MAXIMUM_MODES
     assert int(found.nearest.min()) >= 0
-    assert len(cluster_lines(features, maximum_modes=7).modes) == 7
 
 
 def test_modes_with_too_few_features_are_left_out_unless_there_are_no_others() -> None:
@@ -169,7 +167,7 @@ def test_of_equally_near_modes_the_first_is_taken() -> None:
 def test_zero_vectors_have_no_cluster() -> None:
     features = torch.zeros(300, 4)
     assert cluster_lines(features).nearest.unique().tolist() == [-1]
-    assert mean_shift_lines(features).shape == (0, 4)
+    assert cluster_lines(features).modes.shape == (0, 4)
     features[::2, 1] = 1
     found = cluster_lines(features)
     assert found.nearest.tolist() == [0, -1] * 150

@@ -50,7 +50,7 @@ class PaintedNetwork(PanopticNetwork):
         logits = SURE * F.one_hot(torch.tensor([paint.category for paint in paints]), len(CATEGORIES)).float()
         depth = torch.tensor([[paint.depth] for paint in paints])
         tables = {"semantic": logits, "instance": _codes(settings, paints), "depth": depth}
-        self.tables = {task: tables[task] for task in settings.tasks}
+        self.tables = {head: tables[head] for head in settings.heads}
         self.eval()
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -58,7 +58,7 @@ class PaintedNetwork(PanopticNetwork):
         padded = F.pad(images, (0, images.shape[-1] % 2, 0, images.shape[-2] % 2), mode="replicate")
         means = F.avg_pool2d(padded, 2).movedim(1, -1)
         nearest = (means[..., None, :] - self.colours).square().sum(-1).argmin(-1)
-        return {task: table[nearest].movedim(-1, 1) for task, table in self.tables.items()}
+        return {head: table[nearest].movedim(-1, 1) for head, table in self.tables.items()}
 
 
 def _codes(settings: PanopticSettings, paints: tuple[Paint, ...]) -> Tensor:
@@ -75,7 +75,7 @@ def _codes(settings: PanopticSettings, paints: tuple[Paint, ...]) -> Tensor:
 
 def painted_segmenter(paints: tuple[Paint, ...], **changes: object) -> PanopticSegmenter:
     settings = PanopticSettings(**{"size": None, "grid": (20, 20), **changes})
-    categories = CATEGORIES if "semantic" in settings.tasks else ()
+    categories = CATEGORIES if "semantic" in settings.heads else ()
     return PanopticSegmenter(settings, categories=categories, network=PaintedNetwork(settings, paints))
 
 

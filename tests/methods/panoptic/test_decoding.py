@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.methods.panoptic.maps import ENCODINGS, random_numbers
 from tests.reference.panoptic_decoding import Margin, all_cells, nearest_cell
-from upseg.methods.panoptic import decoding
-from upseg.methods.panoptic.decoding import VOID, decode_pixels, first_smallest, nearest_cells, nearest_centres
+from upseg.methods.panoptic import grouping
 from upseg.methods.panoptic.encodings import AxisCosts, PositionalEncoding
+from upseg.methods.panoptic.grouping import VOID, decode_pixels, first_smallest, nearest_cells, nearest_centres
 
 NAMES = pytest.mark.parametrize("name", ENCODINGS)
 
@@ -101,7 +101,7 @@ class TestManyPixels:
         predicted = random_numbers(5, 1000, 12).float()
         centres = torch.tensor([[0, 0], [3, 4], [6, 2]])
         whole = [decode_pixels(predicted.T, encoding, some) for some in (None, centres)]
-        monkeypatch.setattr(decoding, "CACHED_VALUES", 100)
+        monkeypatch.setattr(grouping, "CACHED_VALUES", 100)
         for some, expected in zip((None, centres), whole, strict=True):
             found = decode_pixels(predicted.T.contiguous(), encoding, some)
             assert torch.equal(found.numbers, expected.numbers)
@@ -115,7 +115,7 @@ class TestManyPixels:
                 sizes.append(predicted.shape[-1])
                 return super().axis_costs(predicted)
 
-        monkeypatch.setattr(decoding, "CACHED_VALUES", 120)
+        monkeypatch.setattr(grouping, "CACHED_VALUES", 120)
         decode_pixels(torch.zeros(4, 101), Watched(1, (8, 4)))
         assert sizes == [10] * 10 + [1]
         sizes.clear()

@@ -8,9 +8,9 @@ from torch.autograd import gradcheck
 
 from tests.methods.panoptic.maps import ENCODINGS, array, mean_of_images, random_numbers, random_truth
 from tests.reference import panoptic_equations as loops
-from upseg.methods.panoptic import dice as module
-from upseg.methods.panoptic.dice import dice_loss, membership, truth_membership
+from upseg.methods.panoptic import equations as module
 from upseg.methods.panoptic.encodings import PositionalEncoding
+from upseg.methods.panoptic.equations import dice_loss, membership, truth_membership
 
 NAMES = pytest.mark.parametrize("name", ENCODINGS)
 BLOCKS = pytest.mark.parametrize("block", [module.BLOCK_ELEMENTS, 60])
@@ -53,7 +53,7 @@ class TestDice:
         ]
         assert 0 < images[0] < 1
         assert images[2] == 0
-        found = dice_loss(predicted, truth.centres, truth.labels, encoding)
+        found = dice_loss(predicted, truth.centres, truth.labels, encoding.squared_distances)
         assert found.item() == pytest.approx(mean_of_images(images))
 
     @NAMES
@@ -62,7 +62,7 @@ class TestDice:
         monkeypatch.setattr(module, "BLOCK_ELEMENTS", block)
         encoding, _ = ENCODINGS[name]
         truth, predicted = random_truth(3, 3, 2), random_numbers(1, 3, encoding.channels, 3, 2) / 3
-        arguments = truth.centres, truth.labels, encoding
+        arguments = truth.centres, truth.labels, encoding.squared_distances
         assert gradcheck(lambda values: dice_loss(values, *arguments), predicted.requires_grad_(), fast_mode=True)
 
     @NAMES
@@ -70,8 +70,8 @@ class TestDice:
         encoding, _ = ENCODINGS[name]
         truth, predicted = random_truth(0), random_numbers(1, 3, encoding.channels, 5, 4) / 3
         table = torch.tensor([0, 40, 2, 9, 1, 3, -1])  # the last is the one of -1
-        expected = dice_loss(predicted, truth.centres, truth.labels, encoding)
-        found = dice_loss(predicted, truth.centres, table[truth.labels], encoding)
+        expected = dice_loss(predicted, truth.centres, truth.labels, encoding.squared_distances)
+        found = dice_loss(predicted, truth.centres, table[truth.labels], encoding.squared_distances)
         assert found.item() == pytest.approx(expected.item())
 
     def test_order_of_pixels_means_nothing(self) -> None:
@@ -80,8 +80,8 @@ class TestDice:
         order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
         parts = (predicted, truth.centres, truth.labels)
         shuffled = (part.flatten(-2)[..., order].view_as(part) for part in parts)
-        expected = dice_loss(*parts, encoding)
-        assert dice_loss(*shuffled, encoding).item() == pytest.approx(expected.item())
+        expected = dice_loss(*parts, encoding.squared_distances)
+        assert dice_loss(*shuffled, encoding.squared_distances).item() == pytest.approx(expected.item())
 
     def test_perfect_predictions_cost_little_and_swapped_ones_much(self) -> None:
         encoding = PositionalEncoding()
@@ -89,8 +89,8 @@ class TestDice:
         centres = torch.where(labels[:, None] == 1, -0.5, 0.3).expand(-1, 2, -1, -1).contiguous()
         right = encoding.targets(centres, labels > 0)
         wrong = encoding.targets(-0.4 - centres.flip(3), labels > 0)
-        assert dice_loss(right, centres, labels, encoding).item() < 0.01
-        assert dice_loss(wrong, centres, labels, encoding).item() > 0.9
+        assert dice_loss(right, centres, labels, encoding.squared_distances).item() < 0.01
+        assert dice_loss(wrong, centres, labels, encoding.squared_distances).item() > 0.9
 
     def test_small_instances_count_as_much_as_large_ones(self) -> None:
         """Weights 1 / area: without them one lost pixel among a hundred would be nothing."""
@@ -99,7 +99,7 @@ class TestDice:
         labels[0, 0, 0] = 2
         centres = torch.where(labels[:, None] == 1, -0.5, 0.3).expand(-1, 2, -1, -1).contiguous()
         lost = encoding.targets(torch.full_like(centres, -0.5), labels > 0)
-        assert dice_loss(lost, centres, labels, encoding).item() > 0.3
+        assert dice_loss(lost, centres, labels, encoding.squared_distances).item() > 0.3
 
     @NAMES
     @pytest.mark.parametrize("kind", ["background", "ignored", "one pixel", "one instance"])
@@ -110,7 +110,7 @@ class TestDice:
         if kind == "one pixel":
             labels[1, 0, 0] = 1
         predicted = (random_numbers(0, 2, encoding.channels, *size) / 3).float().requires_grad_()
-        loss = dice_loss(predicted, torch.full((2, 2, *size), 0.25), labels, encoding)
+        loss = dice_loss(predicted, torch.full((2, 2, *size), 0.25), labels, encoding.squared_distances)
         loss.backward()
         assert (loss > 0) == ("one" in kind)
         assert predicted.grad is not None

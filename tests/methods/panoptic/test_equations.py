@@ -1,73 +1,95 @@
-"""Eq. 5, and the loss of a batch: loops, gradients, tasks on and off, degenerate images, errors."""
+"""Eq. 1 to 5, 10 and 11: values by hand, loops, gradients."""
 
 import math
-from dataclasses import asdict
 
 import pytest
 import torch
-from torch import Tensor
 from torch.autograd import gradcheck
+from torch.nn import functional as F
 
-from tests.methods.panoptic.maps import ENCODINGS, array, mean_of_images, random_numbers, random_truth
+from tests.methods.panoptic.maps import array, mean_of_images, random_numbers, random_truth
 from tests.reference import panoptic_equations as loops
 from upseg.methods.panoptic import equations as eq
-from upseg.methods.panoptic.encodings import Encoding, PositionalEncoding
-from upseg.methods.panoptic.equations import LossWeights, PanopticLosses, panoptic_losses
-
-NAMES = pytest.mark.parametrize("name", ENCODINGS)
-SIZE = (5, 4)
-
-
-def batch_of(encoding: Encoding, size: tuple[int, int] = SIZE) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Outputs and targets of three images with all tasks; the last image has no instance, no class and no depth."""
-    truth = random_truth(0, *size)
-    semantic = torch.randint(-1, 4, (3, *size), generator=torch.Generator().manual_seed(1))
-    semantic[2] = -1
-    depth = random_numbers(2, 3, *size).abs() * 5
-    depth[2], depth[0, 0, 0] = 0, 0
-    outputs = {
-        "semantic": random_numbers(3, 3, 4, *size),
-        "instance": random_numbers(4, 3, encoding.channels, *size) / 2,
-        "depth": random_numbers(5, 3, 1, *size),
-    }
-    targets = {
-        "semantic": semantic,
-        "semantic_weight": random_numbers(6, 3, *size).abs(),
-        "centre": truth.centres,
-        "inside": truth.inside,
-        "instances": truth.labels,
-        "instance_weight": truth.weights,
-        "depth": depth,
-    }
-    return outputs, targets
+from upseg.methods.panoptic.equations import (
+    centre_embedding,
+    cross_entropy,
+    embedding_distance,
+    positional_embedding,
+    semantic_smoothness,
+    total_variation,
+    weighted_pixel_mean,
+)
 
 
-def values_of(losses: PanopticLosses) -> dict[str, float]:
-    return {name: value.item() for name, value in losses.terms().items()}
+def test_embedding_by_hand() -> None:
+    found = positional_embedding(torch.tensor([0.5, -0.25]), 2)
+    half = math.sqrt(0.5)
+    assert found[0].tolist() == pytest.approx([1, 0, 0, -1], abs=1e-6)  # π/2, π
+    assert found[1].tolist() == pytest.approx([-half, half, -1, 0], abs=1e-6)  # -π/4, -π/2
 
 
-def loop_losses(
-    loop: loops.Positional | loops.Rgb | loops.Bins,
-    outputs: dict[str, Tensor],
-    targets: dict[str, Tensor],
-    image: int,
-    maximum: float | None,
-) -> dict[str, float]:
-    given = {name: array(output[image]) for name, output in outputs.items()}
-    true = {name: array(target[image]) for name, target in targets.items()}
-    weights = true["instance_weight"] * (true["instances"] >= 0)
-    output, depth = given["depth"][0], true["depth"]
-    relative = maximum is None
-    return {
-        "semantic": loops.semantic_loss(given["semantic"], true["semantic"], true["semantic_weight"]),
-        "instance": loops.instance_loss(loop, given["instance"], true["centre"], true["inside"], weights),
-        "depth": loops.relative_depth_loss(output, depth, depth > 0)
-        if relative
-        else loops.metric_depth_loss(output, depth, maximum),
-        "total_variation": loops.total_variation(loop, given["instance"]),
-        "semantic_smoothness": loops.smoothness(given["semantic"]),
-        "dice": loops.dice_loss(loop, given["instance"], true["centre"], true["instances"]),
-    }
+def test_embedding_against_the_loop() -> None:
+    coordinates = torch.linspace(-1, 1, 11, dtype=torch.float64)
+    found = positional_embedding(coordinates, 4)
+    for row, coordinate in zip(found.tolist(), coordinates.tolist(), strict=True):
+        assert row == pytest.approx(loops.gamma(coordinate, 4), abs=1e-12)
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2, -1, -2])
+def test_embedding_goes_where_it_is_asked_to(dim: int) -> None:
+    coordinates = random_numbers(0, 2, 3)
+    found = positional_embedding(coordinates, 4, dim)
+    assert torch.equal(found.movedim(dim, -1), positional_embedding(coordinates, 4))
+
+
+def test_the_norm_is_the_root_of_the_frequencies_and_the_ends_are_one() -> None:
+    found = positional_embedding(torch.linspace(-1, 1, 21, dtype=torch.float64), 5)
+    assert torch.allclose(found.norm(dim=1), torch.tensor(math.sqrt(5), dtype=torch.float64))
+    assert torch.allclose(found[0], found[-1])
+
+
+def test_contrast_of_distances_is_that_of_the_paper() -> None:
+    """Sec. 4: over 80 cells the farthest is some 5 times as far as the nearest, against 79 times for the coordinate."""
+    codes = positional_embedding((2 * torch.arange(80, dtype=torch.float64) + 1) / 80 - 1, 4)
+    distances = torch.cdist(codes, codes)[0, 1:]
+    assert 3.5 < distances.max() / distances.min() < 6
+
+
+def test_centres_by_hand() -> None:
+    centres = torch.tensor([0.5, 0.0])[None, :, None, None].expand(1, 2, 1, 2)
+    found = centre_embedding(centres, torch.tensor([[[True, False]]]), 1)
+    assert found[0, :, 0, 0].tolist() == pytest.approx([1, 0, 0, 1], abs=1e-6)
+    assert found[0, :, 0, 1].eq(0).all()
+
+
+def test_distance_by_hand() -> None:
+    truth = torch.tensor([3.0, 4.0, 0.0, 1.0])[None, :, None, None]
+    assert embedding_distance(torch.zeros(1, 4, 1, 1), truth).item() == pytest.approx((5 + 1) / 2)
+
+
+def test_distance_against_the_loop() -> None:
+    truth, predicted = random_truth(0), random_numbers(1, 3, 12, 5, 4)
+    found = embedding_distance(predicted, centre_embedding(truth.centres, truth.inside, 3))
+    encoding = loops.Positional(3, (2, 2))
+    for image in range(3):
+        inside, centres = array(truth.inside[image]), array(truth.centres[image])
+        for pixel in loops.pixels_of(inside):
+            vector = loops.vector_at(array(predicted[image]), pixel)
+            expected = encoding.loss(vector, loops.centre_of(centres, inside, pixel))
+            assert found[image][pixel].item() == pytest.approx(expected)
+
+
+def test_gradients() -> None:
+    predicted, truth = random_numbers(0, 2, 4, 2, 3).requires_grad_(), random_numbers(1, 2, 4, 2, 3)
+    assert gradcheck(embedding_distance, (predicted, truth))
+    assert gradcheck(lambda p: positional_embedding(p, 3), random_numbers(2, 4).requires_grad_())
+
+
+def test_no_gradient_where_the_prediction_is_right() -> None:
+    predicted = random_numbers(0, 1, 4, 2, 2).requires_grad_()
+    embedding_distance(predicted, predicted.detach().clone()).sum().backward()
+    assert predicted.grad is not None
+    assert predicted.grad.eq(0).all()
 
 
 class TestEdgeDistanceSampling:
@@ -87,182 +109,94 @@ class TestEdgeDistanceSampling:
         assert gradcheck(lambda d: eq.edge_distance_weights(d, 0.1, 3.0), random_numbers(0, 5).requires_grad_())
 
 
-class TestLossesOfABatch:
-    @NAMES
-    @pytest.mark.parametrize("maximum", [None, 8.0])
-    def test_against_the_loops(self, name: str, maximum: float | None) -> None:
-        encoding, loop = ENCODINGS[name]
-        outputs, targets = batch_of(encoding)
-        images = [loop_losses(loop, outputs, targets, image, maximum) for image in range(3)]
-        expected = {term: mean_of_images([image[term] for image in images]) for term in images[0]}
-        weights = LossWeights(semantic=0.7, instance=1.3, depth=0.4, total_variation=0.2, dice=0.9)
-        expected["total"] = sum(getattr(weights, term) * value for term, value in expected.items())
-        found = panoptic_losses(outputs, targets, encoding, weights, maximum)
-        assert values_of(found) == pytest.approx(expected)
+class TestWeightedMean:
+    def test_by_hand(self) -> None:
+        losses = torch.tensor([[[1.0, 2.0, 30.0]], [[5.0, 6.0, 7.0]], [[1.0, 1.0, 1.0]]])
+        weights = torch.tensor([[[1.0, 0.5, 0.0]], [[0.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]]])
+        # the last image has no weight and counts as 0
+        assert weighted_pixel_mean(losses, weights).item() == pytest.approx((2 / 1.5 + 7 + 0) / 3)
 
-    @NAMES
-    @pytest.mark.parametrize("maximum", [None, 8.0])
-    def test_gradients(self, name: str, maximum: float | None) -> None:
-        encoding, _ = ENCODINGS[name]
-        outputs, targets = batch_of(encoding, (2, 2))
+    def test_scale_of_the_weights_means_nothing(self) -> None:
+        losses, weights = random_numbers(0, 2, 3, 4).abs(), random_numbers(1, 2, 3, 4).abs()
+        expected = weighted_pixel_mean(losses, weights)
+        assert weighted_pixel_mean(losses, weights * 1e-9).item() == pytest.approx(expected.item())
 
-        def total(*values: Tensor) -> Tensor:
-            return panoptic_losses(dict(zip(outputs, values, strict=True)), targets, encoding, None, maximum).total
-
-        assert gradcheck(total, tuple(output.requires_grad_() for output in outputs.values()), fast_mode=True)
-
-    def test_default_weights_are_those_of_the_sheet(self) -> None:
-        weights = LossWeights()
-        assert (weights.total_variation, weights.semantic_smoothness, weights.dice) == (0.1, 0.1, 1.0)
-        encoding, _ = ENCODINGS["positional"]
-        outputs, targets = batch_of(encoding)
-        assert values_of(panoptic_losses(outputs, targets, encoding)) == values_of(
-            panoptic_losses(outputs, targets, encoding, weights)
-        )
-
-    def test_two_processes_are_one_with_twice_the_batch(self) -> None:
-        encoding, _ = ENCODINGS["positional"]
-        outputs, targets = ({n: v[[0, 1, 2, 1]] for n, v in part.items()} for part in batch_of(encoding))
-        halves = [
-            panoptic_losses({n: v[p] for n, v in outputs.items()}, {n: v[p] for n, v in targets.items()}, encoding)
-            for p in (slice(0, 2), slice(2, 4))
-        ]
-        whole = values_of(panoptic_losses(outputs, targets, encoding))
-        first, second = (values_of(half) for half in halves)
-        assert whole == pytest.approx({name: (first[name] + second[name]) / 2 for name in whole})
-
-    @pytest.mark.parametrize("term", asdict(LossWeights()))
-    def test_single_terms_alone(self, term: str) -> None:
-        encoding, _ = ENCODINGS["positional"]
-        outputs, targets = batch_of(encoding)
-        weights = LossWeights(**{other: 2.0 * (other == term) for other in asdict(LossWeights())})
-        alone = values_of(panoptic_losses(outputs, targets, encoding, weights))
-        everything = values_of(panoptic_losses(outputs, targets, encoding))
-        assert alone.pop("total") == pytest.approx(2 * everything[term])
-        assert alone.pop(term) == everything[term] > 0
-        assert set(alone.values()) == {0.0}
-
-    @pytest.mark.parametrize("task", ["semantic", "instance", "depth"])
-    def test_single_tasks_need_only_their_own_targets(self, task: str) -> None:
-        encoding, _ = ENCODINGS["positional"]
-        outputs, targets = batch_of(encoding)
-        needed = {name: targets[name] for name in eq.TARGETS[task]}
-        found = values_of(panoptic_losses({task: outputs[task]}, needed, encoding))
-        everything = values_of(panoptic_losses(outputs, targets, encoding))
-        mine = {"semantic": {"semantic", "semantic_smoothness"}, "depth": {"depth"}}.get(
-            task, {"instance", "total_variation", "dice"}
-        )
-        assert {name for name, value in found.items() if value} == mine | {"total"}
-        assert {name: found[name] for name in mine} == {name: everything[name] for name in mine}
-
-    def test_ignored_pixels_have_no_say(self) -> None:
-        encoding, _ = ENCODINGS["positional"]
-        outputs, targets = batch_of(encoding)
-        weights = LossWeights(total_variation=0.0, semantic_smoothness=0.0)
-        for output in outputs.values():
-            output.requires_grad_()
-        panoptic_losses(outputs, targets, encoding, weights).total.backward()
-        unknown = {"semantic": "semantic", "instance": "instances", "depth": "depth"}
-        for task, name in unknown.items():
-            gradient = outputs[task].grad
-            assert gradient is not None
-            ignored = targets[name] <= 0 if task == "depth" else targets[name] < 0
-            assert gradient.movedim(1, -1)[ignored].eq(0).all()
-            assert gradient.movedim(1, -1)[~ignored].any()
-
-    @NAMES
-    @pytest.mark.parametrize("maximum", [None, 8.0])
-    @pytest.mark.parametrize("size", [(1, 1), (3, 2)])
-    def test_a_batch_that_says_nothing_has_gradients_of_zero(
-        self, name: str, maximum: float | None, size: tuple[int, int]
-    ) -> None:
-        """Every output keeps its path, as training in several processes needs."""
-        encoding, _ = ENCODINGS[name]
-        outputs, targets = batch_of(encoding, size)
-        outputs = {task: output.float().requires_grad_() for task, output in outputs.items()}
-        for task in ("semantic", "instances"):
-            targets[task].fill_(-1)
-        targets["inside"].fill_(False)
-        targets["depth"].zero_()
-        weights = LossWeights(total_variation=0.0, semantic_smoothness=0.0)
-        losses = panoptic_losses(outputs, targets, encoding, weights, maximum)
-        losses.total.backward()
-        assert set(values_of(losses).values()) == {0.0}
-        for output in outputs.values():
-            assert output.grad is not None
-            assert output.grad.eq(0).all()
-
-    def test_full_precision_under_autocast(self) -> None:
-        encoding = PositionalEncoding()
-        outputs, targets = batch_of(encoding)
-        outputs = {task: output.bfloat16() for task, output in outputs.items()}
-        targets["centre"] = targets["centre"].float()
-        expected = panoptic_losses({task: output.float() for task, output in outputs.items()}, targets, encoding)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            found = panoptic_losses(outputs, targets, encoding)
-        assert values_of(found) == values_of(expected)
-
-    def test_learns_its_targets(self) -> None:
-        """Gradient descent on the loss ends at embeddings that are decoded to the right centres."""
-        encoding = PositionalEncoding(grid=(8, 8))
-        outputs, targets = batch_of(encoding, (6, 6))
-        targets["instance_weight"] = torch.ones_like(targets["instance_weight"])
-        predicted = outputs["instance"].requires_grad_()
-        optimizer = torch.optim.Adam([predicted], lr=0.05)
-        weights = LossWeights(total_variation=0.0)
-        for _ in range(150):
-            optimizer.zero_grad()
-            panoptic_losses({"instance": predicted}, targets, encoding, weights).total.backward()
-            optimizer.step()
-        right = encoding.targets(targets["centre"], targets["inside"])
-        known = targets["instances"] >= 0
-        errors = (predicted.detach() - right).norm(dim=1)[known]
-        assert errors.max() < 0.2
+    def test_gradient(self) -> None:
+        weights = random_numbers(1, 2, 3, 4).abs()
+        weights[1] = 0
+        losses = random_numbers(0, 2, 3, 4).requires_grad_()
+        assert gradcheck(lambda values: weighted_pixel_mean(values, weights), losses)
 
 
-class TestErrors:
-    def test_unknown_or_no_outputs(self) -> None:
-        encoding, _ = ENCODINGS["positional"]
-        outputs, targets = batch_of(encoding)
-        with pytest.raises(ValueError, match="got none"):
-            panoptic_losses({}, targets, encoding)
-        with pytest.raises(ValueError, match="got edges"):
-            panoptic_losses({"edges": outputs["depth"]}, targets, encoding)
+class TestCrossEntropy:
+    def test_agrees_with_torch(self) -> None:
+        logits, labels = random_numbers(0, 2, 5, 3, 4), torch.randint(0, 5, (2, 3, 4))
+        expected = F.cross_entropy(logits, labels, reduction="none")
+        assert torch.allclose(cross_entropy(logits.log_softmax(1), labels), expected)
 
-    def test_missing_targets(self) -> None:
-        encoding, _ = ENCODINGS["positional"]
-        outputs, targets = batch_of(encoding)
-        del targets["inside"]
-        with pytest.raises(ValueError, match=r"the task instance needs the targets .*missing \['inside'\]"):
-            panoptic_losses(outputs, targets, encoding)
-
-    @pytest.mark.parametrize(
-        ("name", "size"), [("depth", (3, 5, 5)), ("semantic", (2, 5, 4)), ("centre", (3, 2, 4, 5))]
-    )
-    def test_other_sizes(self, name: str, size: tuple[int, ...]) -> None:
-        encoding, _ = ENCODINGS["positional"]
-        outputs, targets = batch_of(encoding)
-        targets[name] = torch.zeros(size, dtype=targets[name].dtype)
-        with pytest.raises(ValueError, match=f"its targets must be as large, got .*{name}"):
-            panoptic_losses(outputs, targets, encoding)
-
-    def test_channels_of_another_encoding(self) -> None:
-        outputs, targets = batch_of(ENCODINGS["rgb"][0])
-        with pytest.raises(ValueError, match="has 12 channels, the network's output 3"):
-            panoptic_losses(outputs, targets, ENCODINGS["positional"][0])
-
-    def test_nothing_to_learn(self) -> None:
-        encoding, _ = ENCODINGS["positional"]
-        outputs, targets = batch_of(encoding)
-        with pytest.raises(ValueError, match="no loss of the tasks depth has a weight above 0"):
-            panoptic_losses({"depth": outputs["depth"]}, targets, encoding, LossWeights(depth=0.0))
-
-    @pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])
-    def test_wrong_weights(self, value: float) -> None:
-        with pytest.raises(ValueError, match="the weight dice must be"):
-            LossWeights(dice=value)
+    def test_unlabelled_pixels_have_a_finite_loss(self) -> None:
+        logits = random_numbers(0, 1, 5, 1, 2)
+        found = cross_entropy(logits.log_softmax(1), torch.tensor([[[-1, -7]]]))
+        assert torch.equal(found, -logits.log_softmax(1)[:, 0])
 
 
-def test_every_equation_has_its_function() -> None:
-    assert list(eq.EQUATIONS) == [str(number) for number in range(1, 15)]
-    assert all(f"Paper: Eq. {number}, " in str(function.__doc__) for number, function in eq.EQUATIONS.items())
+class TestTotalVariation:
+    MAP = torch.tensor([[[[0.0, 9.0, 2.0], [9.0, 0.0, 3.0]], [[0.0, 0.0, 0.0], [0.0, 4.0, 0.0]]]])
+
+    def test_by_hand(self) -> None:
+        # two pixels have both neighbours: (0, 4) with (9, 0) above and left, (3, 0) with (2, 0) above and (0, 4) left
+        expected = (math.hypot(9, 4) * 2 + 1 + 5) / 2
+        assert total_variation(self.MAP).item() == pytest.approx(expected)
+
+    def test_groups_by_hand(self) -> None:
+        expected = ((9 + 4) * 2 + 1 + (3 + 4)) / 2
+        assert total_variation(self.MAP, groups=2).item() == pytest.approx(expected)
+
+    def test_turning_the_image_round_changes_which_pixels_count(self) -> None:
+        """The two last rows and columns are not interchangeable, as the equation has it; transposing is."""
+        values = random_numbers(0, 2, 4, 5, 6)
+        assert total_variation(values).item() == pytest.approx(total_variation(values.mT).item())
+
+    def test_constant_maps_have_none_and_no_gradient(self) -> None:
+        values = torch.ones(1, 4, 3, 3, requires_grad=True)
+        loss = total_variation(values, groups=2)
+        loss.backward()
+        assert loss == 0
+        assert values.grad is not None
+        assert values.grad.eq(0).all()
+
+    def test_gradient(self) -> None:
+        assert gradcheck(lambda v: total_variation(v, 2), random_numbers(0, 2, 4, 3, 3).requires_grad_())
+
+
+class TestSmoothness:
+    def test_by_hand(self) -> None:
+        probabilities = torch.tensor([[0.5, 0.25], [0.25, 0.5]])
+        maps = torch.stack([probabilities, 1 - probabilities])[None].log()
+        # one pixel, (½, ½), has both neighbours below and right: both (¼, ¾)
+        expected = -0.5 * math.log(0.25) - 0.5 * math.log(0.75)
+        assert semantic_smoothness(maps).item() == pytest.approx(expected)
+
+    def test_against_the_loop(self) -> None:
+        logits = random_numbers(0, 3, 4, 5, 4)
+        expected = mean_of_images([loops.smoothness(array(image)) for image in logits])
+        assert semantic_smoothness(logits.log_softmax(1)).item() == pytest.approx(expected)
+
+    def test_certain_and_equal_neighbours_cost_nothing(self) -> None:
+        logits = torch.zeros(1, 3, 4, 4)
+        logits[:, 1] = 200
+        assert semantic_smoothness(logits.log_softmax(1)).item() == 0
+
+    def test_gradient(self) -> None:
+        logits = random_numbers(0, 2, 3, 3, 3).requires_grad_()
+        assert gradcheck(lambda values: semantic_smoothness(values.log_softmax(1)), logits)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1)])
+def test_maps_without_inner_pixels(size: tuple[int, int]) -> None:
+    values = torch.randn(2, 4, *size, requires_grad=True)
+    loss = total_variation(values, 2) + semantic_smoothness(values.log_softmax(1))
+    loss.backward()
+    assert loss == 0
+    assert values.grad is not None
+    assert values.grad.eq(0).all()

@@ -15,8 +15,9 @@ from torch import Tensor
 from tests.methods.panoptic.maps import ENCODINGS, GRID, random_numbers
 from tests.reference import panoptic_decoding as reference
 from upseg.data.shapes import CATEGORIES, draw_scene
-from upseg.methods.panoptic import decoding, resampling
+from upseg.methods.panoptic import grouping
 from upseg.methods.panoptic.encodings import make_encoding
+from upseg.methods.panoptic.extensions import resampling
 from upseg.methods.panoptic.grouping import PanopticGrouping, group_panoptic, suppress_centres
 from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.methods.panoptic.targets import PanopticTargets
@@ -219,7 +220,7 @@ class TestMaps:
         assert set(np.unique(whole.labels)) - {0} == whole.classes.keys() == whole.scores.keys()
         monkeypatch.setattr(resampling, "BAND_PIXELS", 60)
         monkeypatch.setattr(resampling, "BLOCK_VALUES", 200)
-        monkeypatch.setattr(decoding, "CACHED_VALUES", 500)
+        monkeypatch.setattr(grouping, "CACHED_VALUES", 500)
         pieces = group_panoptic(*maps, IS_THING, PLAIN, size, (11.5, 15.2))
         np.testing.assert_array_equal(pieces.labels, whole.labels)
         assert pieces.classes == whole.classes

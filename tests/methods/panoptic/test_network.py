@@ -63,8 +63,8 @@ class TestSize:
         expected = (math.ceil(size[0] / 2), math.ceil(size[1] / 2))
         assert network.output_size(size) == expected
         assert network.scale == 0.5
-        assert {task: tuple(values.shape) for task, values in maps.items()} == {
-            task: (2, channels, *expected) for task, channels in ALL.items()
+        assert {head: tuple(values.shape) for head, values in maps.items()} == {
+            head: (2, channels, *expected) for head, channels in ALL.items()
         }
         assert list(maps) == list(ALL)
 
@@ -94,8 +94,8 @@ class TestPlace:
         image[..., 35:, :] = image[..., 34:35, :]
         image[..., 41:] = image[..., 40:41]
         whole, cut = network(image), network(image[..., :35, :41])
-        for task in ALL:
-            torch.testing.assert_close(cut[task], whole[task][..., :18, :21])
+        for head in ALL:
+            torch.testing.assert_close(cut[head], whole[head][..., :18, :21])
 
     @torch.no_grad()
     def test_a_patch_becomes_the_square_where_it_is(self) -> None:
@@ -161,11 +161,11 @@ class TestParameters:
         }
         assert backbone / sum(counted.values()) > 0.9
 
-    @pytest.mark.parametrize("tasks", [("semantic",), ("instance",), ("semantic", "instance"), tuple(ALL)])
-    def test_none_is_idle_whatever_the_tasks(self, tasks: tuple[str, ...]) -> None:
-        network = small({task: ALL[task] for task in tasks})
+    @pytest.mark.parametrize("heads", [("semantic",), ("instance",), ("semantic", "instance"), tuple(ALL)])
+    def test_none_is_idle_whatever_the_heads(self, heads: tuple[str, ...]) -> None:
+        network = small({head: ALL[head] for head in heads})
         maps = network(torch.rand(2, 3, 32, 48))
-        assert tuple(maps) == tasks
+        assert tuple(maps) == heads
         sum((values * torch.randn_like(values)).sum() for values in maps.values()).backward()
         for name, parameter in network.named_parameters():
             assert parameter.grad is not None, name
@@ -246,23 +246,23 @@ class TestSameWeightsSameMaps:
         expected = network(image)
         assert not torch.allclose(other(image)["instance"], expected["instance"])
         other.load_state_dict(network.state_dict())
-        assert all(torch.equal(values, expected[task]) for task, values in other(image).items())
+        assert all(torch.equal(values, expected[head]) for head, values in other(image).items())
 
-    def test_a_stage_gives_its_weights_to_one_with_more_tasks(self) -> None:
+    def test_a_stage_gives_its_weights_to_one_with_more_heads(self) -> None:
         before, after = small({"instance": 16}), small()
         missing, unexpected = after.load_state_dict(before.state_dict(), strict=False)
         assert unexpected == []
         assert set(missing) == {
-            f"projections.{task}.{kind}" for task in ("semantic", "depth") for kind in ("weight", "bias")
+            f"projections.{head}.{kind}" for head in ("semantic", "depth") for kind in ("weight", "bias")
         }
 
     @torch.no_grad()
     def test_an_image_alone_or_in_a_batch(self, network: PanopticNetwork) -> None:
         images = torch.rand(3, 3, 48, 40)
         together = network(images)
-        for task in ALL:
-            alone = torch.cat([network(image[None])[task] for image in images])
-            torch.testing.assert_close(together[task], alone, atol=1e-5, rtol=1e-4)
+        for head in ALL:
+            alone = torch.cat([network(image[None])[head] for image in images])
+            torch.testing.assert_close(together[head], alone, atol=1e-5, rtol=1e-4)
 
     def test_half_precision(self) -> None:
         network = small()
@@ -285,19 +285,19 @@ class TestChannels:
         [
             (PanopticSettings(), {"semantic": 7, "instance": 16}),
             (
-                PanopticSettings(frequencies=3, tasks=("semantic", "instance", "depth")),
+                PanopticSettings(frequencies=3, heads=("semantic", "instance", "depth")),
                 {"semantic": 7, "instance": 12, "depth": 1},
             ),
-            (PanopticSettings(encoding="rgb", tasks=("instance",)), {"instance": 3}),
-            (PanopticSettings(tasks=("semantic", "depth")), {"semantic": 7, "depth": 1}),
+            (PanopticSettings(encoding="rgb", heads=("instance",)), {"instance": 3}),
+            (PanopticSettings(heads=("semantic", "depth")), {"semantic": 7, "depth": 1}),
         ],
     )
     def test_of_settings(self, chosen: PanopticSettings, expected: dict[str, int]) -> None:
         assert output_channels(chosen, self.CLASSES) == expected
 
     def test_classes_are_needed_for_semantics_alone(self) -> None:
-        assert output_channels(PanopticSettings(tasks=("instance",)), ()) == {"instance": 16}
-        with pytest.raises(ValueError, match="the task semantic needs the classes of the data"):
+        assert output_channels(PanopticSettings(heads=("instance",)), ()) == {"instance": 16}
+        with pytest.raises(ValueError, match="the head semantic needs the classes of the data"):
             output_channels(PanopticSettings(), ())
 
 

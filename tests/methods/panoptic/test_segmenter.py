@@ -20,8 +20,7 @@ from upseg.methods.panoptic import PanopticSegmenter, PanopticSettings
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.segmenter import network_size
 from upseg.models.registry import CONFIG_NAME, WEIGHTS_NAME
-from upseg.predicted_depth import DepthSegmenter
-from upseg.segmentation import Category, Segmenter
+from upseg.segmentation import Category, DepthSegmenter, Segmenter
 
 SMALL = {"backbone": "test_vit", "layers": (1, 2), "decoder_channels": (8, 6, 4), "size": 40, "grid": (12, 12)}
 ALL = ("semantic", "instance", "depth")
@@ -49,14 +48,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def weights(folder: Path) -> Path:
-    """Of a model of all tasks."""
-    return write_weights(PanopticSettings(**SMALL, tasks=ALL), CATEGORIES, folder / WEIGHTS_NAME)
+    """Of a model of all heads."""
+    return write_weights(PanopticSettings(**SMALL, heads=ALL), CATEGORIES, folder / WEIGHTS_NAME)
 
 
 class PanopticContract(SegmenterContract):
     method = "panoptic"
     covers_every_pixel = False
-    reports_progress = False
     is_seeded = False
     settings: PanopticSettings
     categories: tuple[Category, ...] = ()
@@ -79,16 +77,16 @@ class PanopticContract(SegmenterContract):
 
 
 class TestAllTasks(PanopticContract):
-    settings = PanopticSettings(**SMALL, tasks=ALL, minimum_stuff_area=0.0)
+    settings = PanopticSettings(**SMALL, heads=ALL, minimum_stuff_area=0.0)
     categories = CATEGORIES
 
 
 class TestInstancesAlone(PanopticContract):
-    settings = PanopticSettings(**{**SMALL, "size": None}, tasks=("instance",), encoding="bins")
+    settings = PanopticSettings(**{**SMALL, "size": None}, heads=("instance",), encoding="bins")
 
 
 class TestClassesAlone(PanopticContract):
-    settings = PanopticSettings(**SMALL, tasks=("semantic",), minimum_stuff_area=0.0)
+    settings = PanopticSettings(**SMALL, heads=("semantic",), minimum_stuff_area=0.0)
     categories = CATEGORIES
     covers_every_pixel = True
 
@@ -161,20 +159,20 @@ class TestWhatIsFound:
 
     def test_without_classes_things_have_none_and_stuff_is_void(self) -> None:
         numbers = scene()
-        result = painted_segmenter(PAINTS, tasks=("instance",)).segment(painting(numbers, PAINTS))
+        result = painted_segmenter(PAINTS, heads=("instance",)).segment(painting(numbers, PAINTS))
         assert [segment.category for segment in result] == [None] * 3
         assert ((result.labels == 0) == (numbers == 0)).mean() > 0.97
 
     def test_without_instances_each_class_is_one_segment(self) -> None:
         numbers = scene()
-        result = painted_segmenter(PAINTS, tasks=("semantic",)).segment(painting(numbers, PAINTS))
+        result = painted_segmenter(PAINTS, heads=("semantic",)).segment(painting(numbers, PAINTS))
         assert [segment.category.name for segment in result] == ["grass", "cat", "dog"]
         assert (result.labels == np.array([1, 2, 2, 3])[numbers]).mean() > 0.97
 
 
 class TestDepth:
     def test_metres_are_those_of_the_network(self) -> None:
-        segmenter = painted_segmenter(PAINTS, tasks=ALL, maximum_depth=10.0)
+        segmenter = painted_segmenter(PAINTS, heads=ALL, maximum_depth=10.0)
         assert isinstance(segmenter, DepthSegmenter)
         numbers, image = scene(), painting(scene(), PAINTS)
         result, depth = segmenter.segment_with_depth(image)
@@ -188,7 +186,7 @@ class TestDepth:
         assert depth.values[30, 52:56].tolist() == sorted(depth.values[30, 52:56])  # no step between two pixels
 
     def test_relative_disparity_is_stretched(self) -> None:
-        _, depth = painted_segmenter(PAINTS, tasks=ALL).segment_with_depth(painting(scene(), PAINTS))
+        _, depth = painted_segmenter(PAINTS, heads=ALL).segment_with_depth(painting(scene(), PAINTS))
         assert not depth.is_metric
         assert (depth.values[2, 2], depth.values[16, 18]) == pytest.approx((0, 1), abs=1e-4)
         assert depth.values[38, 20] == pytest.approx(2 / 3, abs=1e-4)
@@ -197,18 +195,18 @@ class TestDepth:
         paints = (Paint((0, 0, 0), 0, None, 0.0), Paint((255, 255, 255), 0, None, 3.0))
         numbers = np.zeros((5, 41), int)
         numbers[:, 20:] = 1
-        _, depth = painted_segmenter(paints, tasks=ALL, size=82).segment_with_depth(painting(numbers, paints))
+        _, depth = painted_segmenter(paints, heads=ALL, size=82).segment_with_depth(painting(numbers, paints))
         assert (depth.values[0] > 0.5).sum() == pytest.approx(21, abs=1)
 
     def test_depth_that_rounds_to_nothing_is_known_all_the_same(self) -> None:
         paints = (Paint((0, 0, 0), 0, None, -200.0), Paint((255, 255, 255), 0, None, 200.0))
-        segmenter = painted_segmenter(paints, tasks=ALL, maximum_depth=10.0)
+        segmenter = painted_segmenter(paints, heads=ALL, maximum_depth=10.0)
         _, depth = segmenter.segment_with_depth(painting(np.repeat([[0, 1]], 8, axis=1), paints))
         assert depth.values.min() == np.float32(0.001)
         assert depth.values.max() == 10
 
     def test_a_model_without_depth_says_so(self) -> None:
-        with pytest.raises(ModelError, match="this model predicts no depth: its tasks are semantic, instance"):
+        with pytest.raises(ModelError, match="this model predicts no depth: its heads are semantic, instance"):
             painted_segmenter(PAINTS).segment_with_depth(painting(scene(), PAINTS))
 
 
@@ -231,20 +229,20 @@ def test_the_network_gets_images_of_one_longer_side(
 
 class TestModel:
     def test_predictions_are_the_maps_of_the_network(self, weights: Path) -> None:
-        segmenter = PanopticSegmenter(PanopticSettings(**SMALL, tasks=ALL), weights=weights, categories=CATEGORIES)
+        segmenter = PanopticSegmenter(PanopticSettings(**SMALL, heads=ALL), weights=weights, categories=CATEGORIES)
         maps = segmenter.predict(torch.rand(2, 3, 33, 47))
-        shapes = {task: tuple(values.shape) for task, values in maps.items()}
+        shapes = {head: tuple(values.shape) for head, values in maps.items()}
         assert shapes == {"semantic": (2, 3, 17, 24), "instance": (2, 16, 17, 24), "depth": (2, 1, 17, 24)}
         assert not any(values.requires_grad for values in maps.values())
 
     def test_all_settings_are_in_the_provenance(self, weights: Path) -> None:
-        settings = PanopticSettings(**SMALL, tasks=ALL)
+        settings = PanopticSettings(**SMALL, heads=ALL)
         segmenter = PanopticSegmenter(settings, weights=weights, categories=CATEGORIES)
         provenance = segmenter.segment(drawn_image(9, 11)).provenance
         assert provenance == {"method": "panoptic", "settings": json.loads(json.dumps(asdict(settings)))}
 
     def test_saves_and_loads_itself(self, weights: Path, tmp_path: Path) -> None:
-        settings = PanopticSettings(**SMALL, tasks=ALL, minimum_stuff_area=0.0)
+        settings = PanopticSettings(**SMALL, heads=ALL, minimum_stuff_area=0.0)
         segmenter = PanopticSegmenter(settings, weights=weights, categories=CATEGORIES)
         again = PanopticSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "model"), "cpu")
         assert (again.settings, again.categories) == (settings, CATEGORIES)
@@ -254,7 +252,7 @@ class TestModel:
         np.testing.assert_array_equal(depth.values, expected_depth.values)
 
     def test_another_patch_than_the_backbones_own_is_kept(self, weights: Path, tmp_path: Path) -> None:
-        settings = PanopticSettings(**SMALL, tasks=ALL, patch=8, minimum_stuff_area=0.0)
+        settings = PanopticSettings(**SMALL, heads=ALL, patch=8, minimum_stuff_area=0.0)
         trained = write_weights(settings, CATEGORIES, tmp_path / WEIGHTS_NAME)
         segmenter = PanopticSegmenter(settings, weights=trained, categories=CATEGORIES)
         again = PanopticSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "model"), "cpu")
@@ -262,7 +260,7 @@ class TestModel:
         images = torch.rand(1, 3, 33, 47)
         maps, expected = again.predict(images), segmenter.predict(images)
         assert maps["instance"].shape[-2:] == (33, 47)  # with the backbone's own 16 it is half of that
-        assert all(torch.equal(values, expected[task]) for task, values in maps.items())
+        assert all(torch.equal(values, expected[head]) for head, values in maps.items())
         assert again.segment(drawn_image(33, 47)) == segmenter.segment(drawn_image(33, 47))
         with pytest.raises(ModelError, match=r"these are not the weights .*patch_embed"):
             PanopticSegmenter(settings, weights=weights, categories=CATEGORIES)
@@ -271,31 +269,31 @@ class TestModel:
         halved = {k: v.half() if v.is_floating_point() else v for k, v in load_file(weights).items()}
         save_file(halved, tmp_path / "half.safetensors")
         segmenter = PanopticSegmenter(
-            PanopticSettings(**SMALL, tasks=ALL), weights=tmp_path / "half.safetensors", categories=CATEGORIES
+            PanopticSettings(**SMALL, heads=ALL), weights=tmp_path / "half.safetensors", categories=CATEGORIES
         )
         assert {value.dtype for value in segmenter.network.parameters()} == {torch.float32}
 
     def test_weights_that_do_not_fit_are_refused(self, weights: Path) -> None:
-        for changes in ({"frequencies": 3}, {"tasks": ("semantic", "instance")}):
-            settings = PanopticSettings(**{**SMALL, "tasks": ALL, **changes})
+        for changes in ({"frequencies": 3}, {"heads": ("semantic", "instance")}):
+            settings = PanopticSettings(**{**SMALL, "heads": ALL, **changes})
             with pytest.raises(ModelError, match=r"model.safetensors: these are not the weights .* projections"):
                 PanopticSegmenter(settings, weights=weights, categories=CATEGORIES)
         with pytest.raises(ModelError, match=r"projections.semantic.bias is float \(3,\), not float \(2,\)"):
-            PanopticSegmenter(PanopticSettings(**SMALL, tasks=ALL), weights=weights, categories=CATEGORIES[:2])
+            PanopticSegmenter(PanopticSettings(**SMALL, heads=ALL), weights=weights, categories=CATEGORIES[:2])
 
     def test_an_unknown_backbone_is_refused(self, weights: Path) -> None:
-        settings = PanopticSettings(**{**SMALL, "backbone": "vit_bsae"}, tasks=ALL)
+        settings = PanopticSettings(**{**SMALL, "backbone": "vit_bsae"}, heads=ALL)
         with pytest.raises(ModelError, match="vit_bsae"):
             PanopticSegmenter(settings, weights=weights, categories=CATEGORIES)
 
     def test_classes_come_with_the_task_semantic(self, weights: Path) -> None:
-        with pytest.raises(ModelError, match="this one has the tasks semantic, instance and lists 0 classes"):
+        with pytest.raises(ModelError, match="this one has the heads semantic, instance and lists 0 classes"):
             PanopticSegmenter(PanopticSettings(**SMALL), weights=weights)
-        with pytest.raises(ModelError, match="this one has the tasks instance and lists 3 classes"):
-            PanopticSegmenter(PanopticSettings(**SMALL, tasks=("instance",)), weights=weights, categories=CATEGORIES)
+        with pytest.raises(ModelError, match="this one has the heads instance and lists 3 classes"):
+            PanopticSegmenter(PanopticSettings(**SMALL, heads=("instance",)), weights=weights, categories=CATEGORIES)
 
     def test_either_weights_or_a_network(self, weights: Path) -> None:
-        settings = PanopticSettings(**SMALL, tasks=ALL)
+        settings = PanopticSettings(**SMALL, heads=ALL)
         with pytest.raises(ValueError, match="give either weights"):
             PanopticSegmenter(settings, categories=CATEGORIES)
         network = PaintedNetwork(settings, PAINTS)
@@ -303,7 +301,7 @@ class TestModel:
             PanopticSegmenter(settings, categories=CATEGORIES, weights=weights, network=network)
 
     def test_a_network_in_training_is_refused_and_left_as_it_is(self) -> None:
-        settings = PanopticSettings(**SMALL, tasks=ALL)
+        settings = PanopticSettings(**SMALL, heads=ALL)
         network = PaintedNetwork(settings, PAINTS).train()
         with pytest.raises(ValueError, match=r"training mode; call its eval\(\)"):
             PanopticSegmenter(settings, categories=CATEGORIES, network=network)
@@ -319,7 +317,7 @@ class TestModel:
     def test_maps_that_are_not_finite_are_refused(self) -> None:
         class Broken(PaintedNetwork):
             def forward(self, images: Tensor) -> dict[str, Tensor]:
-                return {task: values * float("nan") for task, values in super().forward(images).items()}
+                return {head: values * float("nan") for head, values in super().forward(images).items()}
 
         settings = PanopticSettings(size=None, grid=(20, 20))
         segmenter = PanopticSegmenter(settings, categories=CATEGORIES, network=Broken(settings, PAINTS))

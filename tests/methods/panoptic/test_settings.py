@@ -16,7 +16,7 @@ def test_the_defaults_are_those_of_the_paper() -> None:
     settings = PanopticSettings()
     assert (settings.backbone, settings.patch, settings.layers) == ("vit_base_patch14_dinov2", None, None)
     assert (settings.encoding, settings.frequencies) == ("positional", 4)
-    assert settings.tasks == ("semantic", "instance")
+    assert settings.heads == ("semantic", "instance")
     assert settings.size == 840
 
 
@@ -24,7 +24,7 @@ def test_json_can_hold_them() -> None:
     settings = PanopticSettings(
         patch=7,
         layers=(2, 4),
-        tasks=("instance", "depth"),
+        heads=("instance", "depth"),
         encoding="bins",
         grid=(40, 60),
         maximum_depth=10.0,
@@ -60,24 +60,24 @@ def test_what_may_be_none(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "tasks",
+    "heads",
     [("instance",), ("semantic",), ("semantic", "depth"), ("instance", "depth"), ("semantic", "instance", "depth")],
 )
-def test_any_tasks_that_give_segments(tasks: tuple[str, ...]) -> None:
-    assert PanopticSettings(tasks=tasks).tasks == tasks
+def test_any_heads_that_give_segments(heads: tuple[str, ...]) -> None:
+    assert PanopticSettings(heads=heads).heads == heads
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"tasks": ()}, "tasks must be semantic, instance or both, and depth if wanted, got none"),
-        ({"tasks": ("depth",)}, "tasks must be semantic, instance or both, and depth if wanted, got depth"),
-        ({"tasks": ("semantic", "boxes")}, "tasks must be semantic, .* got semantic, boxes"),
-        ({"tasks": ("instance", "semantic")}, "listed once each in the order semantic, instance, depth"),
-        ({"tasks": ("instance", "instance")}, "listed once each in the order semantic, instance, depth"),
-        ({"maximum_depth": 10.0}, "maximum_depth must be above 0 metres, and given only with the task depth"),
-        ({"maximum_depth": 0.0, "tasks": ("instance", "depth")}, "maximum_depth must be above 0 metres"),
-        ({"maximum_depth": float("inf"), "tasks": ("instance", "depth")}, "maximum_depth must be above 0 metres"),
+        ({"heads": ()}, "heads must be semantic, instance or both, and depth if wanted, got none"),
+        ({"heads": ("depth",)}, "heads must be semantic, instance or both, and depth if wanted, got depth"),
+        ({"heads": ("semantic", "boxes")}, "heads must be semantic, .* got semantic, boxes"),
+        ({"heads": ("instance", "semantic")}, "listed once each in the order semantic, instance, depth"),
+        ({"heads": ("instance", "instance")}, "listed once each in the order semantic, instance, depth"),
+        ({"maximum_depth": 10.0}, "maximum_depth must be above 0 metres, and given only with the head depth"),
+        ({"maximum_depth": 0.0, "heads": ("instance", "depth")}, "maximum_depth must be above 0 metres"),
+        ({"maximum_depth": float("inf"), "heads": ("instance", "depth")}, "maximum_depth must be above 0 metres"),
         ({"layers": ()}, r"layers must be growing numbers from 1, got \(\)"),
         ({"layers": (0, 3)}, "layers must be growing numbers from 1"),
         ({"layers": (3, 3)}, "layers must be growing numbers from 1"),
@@ -104,7 +104,7 @@ def test_a_misspelt_encoding_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"task": ["semantic"]}, r"no setting 'task' \(did you mean tasks\?\)"),
+        ({"head": ["semantic"]}, r"no setting 'head' \(did you mean heads\?\)"),
         ({"encoding": "bin"}, "the setting encoding must be one of positional, rgb, bins, got 'bin'"),
         ({"grid": [80]}, "the setting grid must be"),
         ({"minimum_score": 2}, "minimum_score must be between 0 and 1, got 2.0"),

@@ -12,7 +12,7 @@ from tests.reference import panoptic_targets as reference
 from upseg.data.batches import ClassTargets, Collate
 from upseg.data.sample import Sample
 from upseg.methods.panoptic.encodings import PositionalEncoding
-from upseg.methods.panoptic.equations import panoptic_losses
+from upseg.methods.panoptic.losses import panoptic_losses
 from upseg.methods.panoptic.targets import PanopticTargets, boundary_distances, centres_of_mass
 from upseg.segmentation import Category
 
@@ -200,7 +200,7 @@ def test_classes_may_come_later_and_without_them_there_is_no_semantic_target() -
     assert isinstance(targets, ClassTargets)
     found = targets(two_cats())
     assert not {"semantic", "semantic_weight"} & found.keys()
-    with pytest.raises(ValueError, match="the task semantic needs the targets semantic"):
+    with pytest.raises(ValueError, match="the head semantic needs the targets semantic"):
         panoptic_losses({"semantic": torch.zeros(1, 3, 16, 32)}, found, PositionalEncoding())
     targets.categories = (SKY, CAT)
     assert targets(two_cats())["semantic"].unique().tolist() == [-1, 1]

@@ -14,7 +14,7 @@ from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES, ShapeScenes
 from upseg.errors import ModelError
 from upseg.methods.panoptic import PanopticSettings
-from upseg.methods.panoptic.equations import panoptic_losses
+from upseg.methods.panoptic.losses import panoptic_losses
 from upseg.methods.panoptic.targets import PanopticTargets
 from upseg.methods.panoptic.task import PanopticTask
 from upseg.models.checkpoints import read_checkpoint
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_w
 SETTINGS = PanopticSettings(
     backbone="vit_tiny_patch16_224", layers=(1, 2), decoder_channels=(32, 32, 32), grid=(16, 16), size=None
 )
-DEPTH = replace(SETTINGS, tasks=("semantic", "instance", "depth"), maximum_depth=10.0)
+DEPTH = replace(SETTINGS, heads=("semantic", "instance", "depth"), maximum_depth=10.0)
 
 
 def sample(name: str = "") -> Sample:
@@ -69,7 +69,7 @@ def test_it_learns_a_scene_by_heart(tmp_path, encoding: str, quality: float) -> 
 
 def test_stages_hand_over_their_weights(tmp_path) -> None:
     """Instances alone, then all tasks: the backbone, the decoder and the instance head go on, the others are new."""
-    first = PanopticTask(CATEGORIES, replace(SETTINGS, tasks=("instance",)), pretrained=False)
+    first = PanopticTask(CATEGORIES, replace(SETTINGS, heads=("instance",)), pretrained=False)
     trainer = trained(first, tmp_path, 1, data_module(ShapeScenes(2, (32, 32), 0.0)))
     assert "val/recall" in trainer.callback_metrics
     trainer.save_checkpoint(tmp_path / "stage1.ckpt")
@@ -100,7 +100,7 @@ def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
 def test_each_task_can_be_switched_off() -> None:
     batch = Collate(PanopticTargets(CATEGORIES, patch=16, upsampling=8, grid=(16, 16)))([sample()])
     for tasks in (("semantic",), ("instance",), ("semantic", "depth")):
-        task = PanopticTask(CATEGORIES, replace(SETTINGS, tasks=tasks), pretrained=False)
+        task = PanopticTask(CATEGORIES, replace(SETTINGS, heads=tasks), pretrained=False)
         losses = panoptic_losses(task.network(batch.images), batch.targets, task.encoding, task.weights, 10.0)
         losses.total.backward()
         assert all(parameter.grad is not None for parameter in task.network.parameters())

@@ -37,6 +37,11 @@ def draw_scene(
     Raises:
         ValueError: If a side is less than 1 pixel, the difficulty is not in [0, 1], or the classes are not as
             `choose_classes` wants them.
+
+    Example:
+        >>> scene = draw_scene(7, (32, 48), difficulty=0.1)
+        >>> [segment.category.name for segment in scene.segments]
+        ['plain', 'star', 'cross', 'crescent', 'polygon', 'crescent', 'crescent', 'stripes', 'ring']
     """
     if min(size) < 1:
         raise ValueError(f"size must be (H, W) of at least 1 x 1 pixels, got {size}")
@@ -92,6 +97,10 @@ class ShapeScenes(Dataset):
     Raises:
         ValueError: If the length is negative, the size less than 1 x 1, a level not in [0, 1], or the classes are not
             as `choose_classes` wants them.
+
+    Example:
+        >>> list(ShapeScenes(2, seed=5).names)
+        ['shapes-5-0', 'shapes-5-1']
     """
 
     def __init__(

@@ -89,31 +89,18 @@ class Difficulty:
         return cls(**values)
 
 
-EASY = Difficulty(
-    things=(2, 5),
-    stuff=(1, 3),
-    size=(0.14, 0.30),
-    thickness=(0.25, 0.40),
-    grouped=0.15,
-    occlusion=0.15,
-    contrast=(0.45, 0.9),
-    texture=(0.08, 0.25),
-    camouflage=0.0,
-    lighting=0.4,
-    blur=(0.0, 0.3),
-    noise=(0.0, 0.01),
-)
-HARD = Difficulty(
-    things=(10, 45),
-    stuff=(2, 7),
-    size=(0.03, 0.22),
-    thickness=(0.05, 0.25),
-    grouped=0.7,
-    occlusion=0.75,
-    contrast=(0.07, 0.6),
-    texture=(0.04, 0.55),
-    camouflage=0.6,
-    lighting=1.0,
-    blur=(0.0, 1.4),
-    noise=(0.0, 0.09),
-)
+_EASY_AND_HARD: dict[str, tuple[Any, Any]] = {
+    "things": ((2, 5), (10, 45)),
+    "stuff": ((1, 3), (2, 7)),
+    "size": ((0.14, 0.30), (0.03, 0.22)),
+    "thickness": ((0.25, 0.40), (0.05, 0.25)),
+    "grouped": (0.15, 0.7),
+    "occlusion": (0.15, 0.75),
+    "contrast": ((0.45, 0.9), (0.07, 0.6)),
+    "texture": ((0.08, 0.25), (0.04, 0.55)),
+    "camouflage": (0.0, 0.6),
+    "lighting": (0.4, 1.0),
+    "blur": ((0.0, 0.3), (0.0, 1.4)),
+    "noise": ((0.0, 0.01), (0.0, 0.09)),
+}
+EASY, HARD = (Difficulty(**{name: ends[end] for name, ends in _EASY_AND_HARD.items()}) for end in (0, 1))

@@ -120,7 +120,7 @@ SOURCES: dict[str, Source] = {
             "bsds500",
             "BSDS500, several annotators",
             "images/{split}/*.jpg, groundTruth/{split}/*.mat",
-            "bsds500:BSDS500Samples",
+            "bsds500:BSDS500",
         ),
         Source(
             "dsb2018",
@@ -175,6 +175,17 @@ def open_dataset(
 
     Raises:
         DataError: If there is no such data set, something of it is missing, or an option is not the reader's.
+
+    Example:
+        >>> from upseg.data import draw_scene
+        >>> scene = draw_scene(7)
+        >>> for folder in ("images", "labels"):
+        ...     Path(folder).mkdir()
+        >>> _ = scene.to_segmentation().save("labels/a.png")
+        >>> _ = scene.to_segmentation().save("images/a.png")  # any image of that size
+        >>> dataset = open_dataset("folder", ".")
+        >>> dataset[0].name, len(dataset[0].segments) == len(scene.segments)
+        ('a', True)
     """
     if path is None:
         source, _, place = source.partition(":")

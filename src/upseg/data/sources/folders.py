@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -49,22 +49,21 @@ def find_folder(root: Path, places: Iterable[str], holds: str) -> Path:
     Raises:
         DataError: If none is there; it says where was looked, for what, and what is there instead.
     """
-    candidates = [root / place for place in places]
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
-    looked = " or ".join(str(candidate) for candidate in candidates)
-    raise DataError(f"{looked} should be a folder with {holds}, but there is none; {nearest_contents(candidates[0])}")
+    return _find(root, places, Path.is_dir, f"a folder with {holds}")
 
 
 def find_file(root: Path, places: Iterable[str], holds: str) -> Path:
     """The first of some places below a folder that is a file; else a `DataError` as from `find_folder`."""
+    return _find(root, places, Path.is_file, f"a file with {holds}")
+
+
+def _find(root: Path, places: Iterable[str], fits: Callable[[Path], bool], what: str) -> Path:
     candidates = [root / place for place in places]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    looked = " or ".join(str(candidate) for candidate in candidates)
-    raise DataError(f"{looked} should be a file with {holds}, but there is none; {nearest_contents(candidates[0])}")
+    found = next(filter(fits, candidates), None)
+    if found is None:
+        looked = " or ".join(str(candidate) for candidate in candidates)
+        raise DataError(f"{looked} should be {what}, but there is none; {nearest_contents(candidates[0])}")
+    return found
 
 
 def list_files(folder: Path, endings: Sequence[str], holds: str, *, recursive: bool = False) -> Listing:

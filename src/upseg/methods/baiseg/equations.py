@@ -1,242 +1,194 @@
-"""The numbered equations of the paper (Wang and Bai), one pure function each, and the loss of a batch.
+"""The numbered equations of the paper (Wang and Bai) in their order, each a pure function.
 
-Paper: "BAISeg: Boundary Assisted Weakly Supervised Instance Segmentation", Sec. 3. Eq. 1 is in `pixel_losses.py`,
-Eq. 6 in `contrast.py`. The losses of Eq. 1 and of the classes are means over the pixels of an image, and then the mean
-over the images of the batch is taken, in which an image without a labelled pixel counts as 0. Arithmetic of the losses
-is in float32 (float64 for float64 input) throughout.
+Paper: "BAISeg: Boundary Assisted Weakly Supervised Instance Segmentation", Sec. 3. Eq. 4 is a convolution and Eq. 8 a
+concatenation, which stand where they are needed: in `mutual_attention` and in the network. `losses.py` has the weights
+of Eq. 7 and draws the pixels of Eq. 6. The losses of Eq. 1 and of the classes are means over the pixels of an image,
+and then the mean over the images of the batch is taken, in which an image without a labelled pixel counts as 0.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import softplus
 
-from upseg.functional.precision import wide
-from upseg.functional.ranges import check_loss_weights
-from upseg.methods.baiseg.contrast import pixel_contrast, weighted_contrast
-from upseg.methods.baiseg.pixel_losses import boundary_loss, semantic_loss
+from upseg.functional.precision import full_precision, wide
+
+Layer = Callable[[Tensor], Tensor]
+"""A learned function of (B, C, H, W) features."""
 
 
-@dataclass(frozen=True, slots=True)
-class LossWeights:
-    """Eq. 7's weights, and how pixels are contrasted. A term with weight 0 is not computed.
+def boundary_loss(
+    logits: Float[Tensor, "b 1 h w"], boundary: Bool[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]
+) -> Float[Tensor, ""]:
+    """The cross-entropy of the boundary map, in which boundaries and all else weigh the same.
 
-    Attributes:
-        contrast: Of L_P, Eq. 6.
-        boundary: Of L_B, Eq. 1.
-        semantic: Of L_S, the cross-entropy of the classes.
-        temperature: τ of Eq. 6, above 0.
-        anchors: The most pixels of a batch that Eq. 6 is computed for.
-        keys: The most that each of them is compared with. The contrast needs some 12 bytes times anchors times keys.
+    Paper: Eq. 1, Sec. 3.2. L_B = -Σ_ij (alpha Y_ij log B_ij + (1 - alpha) (1 - Y_ij) log(1 - B_ij)), where alpha is
+    `balance`. Here the mean over the valid pixels takes the place of the sum, so that the weight of the loss does not
+    depend on the size of the images. As in the paper, an image without any boundary has alpha = 1: it teaches nothing.
+
+    Args:
+        logits: (B, 1, H, W), B is their sigmoid.
+        boundary: (B, H, W) Y.
+        valid: (B, H, W) the pixels that count.
+
+    Returns:
+        A scalar, at least 0: the mean over the images.
     """
-
-    contrast: float = 0.3
-    boundary: float = 50.0
-    semantic: float = 1.0
-    temperature: float = 0.2
-    anchors: int = 1024
-    keys: int = 2048
-
-    def __post_init__(self) -> None:
-        check_loss_weights(self, ("contrast", "boundary", "semantic"))
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature must be a finite number above 0, got {self.temperature}")
-        for name in ("anchors", "keys"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name} must be at least 2, one for each kind of pixel, got {getattr(self, name)}")
+    alpha = balance(boundary, valid).to(logits.dtype)[:, None, None]
+    values = logits[:, 0]
+    losses = torch.where(boundary, alpha * softplus(-values), (1 - alpha) * softplus(values))  # Eq. 1
+    return _mean_of_images(losses, valid)
 
 
-@dataclass(frozen=True, slots=True)
-class BaisegLosses:
-    """The loss of a batch and its terms, all scalars; unweighted, 0 where the weight is 0 or the output is missing.
+def balance(boundary: Bool[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    """The share of each image's pixels that are no boundary.
 
-    Attributes:
-        total: L, Eq. 7.
-        contrast: L_P, Eq. 6.
-        boundary: L_B, Eq. 1.
-        semantic: L_S.
+    Paper: alpha of Eq. 1 and 6, Sec. 3.2. alpha = |Y⁻| / (|Y⁻| + |Y⁺|), over the valid pixels.
+
+    Args:
+        boundary: (B, H, W) Y.
+        valid: (B, H, W) the pixels of which Y is known.
+
+    Returns:
+        (B,) alpha in [0, 1], float32; 0 for an image without any valid pixel.
     """
-
-    total: Float[Tensor, ""]
-    contrast: Float[Tensor, ""]
-    boundary: Float[Tensor, ""]
-    semantic: Float[Tensor, ""]
-
-    def terms(self) -> dict[str, Float[Tensor, ""]]:
-        """Every attribute by its name, for the log."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    others = (valid & ~boundary).sum((1, 2))
+    return others / valid.sum((1, 2)).clamp_min(1)
 
 
-def channel_attention(
-    average_response: Float[Tensor, "b c 1 1"], maximum_response: Float[Tensor, "b c 1 1"]
-) -> Float[Tensor, "b c 1 1"]:
+def mutual_attention(
+    features: Float[Tensor, "b c h w"],
+    perceptron: Layer,
+    places: Layer,
+    identity: Layer,
+    beta: Float[Tensor, ""] | Float[Tensor, " 1"],
+) -> Float[Tensor, "b c h w"]:
+    """The features with both attentions added to them.
+
+    Paper: Eq. 2 to 5, Sec. 3.3.2. F_att = F_h + (f x F_c + f x F_s) x beta, element by element, where
+    F_h = Conv1x1(f), so that nothing is lost in the attention.
+
+    Args:
+        features: (B, C, H, W) f.
+        perceptron: As for `channel_attention`.
+        places: As for `spatial_attention`.
+        identity: The 1x1 convolution, of as many channels.
+        beta: A learned number.
+    """
+    channel = channel_attention(features, perceptron)  # Eq. 2
+    spatial = spatial_attention(features, places)  # Eq. 3
+    transformed = identity(features)  # Eq. 4
+    return transformed + (features * channel + features * spatial) * beta  # Eq. 5
+
+
+def channel_attention(features: Float[Tensor, "b c h w"], perceptron: Layer) -> Float[Tensor, "b c 1 1"]:
     """How much each channel is attended to.
 
     Paper: Eq. 2, Sec. 3.3.2. F_c = sigmoid(MLP(AvgPool_c(f)) + MLP(MaxPool_c(f))).
 
     Args:
-        average_response: (B, C, 1, 1) of the MLP to the mean of each channel.
-        maximum_response: (B, C, 1, 1) of the same MLP to its maximum.
+        features: (B, C, H, W) f.
+        perceptron: The MLP, from (B, C, 1, 1) to the same shape.
 
     Returns:
         (B, C, 1, 1) in [0, 1].
     """
-    return (average_response + maximum_response).sigmoid()
+    average, largest = features.mean((2, 3), keepdim=True), features.amax((2, 3), keepdim=True)
+    return (perceptron(average) + perceptron(largest)).sigmoid()  # Eq. 2
 
 
-def spatial_attention(response: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+def spatial_attention(features: Float[Tensor, "b c h w"], places: Layer) -> Float[Tensor, "b 1 h w"]:
     """How much each pixel is attended to.
 
     Paper: Eq. 3, Sec. 3.3.2. F_s = sigmoid(Conv7x7([AvgPool_s(f); MaxPool_s(f)])).
 
     Args:
-        response: (B, 1, H, W) of the convolution to the mean and the maximum over the channels.
+        features: (B, C, H, W) f.
+        places: The convolution, from two channels to one.
 
     Returns:
         (B, 1, H, W) in [0, 1].
     """
-    return response.sigmoid()
+    pooled = torch.cat([features.mean(1, keepdim=True), features.amax(1, keepdim=True)], dim=1)
+    return places(pooled).sigmoid()  # Eq. 3
 
 
-def identity_transform(
-    features: Float[Tensor, "b c h w"], weight: Float[Tensor, "o c 1 1"], bias: Float[Tensor, " o"] | None = None
-) -> Float[Tensor, "b o h w"]:
-    """The features past the attention, so that nothing is lost in it.
+@full_precision
+def weighted_contrast(
+    anchors: Float[Tensor, "n d"],
+    anchor_is_boundary: Bool[Tensor, " n"],
+    keys: Float[Tensor, "m d"],
+    key_is_boundary: Bool[Tensor, " m"],
+    alpha: Float[Tensor, ""],
+    temperature: float = 0.2,
+    same: Bool[Tensor, "n m"] | None = None,
+) -> Float[Tensor, ""]:
+    """Each anchor shall be more similar to the keys of its own kind, boundary or not, than to those of the other.
 
-    Paper: Eq. 4, Sec. 3.3.2. F_h = Conv1x1(f).
+    Paper: Eq. 6, Sec. 3.4.1. The mean over the anchors i of
+    L_P = 1/|P_i| Σ_{i+} -alpha log( exp(i . i⁺ / τ) / (exp(i . i⁺ / τ) + (1 - alpha) Σ_{i-} exp(i . i⁻ / τ)) ).
 
-    Args:
-        features: (B, C, H, W) f.
-        weight: (O, C, 1, 1) of the convolution.
-        bias: (O,); None for none.
-    """
-    return conv2d(features, weight, bias)
-
-
-def mutual_attention(
-    features: Float[Tensor, "b c h w"],
-    channel: Float[Tensor, "b c 1 1"],
-    spatial: Float[Tensor, "b 1 h w"],
-    identity: Float[Tensor, "b c h w"],
-    beta: Float[Tensor, ""] | Float[Tensor, " 1"],
-) -> Float[Tensor, "b c h w"]:
-    """The features with both attentions added to them.
-
-    Paper: Eq. 5, Sec. 3.3.2. F_att = F_h + (f x F_c + f x F_s) x beta, element by element.
+    Gradients reach anchors and keys. Memory grows with n m: some six tensors of 2 n m bytes, 4 MiB each for 1024
+    anchors and 2048 keys, if half of both are boundaries; 12 n m in all.
 
     Args:
-        features: (B, C, H, W) f.
-        channel: (B, C, 1, 1) F_c of `channel_attention`.
-        spatial: (B, 1, H, W) F_s of `spatial_attention`.
-        identity: (B, C, H, W) F_h of `identity_transform`.
-        beta: A learned number.
+        anchors: (n, d) i, `bounded`.
+        anchor_is_boundary: (n,) the kind of each.
+        keys: (m, d) P_i and N_i of all anchors together.
+        key_is_boundary: (m,).
+        alpha: In [0, 1].
+        temperature: τ, above 0.
+        same: (n, m) where anchor and key are the same pixel, which is no positive; None for nowhere.
+
+    Returns:
+        A scalar, at least 0. Anchors without positives or without negatives are left out; 0 if all are.
     """
-    return identity + (features * channel + features * spatial) * beta
+    anchors, keys, alpha = wide(anchors), wide(keys), wide(alpha)
+    losses, used = [], []
+    for kind in (True, False):
+        row, own = anchor_is_boundary == kind, key_is_boundary == kind
+        right = anchors[row] @ keys[own].mT / temperature  # (n of this kind, m of this kind)
+        wrong = (anchors[row] @ keys[~own].mT / temperature).logsumexp(1, keepdim=True)
+        positive = torch.ones_like(right, dtype=torch.bool) if same is None else ~same[row][:, own]
+        # Eq. 6: -log(e^r / (e^r + (1 - alpha) e^w))
+        of_pairs = alpha * softplus(wrong + torch.log1p(-alpha) - right)
+        losses.append((of_pairs * positive).sum(1) / positive.sum(1).clamp_min(1))
+        used.append(positive.any(1) & (~own).any())
+    return torch.cat(losses).sum() / torch.cat(used).sum().clamp_min(1)
 
 
 def total_loss(
     contrast: Float[Tensor, ""],
     boundary: Float[Tensor, ""],
     semantic: Float[Tensor, ""],
-    weights: LossWeights | None = None,
+    weights: tuple[float, float, float] = (0.3, 50.0, 1.0),
 ) -> Float[Tensor, ""]:
     """The loss of a batch from its three terms.
 
-    Paper: Eq. 7, Sec. 3.5. L = alpha L_P + beta L_B + gamma L_S, with the weights 0.3, 50 and 1.
+    Paper: Eq. 7, Sec. 3.5. L = alpha L_P + beta L_B + gamma L_S; the weights are alpha, beta and gamma.
     """
-    weights = weights or LossWeights()
-    return weights.contrast * contrast + weights.boundary * boundary + weights.semantic * semantic
+    alpha, beta, gamma = weights
+    return alpha * contrast + beta * boundary + gamma * semantic  # Eq. 7
 
 
-def joined(levels: Sequence[Float[Tensor, "b _ h w"]]) -> Float[Tensor, "b c h w"]:
-    """The levels of the encoder, each at the same size, side by side.
-
-    Paper: Eq. 8, Appendix. The channels of all levels one after the other, in the order of the levels.
-    """
-    return torch.cat(list(levels), dim=1)
-
-
-def baiseg_losses(
-    outputs: Mapping[str, Tensor],
-    targets: Mapping[str, Tensor],
-    weights: LossWeights | None = None,
-    generator: torch.Generator | None = None,
-) -> BaisegLosses:
-    """All losses of a batch, for the outputs that the network has.
+def semantic_loss(logits: Float[Tensor, "b c h w"], classes: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """L_S of Eq. 7: the cross-entropy of the classes over the pixels that have one.
 
     Args:
-        outputs: One or more of `boundary` (B, 1, H, W) logits, `semantic` (B, C, H, W) logits and `projection`
-            (B, d, h, w).
-        targets: Those of `BaisegTargets` that the outputs need: for `boundary` and `projection` the maps `boundary` and
-            `valid` (B, H, W), for `semantic` the positions `classes` (B, H, W), below 0 ignored.
-        weights: Of the losses; the paper's by default.
-        generator: Draws the pixels that are contrasted; None for torch's own.
+        logits: (B, C, H, W).
+        classes: (B, H, W) positions, below 0 ignored.
 
-    Raises:
-        ValueError: If there is no output whose loss has a weight, an unknown one, or targets are missing or of another
-            size.
+    Returns:
+        A scalar, at least 0: the mean over the images, 0 if nothing has a class.
     """
-    weights = weights or LossWeights()
-    _check(outputs, targets, weights)
-    terms: dict[str, Tensor] = {}
-    with torch.autocast(next(iter(outputs.values())).device.type, enabled=False):
-        if "projection" in outputs and weights.contrast:
-            options = (weights.temperature, weights.anchors, weights.keys, generator)
-            terms["contrast"] = pixel_contrast(
-                wide(outputs["projection"]), targets["boundary"], targets["valid"], *options
-            )
-        if "boundary" in outputs and weights.boundary:
-            terms["boundary"] = boundary_loss(wide(outputs["boundary"]), targets["boundary"], targets["valid"])
-        if "semantic" in outputs and weights.semantic:
-            terms["semantic"] = semantic_loss(wide(outputs["semantic"]), targets["classes"])
-    zero = next(iter(terms.values())).new_zeros(())
-    found = {name: terms.get(name, zero) for name in ("contrast", "boundary", "semantic")}
-    return BaisegLosses(**found, total=total_loss(**found, weights=weights))
+    # not `cross_entropy`: on a GPU its gradient is not reproducible
+    losses = -logits.log_softmax(1).gather(1, classes.clamp_min(0)[:, None])[:, 0]
+    return _mean_of_images(losses, classes >= 0)
 
 
-def _check(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], weights: LossWeights) -> None:
-    unknown = sorted(outputs.keys() - TARGETS.keys())
-    if unknown:
-        raise ValueError(f"outputs must be of {', '.join(TARGETS)}, got {', '.join(unknown)}")
-    if not any(getattr(weights, _TERMS[name]) for name in outputs):
-        raise ValueError(f"no loss of the outputs {', '.join(outputs) or '(none)'} has a weight above 0: {weights}")
-    for name, output in outputs.items():
-        missing = [target for target in TARGETS[name] if target not in targets]
-        if missing:
-            raise ValueError(f"the output {name} needs the targets {', '.join(TARGETS[name])}, missing {missing}")
-        for target in TARGETS[name]:
-            shape = targets[target].shape
-            if len(shape) != 3 or shape[0] != len(output) or (name != "projection" and shape[1:] != output.shape[2:]):
-                raise ValueError(
-                    f"the output {name} is {tuple(output.shape)}, its targets must be as large, "
-                    f"got {target} of {tuple(shape)}"
-                )
-
-
-_TERMS = {"boundary": "boundary", "semantic": "semantic", "projection": "contrast"}
-
-TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"boundary": ("boundary", "valid"), "semantic": ("classes",), "projection": ("boundary", "valid")}
-)
-"""The targets of each output."""
-
-EQUATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {
-        "1": boundary_loss,
-        "2": channel_attention,
-        "3": spatial_attention,
-        "4": identity_transform,
-        "5": mutual_attention,
-        "6": weighted_contrast,
-        "7": total_loss,
-        "8": joined,
-    }
-)
+def _mean_of_images(losses: Float[Tensor, "b h w"], counted: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    return ((losses * counted).sum((1, 2)) / counted.sum((1, 2)).clamp_min(1)).mean()

@@ -18,15 +18,15 @@ from upseg.data.sample import IGNORE, TruthSegment
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.layers.averaging import AveragedTraining
-from upseg.methods.baiseg.equations import LossWeights, baiseg_losses
+from upseg.methods.baiseg.losses import LossWeights, baiseg_losses
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.segmenter import BaisegSegmenter
 from upseg.methods.baiseg.settings import BaisegSettings
 from upseg.methods.baiseg.targets import class_count
-from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
 from upseg.metrics.voc_mask_ap import VocMaskAP
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.segmentation import Category, Segmentation
+from upseg.training.accumulator_metric import AccumulatorMetric
 
 SHOWN = ("map50", "given_map50", "mean_iou")
 """The metrics that the progress bar has."""

@@ -1,4 +1,4 @@
-"""The numbered equations of DynaSeg (Guermazi, Ksantini, Khan), one pure function each.
+"""Eq. 1 to 9 of DynaSeg (Guermazi, Ksantini, Khan), in the order of the paper.
 
 Throughout, `response` is r', the batch-normalised output of the classifier: (B, q, H, W), any floating dtype and memory
 format. Sums are taken in float32 (float64 for float64 input), so a bfloat16 response loses nothing in the reduction.
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+
+from upseg.functional.precision import wide
 
 LabelCount = int | Int64[Tensor, ""]
 Weight = float | Float[Tensor, ""]
@@ -35,7 +36,9 @@ def cluster_labels(response: Float[Tensor, "b q h w"]) -> Int64[Tensor, "b h w"]
 
 
 def labels_in_use(labels: Int64[Tensor, "b h w"], clusters: int) -> Bool[Tensor, " q"]:
-    """Which of the q labels some pixel has.
+    """Which of the q labels some pixel has: q' of them, as a tensor on the device of `labels`, so nothing waits for it.
+
+    Paper: Sec. 3.4, 1 <= q' <= q.
 
     Args:
         labels: (B, H, W) in 0..clusters-1.
@@ -44,18 +47,6 @@ def labels_in_use(labels: Int64[Tensor, "b h w"], clusters: int) -> Bool[Tensor,
     used = torch.zeros(clusters, dtype=torch.bool, device=labels.device)
     # every write to one place writes the same value, so their order does not matter
     return used.scatter_(0, labels.flatten(), torch.ones_like(labels, dtype=torch.bool).flatten())
-
-
-def count_labels(labels: Int64[Tensor, "b h w"], clusters: int) -> Int64[Tensor, ""]:
-    """q', the number of labels in use now, as a tensor on the device of `labels`: nothing waits for the device.
-
-    Paper: Sec. 3.4, 1 <= q' <= q.
-
-    Args:
-        labels: (B, H, W) in 0..clusters-1.
-        clusters: q, the number of labels there are.
-    """
-    return labels_in_use(labels, clusters).sum()
 
 
 def feature_similarity_loss(response: Float[Tensor, "b q h w"], labels: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:
@@ -70,7 +61,7 @@ def feature_similarity_loss(response: Float[Tensor, "b q h w"], labels: Int64[Te
     Returns:
         A scalar, at least 0.
     """
-    return F.cross_entropy(_wide(response), labels)
+    return F.cross_entropy(wide(response), labels)  # Eq. 1
 
 
 def horizontal_differences(response: Float[Tensor, "b q h w"]) -> Float[Tensor, "b q h w-1"]:
@@ -84,8 +75,8 @@ def horizontal_differences(response: Float[Tensor, "b q h w"]) -> Float[Tensor, 
     Returns:
         (B, q, H, W - 1), at least 0.
     """
-    wide = _wide(response)
-    return (wide[..., :, :-1] - wide[..., :, 1:]).abs()
+    values = wide(response)
+    return (values[..., :, :-1] - values[..., :, 1:]).abs()  # Eq. 2
 
 
 def vertical_differences(response: Float[Tensor, "b q h w"]) -> Float[Tensor, "b q h-1 w"]:
@@ -99,8 +90,8 @@ def vertical_differences(response: Float[Tensor, "b q h w"]) -> Float[Tensor, "b
     Returns:
         (B, q, H - 1, W), at least 0.
     """
-    wide = _wide(response)
-    return (wide[..., :-1, :] - wide[..., 1:, :]).abs()
+    values = wide(response)
+    return (values[..., :-1, :] - values[..., 1:, :]).abs()  # Eq. 3
 
 
 def horizontal_norm(response: Float[Tensor, "b q h w"]) -> Float[Tensor, ""]:
@@ -112,7 +103,7 @@ def horizontal_norm(response: Float[Tensor, "b q h w"]) -> Float[Tensor, ""]:
         response: (B, q, H, W) r'.
     """
     differences = horizontal_differences(response)
-    return differences.sum() / max(differences.numel(), 1)
+    return differences.sum() / max(differences.numel(), 1)  # Eq. 4
 
 
 def vertical_norm(response: Float[Tensor, "b q h w"]) -> Float[Tensor, ""]:
@@ -124,7 +115,7 @@ def vertical_norm(response: Float[Tensor, "b q h w"]) -> Float[Tensor, ""]:
         response: (B, q, H, W) r'.
     """
     differences = vertical_differences(response)
-    return differences.sum() / max(differences.numel(), 1)
+    return differences.sum() / max(differences.numel(), 1)  # Eq. 5
 
 
 def spatial_continuity_loss(response: Float[Tensor, "b q h w"]) -> Float[Tensor, ""]:
@@ -138,7 +129,7 @@ def spatial_continuity_loss(response: Float[Tensor, "b q h w"]) -> Float[Tensor,
     Returns:
         A scalar, at least 0.
     """
-    return horizontal_norm(response) + vertical_norm(response)
+    return horizontal_norm(response) + vertical_norm(response)  # Eq. 6
 
 
 def total_loss(similarity: Float[Tensor, ""], continuity: Float[Tensor, ""], weight: Weight) -> Float[Tensor, ""]:
@@ -151,7 +142,7 @@ def total_loss(similarity: Float[Tensor, ""], continuity: Float[Tensor, ""], wei
         continuity: L_con.
         weight: μ, at least 0.
     """
-    return similarity + weight * continuity
+    return similarity + weight * continuity  # Eq. 7
 
 
 def feature_similarity_focus_weight(label_count: LabelCount, alpha: float = 15.0) -> Weight:
@@ -167,7 +158,7 @@ def feature_similarity_focus_weight(label_count: LabelCount, alpha: float = 15.0
         ValueError: If `alpha` or a plain `label_count` is out of range.
     """
     _check_weighting(label_count, alpha)
-    return label_count / alpha
+    return label_count / alpha  # Eq. 8
 
 
 def spatial_continuity_focus_weight(label_count: LabelCount, alpha: float = 50.0) -> Weight:
@@ -183,7 +174,7 @@ def spatial_continuity_focus_weight(label_count: LabelCount, alpha: float = 50.0
         ValueError: If `alpha` or a plain `label_count` is out of range.
     """
     _check_weighting(label_count, alpha)
-    return alpha / label_count
+    return alpha / label_count  # Eq. 9
 
 
 def fixed_weight(label_count: LabelCount, alpha: float = 5.0) -> Weight:
@@ -200,30 +191,12 @@ def fixed_weight(label_count: LabelCount, alpha: float = 5.0) -> Weight:
     return alpha
 
 
-def _wide(response: Float[Tensor, "b q h w"]) -> Float[Tensor, "b q h w"]:
-    return response if response.dtype == torch.float64 else response.float()
-
-
 def _check_weighting(label_count: LabelCount, alpha: float) -> None:
     if not alpha > 0:
         raise ValueError(f"alpha must be greater than 0, got {alpha}")
     if isinstance(label_count, int) and label_count < 1:
         raise ValueError(f"label_count is the number of labels in use and must be at least 1, got {label_count}")
 
-
-EQUATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {
-        "1": feature_similarity_loss,
-        "2": horizontal_differences,
-        "3": vertical_differences,
-        "4": horizontal_norm,
-        "5": vertical_norm,
-        "6": spatial_continuity_loss,
-        "7": total_loss,
-        "8": feature_similarity_focus_weight,
-        "9": spatial_continuity_focus_weight,
-    }
-)
 
 WEIGHTINGS: Mapping[str, Callable[[LabelCount, float], Weight]] = MappingProxyType(
     {

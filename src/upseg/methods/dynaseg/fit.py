@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,7 @@ from upseg.methods.dynaseg.equations import WEIGHTINGS, cluster_labels, labels_i
 from upseg.methods.dynaseg.fused_loss import fused_total_loss
 from upseg.methods.dynaseg.network import ConvolutionalExtractor, DynaSegNetwork, ResNetPyramidExtractor
 from upseg.methods.dynaseg.settings import DynaSegSettings
-
-Progress = Callable[[int, int], None]
+from upseg.segmentation import Progress
 
 CROPS_FOR_FLOOR = 4
 """With crops, the labels in use are those of this many crops in a row: one crop may lie wholly in the sky."""
@@ -95,7 +93,7 @@ def fit_network(
         if step - delay >= window - 1 and int(counts[step - delay]) <= floor:
             break
         weight = WEIGHTINGS[settings.weighting](used[-1].sum(), settings.balance)
-        loss = fused_total_loss(response, labels, weight).total
+        loss = fused_total_loss(response, labels, weight)
         gradients = list(torch.autograd.grad(loss, parameters))
         _update(parameters, gradients, velocities, settings)
         losses.append(loss.detach())

@@ -7,7 +7,7 @@ the gradient itself. `equations.py` is the definition; the tests hold this to it
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -22,21 +22,9 @@ DEVICE_STRIP_ELEMENTS = 64_000_000
 """The same elsewhere, where fewer and larger kernels are better."""
 
 
-class LossTerms(NamedTuple):
-    """The loss of one step.
-
-    Attributes:
-        total: L, differentiable with respect to the response.
-        similarity: L_sim, without gradient.
-        continuity: L_con, without gradient.
-    """
-
-    total: Float[Tensor, ""]
-    similarity: Float[Tensor, ""]
-    continuity: Float[Tensor, ""]
-
-
-def fused_total_loss(response: Float[Tensor, "b q h w"], labels: Int64[Tensor, "b h w"], weight: Weight) -> LossTerms:
+def fused_total_loss(
+    response: Float[Tensor, "b q h w"], labels: Int64[Tensor, "b h w"], weight: Weight
+) -> Float[Tensor, ""]:
     """L = L_sim + μ L_con (Eq. 1 to 7) with the gradient computed along the way.
 
     Fastest where `response` is channels_last. Arithmetic is in float32 (float64 for float64 input), the gradient comes
@@ -48,14 +36,15 @@ def fused_total_loss(response: Float[Tensor, "b q h w"], labels: Int64[Tensor, "
         weight: μ; a tensor must lie on the response's device, and no gradient goes to it.
 
     Returns:
-        The loss and its two terms, means over the pixels of the batch (and its channels).
+        L, of means over the pixels of the batch (and its channels).
     """
-    return LossTerms(*_FusedLoss.apply(response, labels, weight))
+    loss: Tensor = _FusedLoss.apply(response, labels, weight)
+    return loss
 
 
 class _FusedLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, response: Tensor, labels: Tensor, weight: Weight) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, response: Tensor, labels: Tensor, weight: Weight) -> Tensor:
         b, q, h, w = response.shape
         dtype = torch.float64 if response.dtype == torch.float64 else torch.float32
         gradient = torch.empty_like(response)
@@ -72,15 +61,13 @@ class _FusedLoss(torch.autograd.Function):
                 strip_gradient, from_above = _strip_gradient(strip, labels[image, top:bottom], from_above, scales, sums)
                 gradient_by_pixel[image, top:bottom] = strip_gradient
         ctx.save_for_backward(gradient)
-        similarity, continuity = sums[0] * shares[0], sums[1] * shares[1] + sums[2] * shares[2]
-        ctx.mark_non_differentiable(similarity, continuity)
-        return total_loss(similarity, continuity, weight), similarity, continuity
+        return total_loss(sums[0] * shares[0], sums[1] * shares[1] + sums[2] * shares[2], weight)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outer[0].to(gradient.dtype), None, None
+        return gradient * outer.to(gradient.dtype), None, None
 
 
 def _strip_gradient(

@@ -27,19 +27,35 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the red, green and blue values in [0, 1] that those weights were trained on."""
 
 
-class ImageBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that also takes a single value per channel, such as the coarsest feature map of a small image.
+class DynaSegNetwork(nn.Module):
+    """Image → normalised response r'.
 
-    One value has no variance to divide by (the plain layer refuses it in training mode). It is normalised by the
-    running statistics instead, which it leaves unchanged: the identity in a new layer, the statistics that came with
-    the weights in a pretrained one.
+    Paper: Sec. 3.1 and 3.4: r = W_c x (a 1x1 convolution without bias), then batch norm.
+
+    Args:
+        extractor: What computes the p-dimensional features x.
+        clusters: q, the number of labels there are.
+
+    Raises:
+        ValueError: If `clusters` is below 1.
     """
 
-    def forward(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
-        """Normalise (B, D, H, W) features channel by channel."""
-        if features.numel() == features.shape[1]:
-            return F.batch_norm(features, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(features)
+    def __init__(self, extractor: ConvolutionalExtractor | ResNetPyramidExtractor, clusters: int = 100) -> None:
+        super().__init__()
+        if clusters < 1:
+            raise ValueError(f"clusters must be at least 1, got {clusters}")
+        self.clusters = clusters
+        self.extractor = extractor
+        self.classifier = nn.Conv2d(extractor.out_channels, clusters, 1, bias=False)
+        self.normalization = ImageBatchNorm2d(clusters)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b q h w"]:
+        """The response r' (B, q, H, W) of images (B, 3, H, W) in [0, 1], at the images' size."""
+        features = self.extractor(image)  # (B, p, H, W) or (B, p, ⌈H/4⌉, ⌈W/4⌉)
+        response: Tensor = self.normalization(self.classifier(features))
+        if response.shape[-2:] != image.shape[-2:]:
+            response = F.interpolate(response, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        return response
 
 
 class ConvolutionalExtractor(nn.Module):
@@ -50,13 +66,12 @@ class ConvolutionalExtractor(nn.Module):
     Args:
         features: p, the channels of every block.
         blocks: M.
-        in_channels: Channels of the image.
 
     Raises:
         ValueError: If `features` or `blocks` is below 1.
     """
 
-    def __init__(self, features: int = 100, blocks: int = 3, in_channels: int = 3) -> None:
+    def __init__(self, features: int = 100, blocks: int = 3) -> None:
         super().__init__()
         if features < 1 or blocks < 1:
             raise ValueError(f"features and blocks must be at least 1, got {features} and {blocks}")
@@ -64,14 +79,14 @@ class ConvolutionalExtractor(nn.Module):
         layers: list[nn.Module] = []
         for block in range(blocks):
             layers += [
-                nn.Conv2d(features if block else in_channels, features, 3, padding=1),
+                nn.Conv2d(features if block else 3, features, 3, padding=1),
                 nn.ReLU(),
                 ImageBatchNorm2d(features),
             ]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p h w"]:
-        """Features x (B, p, H, W) of images (B, C, H, W) in [0, 1]."""
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p h w"]:
+        """Features x (B, p, H, W) of images (B, 3, H, W) in [0, 1]."""
         features: Tensor = self.layers(image)
         return features
 
@@ -116,35 +131,19 @@ class ResNetPyramidExtractor(nn.Module):
         return finest
 
 
-class DynaSegNetwork(nn.Module):
-    """Image → normalised response r'.
+class ImageBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that also takes a single value per channel, such as the coarsest feature map of a small image.
 
-    Paper: Sec. 3.1 and 3.4: r = W_c x (a 1x1 convolution without bias), then batch norm.
-
-    Args:
-        extractor: What computes the p-dimensional features x.
-        clusters: q, the number of labels there are.
-
-    Raises:
-        ValueError: If `clusters` is below 1.
+    One value has no variance to divide by (the plain layer refuses it in training mode). It is normalised by the
+    running statistics instead, which it leaves unchanged: the identity in a new layer, the statistics that came with
+    the weights in a pretrained one.
     """
 
-    def __init__(self, extractor: ConvolutionalExtractor | ResNetPyramidExtractor, clusters: int = 100) -> None:
-        super().__init__()
-        if clusters < 1:
-            raise ValueError(f"clusters must be at least 1, got {clusters}")
-        self.clusters = clusters
-        self.extractor = extractor
-        self.classifier = nn.Conv2d(extractor.out_channels, clusters, 1, bias=False)
-        self.normalization = ImageBatchNorm2d(clusters)
-
-    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b q h w"]:
-        """The response r' (B, q, H, W) of images (B, C, H, W) in [0, 1], at the images' size."""
-        features = self.extractor(image)  # (B, p, H, W) or (B, p, ⌈H/4⌉, ⌈W/4⌉)
-        response: Tensor = self.normalization(self.classifier(features))
-        if response.shape[-2:] != image.shape[-2:]:
-            response = F.interpolate(response, size=image.shape[-2:], mode="bilinear", align_corners=False)
-        return response
+    def forward(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
+        """Normalise (B, D, H, W) features channel by channel."""
+        if features.numel() == features.shape[1]:
+            return F.batch_norm(features, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(features)
 
 
 def _resnet18() -> Any:

@@ -39,10 +39,9 @@ def regional_contrast_loss(
     features: Float[Tensor, "b d h w"],
     labels: Int64[Tensor, "b h w"],
     lines: Float[Tensor, "b rows d"],
-    present: Bool[Tensor, "b rows"],
+    entities: Bool[Tensor, "b rows"],
     seeds: Int64[Tensor, " b"],
     neighbours: Bool[Tensor, "b rows rows"] | None = None,
-    background_is_entity: bool = False,
     queries: int = 256,
     negatives: int = 512,
     temperature: float = 0.5,
@@ -59,10 +58,9 @@ def regional_contrast_loss(
         features: (B, d, H, W) f.
         labels: (B, H, W) k >= 1 entity, 0 background, below 0 ignored.
         lines: (B, K + 1, d) μ.
-        present: (B, K + 1) which rows have pixels.
+        entities: (B, K + 1) which rows are entities that have pixels.
         seeds: (B,) one for each image.
         neighbours: (B, K + 1, K + 1): negatives come from rows near the entity only; None for all.
-        background_is_entity: Whether the background has queries and gives negatives as an entity does.
         queries: The most pixels of an entity that are asked: all of a small entity, else one of each of so many equal
             stretches of its pixels in row-major order.
         negatives: Drawn for each entity: first the other entity, with probabilities softmax(|μ_k . μ_l| / τ), then
@@ -73,13 +71,12 @@ def regional_contrast_loss(
         A scalar, at least 0.
     """
     pixels, lines = pixel_rows(features), wide(lines).detach()
-    rows = present.clone()
-    rows[:, 0] &= background_is_entity
-    others = rows[:, :, None] & rows[:, None, :] & ~torch.eye(rows.shape[1], dtype=torch.bool, device=rows.device)
+    itself = torch.eye(entities.shape[1], dtype=torch.bool, device=entities.device)
+    others = entities[:, :, None] & entities[:, None, :] & ~itself
     if neighbours is not None:
         others &= neighbours
     probabilities = _probabilities(lines, others, temperature)
-    draws = _draw(group_pixels(labels, rows.shape[1] - 1), probabilities, seeds, queries, negatives)
+    draws = _draw(group_pixels(labels, entities.shape[1] - 1), probabilities, seeds, queries, negatives)
     flat = pixels.flatten(0, 1)
     size = max(1, BLOCK_ELEMENTS // (queries * negatives))
     blocks = [torch.split(part, size) for part in (embedding(draws.queries, flat), draws.valid, draws.negatives)]
@@ -88,7 +85,7 @@ def regional_contrast_loss(
         recomputed(_losses_of_entities, len(positive), query, valid, flat.detach()[negative], line, temperature)
         for query, valid, negative, line in zip(*blocks, positive, strict=True)
     ]
-    weights = 1 / (rows.sum(1).clamp_min(1) * len(rows)).to(flat.dtype)
+    weights = 1 / (entities.sum(1).clamp_min(1) * len(entities)).to(flat.dtype)
     return (torch.cat(losses) * weights[draws.image]).sum()
 
 
@@ -101,7 +98,7 @@ def _losses_of_entities(
 ) -> Float[Tensor, " t"]:
     right = (queries @ positives[..., None])[..., 0].abs() / temperature  # (t, q)
     wrong = ((queries @ negatives.mT).abs() / temperature).logsumexp(2)
-    losses = torch.logaddexp(right, wrong) - right
+    losses = torch.logaddexp(right, wrong) - right  # L_rc
     return (losses * valid).sum(1) / valid.sum(1).clamp_min(1)
 
 

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float, Int32
 from torch import Tensor
 
 from upseg.functional.label_maps import fill_enclosed_holes
+from upseg.methods.entity.extensions.parts import absorb_small_parts, trim_rims
+from upseg.methods.entity.extensions.windows import cluster_windows
 from upseg.methods.entity.mean_shift import bandwidth_cosine
-from upseg.methods.entity.parts import absorb_small_parts, trim_rims
-from upseg.methods.entity.windows import cluster_windows
 
 Background = Literal["unlabelled", "void"]
 
@@ -82,7 +82,6 @@ def group_features(
     """
     if background not in ("unlabelled", "void"):
         raise ValueError(f"background must be one of unlabelled, void, got {background!r}")
-    overlap = _checked_overlap(window, overlap)
     clusters = cluster_windows(
         features,
         _foreground(features, background, bandwidth),
@@ -112,16 +111,3 @@ def _foreground(features: Float[Tensor, "d h w"], background: Background, bandwi
         return np.ones((features.shape[1], features.shape[2]), bool)
     inside: Bool[np.ndarray, "h w"] = (~(features[0].float().abs() >= cosine)).cpu().numpy()
     return inside
-
-
-def _checked_overlap(window: int | None, overlap: int | None) -> int:
-    if window is None:
-        if overlap is not None:
-            raise ValueError(f"overlap is that of windows, but no window is set; got overlap {overlap}")
-        return 0
-    if window < 2:
-        raise ValueError(f"window must be at least 2 pixels, or None for the whole map, got {window}")
-    overlap = max(1, window // 4) if overlap is None else overlap
-    if not 1 <= overlap <= window // 2:
-        raise ValueError(f"overlap must be between 1 and half of window ({window // 2}), got {overlap}")
-    return overlap

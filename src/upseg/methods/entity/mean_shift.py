@@ -25,6 +25,7 @@ LEAST_SUPPORT = 3
 """Features that a mode needs within its bandwidth where there are more than `SAMPLE`. A small cluster with fewer in the
 first sample is not lost: no mode covers it, so the next sample has more of it. But a pixel or two are no cluster."""
 MAXIMUM_MODES = 128
+"""Of noise there is no end: only so many modes are kept, those with more features first."""
 STEPS, TOLERANCE = 64, 1e-3
 """The most shifts of a mode, and the length of the shift (of a unit vector) after which it rests."""
 CHUNK = 4096
@@ -56,7 +57,6 @@ def cluster_lines(
     *,
     seed: int = 0,
     least_support: int = 1,
-    maximum_modes: int = MAXIMUM_MODES,
 ) -> LineClusters:
     """Mean shift with a flat kernel, each feature with its nearest mode.
 
@@ -77,7 +77,6 @@ def cluster_lines(
         seed: Of the samples.
         least_support: Features that a mode needs within its bandwidth, unless none has as many; of more than `SAMPLE`
             features always `LEAST_SUPPORT`.
-        maximum_modes: Of noise there is no end: only so many modes are kept, those with more features first.
 
     Raises:
         ValueError: If the bandwidth is out of range, or a feature is longer than 1 or not finite.
@@ -86,7 +85,7 @@ def cluster_lines(
     random = np.random.default_rng(seed)
     count = len(features)
     lines = _gather(features, _spread(count, SAMPLE, random))
-    search = _Search(cosine, maximum_modes, random)
+    search = _Search(cosine, random)
     modes = search.first_modes(lines, least_support if len(lines) == count else LEAST_SUPPORT)
     nearest, similarity = nearest_modes(features, modes)
     if not bool(torch.isfinite(similarity).all()):
@@ -99,22 +98,6 @@ def cluster_lines(
         nearest = torch.where(similar > similarity, closer + len(modes), nearest)
         similarity, modes = torch.maximum(similar, similarity), torch.cat((modes, found))
     return LineClusters(modes, nearest, similarity)
-
-
-def mean_shift_lines(
-    features: Float[Tensor, "n d"], bandwidth: float = 45.0, *, seed: int = 0
-) -> Float32[Tensor, "m d"]:
-    """The modes alone; see `cluster_lines`.
-
-    Args:
-        features: (N, d) unit vectors.
-        bandwidth: In degrees, in (0, 90].
-        seed: Of the samples.
-
-    Returns:
-        (M, d) unit vectors whose sign means nothing; none where all features are zero.
-    """
-    return cluster_lines(features, bandwidth, seed=seed).modes
 
 
 def bandwidth_cosine(bandwidth: float) -> float:
@@ -173,7 +156,6 @@ class _Search:
     """Looks for modes where none covers the lines of a sample."""
 
     cosine: float
-    maximum: int
     random: np.random.Generator
 
     def first_modes(self, lines: Float32[Tensor, "n d"], least: int) -> Float32[Tensor, "m d"]:
@@ -199,7 +181,7 @@ class _Search:
         for _ in range(rounds):
             uncovered &= nearest_modes(seeds, newest)[1] < self.cosine
             candidates = torch.nonzero(uncovered)[:, 0]
-            if len(candidates) == 0 or fruitless == FRUITLESS_ROUNDS or len(modes) >= 4 * self.maximum:
+            if len(candidates) == 0 or fruitless == FRUITLESS_ROUNDS or len(modes) >= 4 * MAXIMUM_MODES:
                 break
             chosen = candidates[_spread(len(candidates), FEW if few else SEEDS, self.random).to(candidates.device)]
             uncovered[chosen] = False  # never a second time, wherever they lead
@@ -209,7 +191,7 @@ class _Search:
             modes, support = torch.cat((modes, newest)), torch.cat((support, within[kept]))
             fruitless = 0 if len(newest) else fruitless + 1
         order = torch.sort(support, descending=True, stable=True).indices
-        return modes[len(known) :][order[: max(0, self.maximum - len(known))]]
+        return modes[len(known) :][order[: max(0, MAXIMUM_MODES - len(known))]]
 
 
 def _shift(

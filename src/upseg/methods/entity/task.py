@@ -17,17 +17,18 @@ from upseg.data.sample import IGNORE
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.layers.averaging import AveragedTraining
-from upseg.methods.entity.equations import LossWeights, entity_losses
+from upseg.methods.entity.equations import LossWeights
+from upseg.methods.entity.extensions.picture import colour_features
+from upseg.methods.entity.losses import entity_losses
 from upseg.methods.entity.network import EntityNetwork
-from upseg.methods.entity.picture import colour_features
 from upseg.methods.entity.segmenter import EntitySegmenter
 from upseg.methods.entity.settings import EntitySettings
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.class_agnostic import ClassAgnostic
 from upseg.metrics.segment_similarity import SegmentSimilarities
-from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.segmentation import Segmentation
+from upseg.training.accumulator_metric import AccumulatorMetric
 
 SHOWN = ("recall", "mean_iou", "ap50")
 """The metrics that the progress bar has."""

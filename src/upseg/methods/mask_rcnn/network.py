@@ -53,61 +53,6 @@ class Detections:
     masks: Float[Tensor, "n m m"]
 
 
-class PyramidBackbone(nn.Module):
-    """Four levels of a timm model, merged into a pyramid, and a fifth at half the resolution of the coarsest.
-
-    Args:
-        name: Of the timm model.
-        channels: Of every level of the pyramid.
-        pretrained: Whether to start from published weights, downloaded once.
-    """
-
-    def __init__(self, name: str, channels: int, *, pretrained: bool = False) -> None:
-        super().__init__()
-        self.encoder = TimmBackbone(name, pretrained=pretrained)
-        self.pyramid = FeaturePyramid(self.encoder.channels, channels)
-        self.out_channels = channels
-
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> OrderedDict[str, Float[Tensor, "b d _ _"]]:
-        """The levels by name, finest first, as torchvision's detectors take them."""
-        levels = self.pyramid(self.encoder(images))
-        named = OrderedDict((str(number), level) for number, level in enumerate(levels))
-        named["pool"] = F.max_pool2d(levels[-1], kernel_size=1, stride=2)
-        return named
-
-
-class Padding(nn.Module):
-    """Takes the place of torchvision's transform: pads images, and leaves size, colours and results as they are.
-
-    The backbone normalises colours itself, the segmenter brings images to their size, and the grouping brings boxes and
-    masks to the image's size, of which torchvision would make one full-sized map for each detection. The padding is the
-    one that the backbone would choose, so that the stride of every level is what the anchors take it for.
-
-    Args:
-        encoder: It knows the padded size.
-    """
-
-    def __init__(self, encoder: TimmBackbone) -> None:
-        super().__init__()
-        self.padded_size = encoder.padded_size
-
-    def forward(
-        self, images: Float[Tensor, "b 3 h w"], targets: Sequence[Mapping[str, Tensor]] | None = None
-    ) -> tuple[ImageList, Sequence[Mapping[str, Tensor]] | None]:
-        """The images padded at the bottom and on the right by repeating the last row and column; targets stay."""
-        rows, columns = images.shape[-2:]
-        height, width = self.padded_size((rows, columns))
-        padded = F.pad(images, (0, width - columns, 0, height - rows), mode="replicate")
-        return ImageList(padded, [(rows, columns)] * len(images)), targets
-
-    def postprocess(
-        self, result: list[dict[str, Tensor]], image_shapes: object, original_image_sizes: object
-    ) -> list[dict[str, Tensor]]:
-        """The detections as they are: torchvision calls this with what the heads give, and two lists of sizes."""
-        del image_shapes, original_image_sizes
-        return result
-
-
 class MaskRcnnNetwork(nn.Module):
     """Image → detections; in training, images and objects → losses.
 
@@ -217,6 +162,61 @@ class MaskRcnnNetwork(nn.Module):
     def _normalisations(self) -> list[nn.Module]:
         encoder = self.detector.backbone.encoder
         return [module for module in encoder.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+class PyramidBackbone(nn.Module):
+    """Four levels of a timm model, merged into a pyramid, and a fifth at half the resolution of the coarsest.
+
+    Args:
+        name: Of the timm model.
+        channels: Of every level of the pyramid.
+        pretrained: Whether to start from published weights, downloaded once.
+    """
+
+    def __init__(self, name: str, channels: int, *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.encoder = TimmBackbone(name, pretrained=pretrained)
+        self.pyramid = FeaturePyramid(self.encoder.channels, channels)
+        self.out_channels = channels
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> OrderedDict[str, Float[Tensor, "b d _ _"]]:
+        """The levels by name, finest first, as torchvision's detectors take them."""
+        levels = self.pyramid(self.encoder(images))
+        named = OrderedDict((str(number), level) for number, level in enumerate(levels))
+        named["pool"] = F.max_pool2d(levels[-1], kernel_size=1, stride=2)
+        return named
+
+
+class Padding(nn.Module):
+    """Takes the place of torchvision's transform: pads images, and leaves size, colours and results as they are.
+
+    The backbone normalises colours itself, the segmenter brings images to their size, and the grouping brings boxes and
+    masks to the image's size, of which torchvision would make one full-sized map for each detection. The padding is the
+    one that the backbone would choose, so that the stride of every level is what the anchors take it for.
+
+    Args:
+        encoder: It knows the padded size.
+    """
+
+    def __init__(self, encoder: TimmBackbone) -> None:
+        super().__init__()
+        self.padded_size = encoder.padded_size
+
+    def forward(
+        self, images: Float[Tensor, "b 3 h w"], targets: Sequence[Mapping[str, Tensor]] | None = None
+    ) -> tuple[ImageList, Sequence[Mapping[str, Tensor]] | None]:
+        """The images padded at the bottom and on the right by repeating the last row and column; targets stay."""
+        rows, columns = images.shape[-2:]
+        height, width = self.padded_size((rows, columns))
+        padded = F.pad(images, (0, width - columns, 0, height - rows), mode="replicate")
+        return ImageList(padded, [(rows, columns)] * len(images)), targets
+
+    def postprocess(
+        self, result: list[dict[str, Tensor]], image_shapes: object, original_image_sizes: object
+    ) -> list[dict[str, Tensor]]:
+        """The detections as they are: torchvision calls this with what the heads give, and two lists of sizes."""
+        del image_shapes, original_image_sizes
+        return result
 
 
 def class_count(categories: Sequence[Category]) -> int:

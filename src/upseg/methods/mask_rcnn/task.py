@@ -22,9 +22,9 @@ from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
 from upseg.methods.mask_rcnn.targets import instance_targets, learned_segments
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.coco_mask_ap import CocoMaskAP
-from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.segmentation import Category, Segmentation
+from upseg.training.accumulator_metric import AccumulatorMetric
 
 OBJECT = Category(1, "object")
 """What average precision takes for the class of objects without one."""

@@ -20,8 +20,14 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from upseg.functional.precision import wide
-from upseg.methods.panoptic.pixel_losses import cross_entropy, semantic_smoothness, total_variation
-from upseg.methods.panoptic.positional import centre_embedding, embedding_distance, positional_embedding
+from upseg.methods.panoptic.equations import (
+    centre_embedding,
+    cross_entropy,
+    embedding_distance,
+    positional_embedding,
+    semantic_smoothness,
+    total_variation,
+)
 from upseg.methods.panoptic.settings import PanopticSettings
 
 Numbers = TypeVar("Numbers", float, np.ndarray, Tensor)
@@ -39,11 +45,6 @@ def normalise(positions: Numbers, size: int, cells: int) -> Numbers:
         (2 (position + ½) / size - 1) (1 - 1/G).
     """
     return (2 * (positions + 0.5) / size - 1) * (1 - 1 / cells)
-
-
-def denormalise(coordinates: Numbers, size: int, cells: int) -> Numbers:
-    """Positions in pixels of coordinates, the inverse of `normalise`."""
-    return (coordinates / (1 - 1 / cells) + 1) * size / 2 - 0.5
 
 
 def grid_coordinates(cells: int, like: Tensor) -> Float[Tensor, " g"]:

@@ -1,88 +1,110 @@
-"""The numbered equations of the paper (Prisadnikov et al.), one pure function each, and the loss of a batch.
+"""The numbered equations of the paper (Prisadnikov et al.) in their order, each a pure function.
 
-Paper: "A Simple and Generalist Approach for Panoptic Segmentation", Sec. 3, App. A and B. Eq. 1, 10 and
-11 are in `pixel_losses.py`, Eq. 2 to 4 in `positional.py`, Eq. 6 to 9 in `depth.py`, Eq. 12 to 14 in `dice.py`; the
-encodings of the ablation in `encodings.py`. Each loss is computed per image, and then the mean over the images of the
-batch is taken, in which an image without the pixels that it needs counts as 0: so two processes with B images each
-learn what one with 2B does. Arithmetic is in float32 (float64 for float64 input) throughout.
+Paper: "A Simple and Generalist Approach for Panoptic Segmentation", Sec. 3, App. A and B. `losses.py` adds them up to
+the loss of a batch. Each loss is computed per image, and then the mean over the images of the batch is taken, in which
+an image without the pixels that it needs counts as 0: so two processes with B images each learn what one with 2B does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from types import MappingProxyType
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from upseg.functional.precision import wide
-from upseg.functional.ranges import check_loss_weights
-from upseg.methods.panoptic.depth import (
-    aligned_disparity,
-    log_metric_depth,
-    median_and_scale,
-    metric_depth_loss,
-    relative_depth_loss,
-)
-from upseg.methods.panoptic.dice import dice_loss, membership, truth_membership
-from upseg.methods.panoptic.encodings import Encoding
-from upseg.methods.panoptic.pixel_losses import (
-    cross_entropy,
-    semantic_smoothness,
-    total_variation,
-    weighted_pixel_mean,
-)
-from upseg.methods.panoptic.positional import centre_embedding, embedding_distance, positional_embedding
-from upseg.metrics.depth_errors import MINIMUM_DEPTH
+from upseg.functional.blocks import BLOCK_ELEMENTS, recomputed
+
+FLATTEST = 1e-4
+"""Disparities that vary less than this are divided by it: a constant map has no scale."""
+
+SquaredDistances = Callable[[Float[Tensor, "b c n"], Float[Tensor, "b 2 k"]], Float[Tensor, "b k n"]]
+"""dx² + dy² of Eq. 14, of N predicted codes from those of K centres: `Encoding.squared_distances`."""
 
 
-@dataclass(frozen=True, slots=True)
-class LossWeights:
-    """What each loss counts. One with weight 0 is not computed.
+def weighted_pixel_mean(losses: Float[Tensor, "b h w"], weights: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """The loss of a head from the losses of its pixels.
 
-    Attributes:
-        semantic: Of the cross-entropy of the classes, by Eq. 1.
-        instance: Of the encoding's loss, Eq. 4 by Eq. 1.
-        depth: Of Eq. 6 or 9.
-        total_variation: Of the instance head, Eq. 10.
-        semantic_smoothness: Eq. 11.
-        dice: Eq. 12.
+    Paper: Eq. 1, Sec. 3.2. L^t = Σ_ij w_ij L^t_ij / Σ_ij w_ij, then the mean over the images.
+
+    Args:
+        losses: (B, H, W) L^t_ij, finite also where the weight is 0.
+        weights: (B, H, W) w_ij, at least 0; an image whose weights are all 0 counts as 0.
+
+    Returns:
+        A scalar.
     """
-
-    semantic: float = 1.0
-    instance: float = 1.0
-    depth: float = 1.0
-    total_variation: float = 0.1
-    semantic_smoothness: float = 0.1
-    dice: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_loss_weights(self, (field.name for field in fields(self)))
+    total = weights.sum((1, 2))
+    return ((losses * weights).sum((1, 2)) / torch.where(total > 0, total, 1)).mean()  # Eq. 1
 
 
-@dataclass(frozen=True, slots=True)
-class PanopticLosses:
-    """The loss of a batch and its terms, all scalars; unweighted, 0 where the weight is 0 or the task is off.
+def cross_entropy(
+    log_probabilities: Float[Tensor, "b n h w"], labels: Int64[Tensor, "b h w"]
+) -> Float[Tensor, "b h w"]:
+    """-log of the probability of each pixel's class; where there is none (a label below 0), of class 0."""
+    # not `nll_loss`: on a GPU it is not reproducible
+    return -log_probabilities.gather(1, labels.clamp_min(0)[:, None])[:, 0]
 
-    Attributes:
-        total: The weighted sum.
-        semantic: As in `LossWeights`, and so on.
+
+def centre_embedding(
+    centres: Float[Tensor, "b 2 h w"], inside: Bool[Tensor, "b h w"], frequencies: int
+) -> Float[Tensor, "b c h w"]:
+    """y: what the instance head shall say at each pixel.
+
+    Paper: Eq. 2, Sec. 3.3.1. y_ij = concat(gamma(u), gamma(v)) where (i, j) belongs to an instance with centre (u, v),
+    and 0 elsewhere.
+
+    Args:
+        centres: (B, 2, H, W) u (row) and v (column) in [-1, 1] of each pixel's instance; any number outside of one.
+        inside: (B, H, W) which pixels belong to one.
+        frequencies: L.
+
+    Returns:
+        (B, 4L, H, W), the first 2L of u.
     """
+    return positional_embedding(centres, frequencies, dim=2).flatten(1, 2) * inside[:, None]  # Eq. 2
 
-    total: Float[Tensor, ""]
-    semantic: Float[Tensor, ""]
-    instance: Float[Tensor, ""]
-    depth: Float[Tensor, ""]
-    total_variation: Float[Tensor, ""]
-    semantic_smoothness: Float[Tensor, ""]
-    dice: Float[Tensor, ""]
 
-    def terms(self) -> dict[str, Float[Tensor, ""]]:
-        """Every attribute by its name, for the log."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+def positional_embedding(
+    coordinates: Float[Tensor, "*shape"], frequencies: int, dim: int = -1
+) -> Float[Tensor, "*embedded"]:
+    """The gamma of the paper: sines and cosines of a coordinate, each frequency twice the one before.
+
+    Paper: Eq. 3, Sec. 3.3.1. gamma(p) = (sin(2^l π p), cos(2^l π p)) for l = 0..L-1, one pair after the other.
+
+    gamma(-1) = gamma(1): coordinates have to stay off one of the two ends.
+
+    Args:
+        coordinates: p in [-1, 1].
+        frequencies: L.
+        dim: Where the 2L numbers go.
+
+    Returns:
+        The shape of `coordinates` with 2L inserted at `dim`, in [-1, 1]; its norm along `dim` is √L.
+    """
+    place = dim % (coordinates.ndim + 1)
+    angles = torch.stack([coordinates * (2**level * math.pi) for level in range(frequencies)], dim=place)
+    return torch.stack((angles.sin(), angles.cos()), dim=place + 1).flatten(place, place + 1)  # Eq. 3
+
+
+def embedding_distance(predicted: Float[Tensor, "b c h w"], truth: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
+    """L^inst: the mean of the two Euclidean distances, that of the u embeddings and that of the v embeddings.
+
+    Paper: Eq. 4, Sec. 3.3.1. ½ (‖(y - ŷ)_[1:2L]‖ + ‖(y - ŷ)_[2L+1:4L]‖). Not squared; where y = ŷ the gradient is 0.
+
+    Args:
+        predicted: (B, 4L, H, W) ŷ.
+        truth: (B, 4L, H, W) y.
+
+    Returns:
+        (B, H, W), at least 0.
+    """
+    u, v = (torch.linalg.vector_norm(part, dim=1) for part in (truth - predicted).chunk(2, dim=1))
+    loss: Tensor = (u + v) / 2  # Eq. 4
+    return loss
 
 
 def edge_distance_weights(
@@ -100,128 +122,252 @@ def edge_distance_weights(
     Returns:
         w in [`minimum`, 1].
     """
-    return minimum + (1 - minimum) * (-(distances / reach).square()).exp()
+    return minimum + (1 - minimum) * (-(distances / reach).square()).exp()  # Eq. 5
 
 
-def panoptic_losses(
-    outputs: Mapping[str, Tensor],
-    targets: Mapping[str, Tensor],
-    encoding: Encoding,
-    weights: LossWeights | None = None,
-    maximum_depth: float | None = None,
-) -> PanopticLosses:
-    """All losses of a batch, for the tasks that the network has outputs of.
+def relative_depth_loss(
+    predicted: Float[Tensor, "b h w"], truth: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]
+) -> Float[Tensor, ""]:
+    """The mean difference of two disparity maps that are aligned first.
+
+    Paper: Eq. 6, App. A. 1/N Σ |d̂*_i - d̂_i|, over the N valid pixels of an image.
 
     Args:
-        outputs: Of the network, one or more of `semantic` (B, N, h, w) logits, `instance` (B, C, h, w) and
-            `depth` (B, 1, h, w).
-        targets: Those of `PanopticTargets` that the tasks need: `semantic` (B, h, w) positions of classes, below 0
-            ignored, and `semantic_weight` (B, h, w); `centre` (B, 2, h, w), `inside` (B, h, w), `instances` (B, h, w)
-            ids from 1 on, 0 none, below 0 ignored, and `instance_weight` (B, h, w); `depth` (B, h, w), 0 where it is
-            not known, metres or, without `maximum_depth`, disparities of any shift and scale.
-        encoding: What the channels of `instance` mean.
-        weights: Of the losses; the paper's and `PAPER.md`'s by default.
-        maximum_depth: Metres that the depth head reaches, for metric depth: valid depths go from 1 mm to there. None
-            for relative depth.
+        predicted: (B, H, W) d, of any shift and scale.
+        truth: (B, H, W) d*, likewise.
+        valid: (B, H, W) where the truth is known.
 
-    Raises:
-        ValueError: If there is no output, one of an unknown task, or sizes do not agree.
+    Returns:
+        A scalar, at least 0.
     """
-    _check_sizes(outputs, targets)
-    weights = weights or LossWeights()
-    terms: dict[str, Tensor] = {}
-    with torch.autocast(next(iter(outputs.values())).device.type, enabled=False):
-        if "semantic" in outputs:
-            terms |= _semantic_terms(wide(outputs["semantic"]), targets, weights)
-        if "instance" in outputs:
-            terms |= _instance_terms(wide(outputs["instance"]), targets, encoding, weights)
-        if "depth" in outputs and weights.depth:
-            terms["depth"] = _depth_loss(wide(outputs["depth"])[:, 0], targets["depth"], maximum_depth)
-    if not terms:
-        raise ValueError(f"no loss of the tasks {', '.join(outputs)} has a weight above 0: {weights}")
-    total = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
-    zero = total.new_zeros(())
-    return PanopticLosses(**{name: terms.get(name, zero) for name in asdict(weights)}, total=total)
+    known = valid.flatten(1)
+    guess, true = (aligned_disparity(disparity.flatten(1), known) for disparity in (predicted, truth))
+    errors = (true - guess).abs().masked_fill(~known, 0)
+    return (errors.sum(1) / known.sum(1).clamp_min(1)).mean()  # Eq. 6
 
 
-def _semantic_terms(
-    logits: Float[Tensor, "b n h w"], targets: Mapping[str, Tensor], weights: LossWeights
-) -> dict[str, Float[Tensor, ""]]:
-    terms: dict[str, Tensor] = {}
-    log_probabilities = logits.log_softmax(1)
-    if weights.semantic:
-        labels = targets["semantic"]
-        losses = cross_entropy(log_probabilities, labels)
-        terms["semantic"] = weighted_pixel_mean(losses, targets["semantic_weight"] * (labels >= 0))
-    if weights.semantic_smoothness:
-        terms["semantic_smoothness"] = semantic_smoothness(log_probabilities)
-    return terms
+def aligned_disparity(disparity: Float[Tensor, "b n"], valid: Bool[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    """d̂: disparities with median 0 and scale 1, whatever shift and scale they came with.
+
+    Paper: Eq. 7, App. A. d̂_i = (d_i - t(d)) / s(d).
+
+    Args:
+        disparity: (B, N) d.
+        valid: (B, N) which of them t and s are computed from.
+    """
+    median, scale = median_and_scale(disparity, valid)
+    return (disparity - median[:, None]) / scale.clamp_min(FLATTEST)[:, None]  # Eq. 7
 
 
-def _instance_terms(
-    predicted: Float[Tensor, "b c h w"], targets: Mapping[str, Tensor], encoding: Encoding, weights: LossWeights
-) -> dict[str, Float[Tensor, ""]]:
-    if predicted.shape[1] != encoding.channels:
-        raise ValueError(f"{encoding} has {encoding.channels} channels, the network's output {predicted.shape[1]}")
-    terms: dict[str, Tensor] = {}
-    centres, labels = targets["centre"].to(predicted.dtype), targets["instances"]
-    if weights.instance:
-        losses = encoding.pixel_loss(predicted, centres, targets["inside"])
-        terms["instance"] = weighted_pixel_mean(losses, targets["instance_weight"] * (labels >= 0))
-    if weights.total_variation:
-        terms["total_variation"] = encoding.total_variation(predicted)
-    if weights.dice:
-        terms["dice"] = dice_loss(predicted, centres, labels, encoding)
-    return terms
+def median_and_scale(
+    disparity: Float[Tensor, "b n"], valid: Bool[Tensor, "b n"]
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """The t and s of a map: the median of each image's disparities, and their mean distance from it.
+
+    Paper: Eq. 8, App. A. t(d) = median(d), s(d) = 1/N Σ |d_i - t(d)|, over the N valid pixels.
+
+    Args:
+        disparity: (B, N) d.
+        valid: (B, N) which of them count.
+
+    Returns:
+        (B,) t, of an even number of pixels the lower of the two in the middle, and (B,) s; both 0 without a valid one.
+    """
+    count = valid.sum(1)
+    # not `median`: on a GPU it is not reproducible
+    ordered = disparity.masked_fill(~valid, math.inf).sort(1).values
+    middle = ordered[torch.arange(len(ordered), device=ordered.device), (count - 1).clamp_min(0) // 2]
+    median = torch.where(count > 0, middle, 0)
+    distances = (disparity - median[:, None]).abs().masked_fill(~valid, 0)
+    return median, distances.sum(1) / count.clamp_min(1)  # Eq. 8
 
 
-def _depth_loss(
-    output: Float[Tensor, "b h w"], truth: Float[Tensor, "b h w"], maximum: float | None
+def metric_depth_loss(
+    log_predicted: Float[Tensor, "b h w"],
+    truth: Float[Tensor, "b h w"],
+    valid: Bool[Tensor, "b h w"],
+    invariance: float = 0.5,
 ) -> Float[Tensor, ""]:
-    if maximum is None:
-        return relative_depth_loss(output, truth.to(output.dtype), truth > 0)
-    valid = (truth >= MINIMUM_DEPTH) & (truth <= maximum)
-    return metric_depth_loss(log_metric_depth(output, maximum), truth.to(output.dtype), valid)
+    """The scale-invariant logarithmic error of Eigen et al.
+
+    Paper: Eq. 9, App. A. 1/N Σ δ_i² - λ (1/N Σ δ_i)², δ_i = log y_i - log y*_i, over the N valid pixels of an image.
+
+    Args:
+        log_predicted: (B, H, W) log y, y in metres: the logarithm, which `log_metric_depth` has without rounding to 0.
+        truth: (B, H, W) y* in metres, above 0 where it is valid.
+        valid: (B, H, W) where the truth is known.
+        invariance: λ in [0, 1]: 1 lets the scale of the prediction be anything.
+
+    Returns:
+        A scalar, at least 0.
+    """
+    known = valid.flatten(1)
+    differences = (log_predicted - torch.where(valid, truth, 1).log()).flatten(1).masked_fill(~known, 0)
+    count = known.sum(1).clamp_min(1)
+    return (differences.square().sum(1) / count - invariance * (differences.sum(1) / count).square()).mean()  # Eq. 9
 
 
-def _check_sizes(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
-    if not outputs or not outputs.keys() <= TARGETS.keys():
-        raise ValueError(f"outputs must be one or more of {', '.join(TARGETS)}, got {', '.join(outputs) or 'none'}")
-    for task, output in outputs.items():
-        missing = [name for name in TARGETS[task] if name not in targets]
-        if missing:
-            raise ValueError(f"the task {task} needs the targets {', '.join(TARGETS[task])}, missing {missing}")
-        size = (len(output), *output.shape[-2:])
-        wrong = [name for name in TARGETS[task] if (len(targets[name]), *targets[name].shape[-2:]) != size]
-        if wrong:
-            shapes = {name: tuple(targets[name].shape) for name in wrong}
-            raise ValueError(f"the output {task} is {tuple(output.shape)}, its targets must be as large, got {shapes}")
+def metric_depth(output: Float[Tensor, "*shape"], maximum: float) -> Float[Tensor, "*shape"]:
+    """What the depth head's output means: metres in (0, `maximum`).
+
+    Paper: Sec. 5. sigmoid(output) x 10 m on NYUv2.
+    """
+    return output.sigmoid() * maximum
 
 
-TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "semantic": ("semantic", "semantic_weight"),
-        "instance": ("centre", "inside", "instances", "instance_weight"),
-        "depth": ("depth",),
-    }
-)
-"""The targets of each task."""
+def log_metric_depth(output: Float[Tensor, "*shape"], maximum: float) -> Float[Tensor, "*shape"]:
+    """The logarithm of `metric_depth`, exact where the sigmoid itself rounds to 0."""
+    return F.logsigmoid(output) + math.log(maximum)
 
-EQUATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {
-        "1": weighted_pixel_mean,
-        "2": centre_embedding,
-        "3": positional_embedding,
-        "4": embedding_distance,
-        "5": edge_distance_weights,
-        "6": relative_depth_loss,
-        "7": aligned_disparity,
-        "8": median_and_scale,
-        "9": metric_depth_loss,
-        "10": total_variation,
-        "11": semantic_smoothness,
-        "12": dice_loss,
-        "13": truth_membership,
-        "14": membership,
-    }
-)
+
+def total_variation(values: Float[Tensor, "b c h w"], groups: int = 1) -> Float[Tensor, ""]:
+    """Mean norm of the differences between a pixel and the ones above and left of it.
+
+    Paper: Eq. 10, App. B. ‖ŷ_ij - ŷ_{i-1,j}‖ + ‖ŷ_ij - ŷ_{i,j-1}‖, Euclidean as the loss of the instance head, and as
+    there the norms of several groups of channels add up. The mean is over the pixels that have both neighbours.
+
+    Args:
+        values: (B, C, H, W) ŷ.
+        groups: How many equal groups of channels have a norm of their own: 2 for the embeddings of u and v.
+
+    Returns:
+        A scalar, at least 0; 0 for maps of one row or column.
+    """
+    here = values[:, :, 1:, 1:]
+    norms = [
+        torch.linalg.vector_norm(group, dim=1)
+        for there in (values[:, :, :-1, 1:], values[:, :, 1:, :-1])
+        for group in (here - there).chunk(groups, dim=1)
+    ]
+    return _pixel_mean(torch.stack(norms).sum(0))  # Eq. 10
+
+
+def semantic_smoothness(log_probabilities: Float[Tensor, "b n h w"]) -> Float[Tensor, ""]:
+    """Mean cross-entropy between the distribution of a pixel and those of the pixels below and right of it.
+
+    Paper: Eq. 11, App. B. ½ (H(P_ij, P_{i+1,j}) + H(P_ij, P_{i,j+1})) with H(a, b) = -Σ a log b, over the pixels that
+    have both neighbours: the mean of them instead of the sum, so that the weight does not depend on the resolution.
+
+    Args:
+        log_probabilities: (B, N, H, W) log P, the log-softmax of logits.
+
+    Returns:
+        A scalar, at least 0; 0 for maps of one row or column.
+    """
+    here = log_probabilities[:, :, :-1, :-1].exp()
+    below, right = log_probabilities[:, :, 1:, :-1], log_probabilities[:, :, :-1, 1:]
+    return -(_pixel_mean((here * below).sum(1)) + _pixel_mean((here * right).sum(1))) / 2  # Eq. 11
+
+
+def dice_loss(
+    predicted: Float[Tensor, "b c h w"],
+    centres: Float[Tensor, "b 2 h w"],
+    labels: Int64[Tensor, "b h w"],
+    squared_distances: SquaredDistances,
+) -> Float[Tensor, ""]:
+    """The generalised Dice loss: every pixel shall be near the centre of its own instance and far from all others.
+
+    Paper: Eq. 12, App. B. 1 - 2 Σ_l w_l Σ_ij r_l p_l / Σ_l w_l Σ_ij (r_l + p_l), w_l = 1 / Area_l, l over the labelled
+    instances of an image; then the mean over the images, in which one without instances counts as 0. Pixels of no
+    instance count, ignored ones do not.
+
+    Args:
+        predicted: (B, C, H, W) output of the instance head.
+        centres: (B, 2, H, W) u (row) and v (column) of the centre of each pixel's instance.
+        labels: (B, H, W) ids from 1 on, 0 no instance, below 0 ignored.
+        squared_distances: How far pixels are from centres, in the output's encoding.
+
+    Returns:
+        A scalar in [0, 1].
+    """
+    instances = truth_membership(labels, centres)
+    pixels, kept = predicted.flatten(2), instances.areas.shape[1]
+    size = max(1, BLOCK_ELEMENTS // max(1, instances.rows.numel()))
+    blocks = max(1, -(-kept // size))
+    sums = [
+        recomputed(_sums, blocks, pixels, block, instances.rows, number * size, kept, squared_distances)
+        for number, block in enumerate(torch.split(instances.centres, size, dim=2))
+    ]
+    overlap, total = (torch.cat(parts, dim=1) for parts in zip(*sums, strict=True))  # (B, K)
+    present = instances.areas > 0
+    weights = present / instances.areas.clamp_min(1).to(overlap.dtype)
+    numerator = (weights * overlap).sum(1)
+    # Σ_ij r_l is the area, and the area times its weight 1
+    denominator = present.sum(1) + (weights * total).sum(1)
+    dice = 2 * numerator / denominator.clamp_min(1)
+    return torch.where(present.any(1), 1 - dice, dice).mean()  # Eq. 12
+
+
+class Instances(NamedTuple):
+    """The instances of each image of a batch, K the most that one of them has; sparse r of Eq. 13.
+
+    Attributes:
+        rows: (B, N) which of its image's K instances a pixel belongs to, K for none, K + 1 where it is ignored.
+        centres: (B, 2, K) u (row) and v (column) of each.
+        areas: (B, K) their pixels; 0 for the rows that an image with fewer does not use.
+    """
+
+    rows: Int64[Tensor, "b n"]
+    centres: Float[Tensor, "b 2 k"]
+    areas: Int64[Tensor, "b k"]
+
+
+def truth_membership(labels: Int64[Tensor, "b h w"], centres: Float[Tensor, "b 2 h w"]) -> Instances:
+    """r, as the number of each pixel's instance: r_l is 1 where a pixel's row is l, and else 0.
+
+    Paper: Eq. 13, App. B.
+
+    Args:
+        labels: (B, H, W) ids from 1 on, any; 0 no instance, below 0 ignored.
+        centres: (B, 2, H, W) the same for all pixels of an instance.
+    """
+    flat = labels.flatten(1)
+    count = max(0, int(flat.max())) if flat.numel() else 0
+    areas = torch.zeros(len(flat), count + 1, dtype=torch.int64, device=flat.device)
+    areas.scatter_add_(1, flat.clamp_min(0), (flat > 0).long())
+    present = areas > 0
+    kept = int(present.sum(1).max()) if len(flat) else 0
+    # the present ids first, in their order
+    ids = present.logical_not().sort(dim=1, stable=True).indices[:, :kept]
+    position = torch.where(present, present.cumsum(1) - 1, kept)
+    rows = torch.where(flat < 0, kept + 1, position.gather(1, flat.clamp_min(0)))  # Eq. 13
+    found = centres.new_full((len(flat), 2, kept + 2), -torch.inf)
+    found.scatter_reduce_(2, rows[:, None].expand(-1, 2, -1), centres.flatten(2), "amax")
+    areas = areas.gather(1, ids)
+    return Instances(rows, found[:, :, :kept].masked_fill((areas == 0)[:, None], 0), areas)
+
+
+def membership(squared_distances: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """p: how much a pixel belongs to an instance by its prediction.
+
+    Paper: Eq. 14, App. B. p = exp(-dx²) exp(-dy²), dx and dy the distances of the predicted embeddings of u and v from
+    those of the instance's centre.
+
+    Args:
+        squared_distances: dx² + dy², of `Encoding.squared_distances`.
+
+    Returns:
+        In (0, 1], up to rounding.
+    """
+    return (-squared_distances).exp()  # Eq. 14
+
+
+def _sums(
+    pixels: Float[Tensor, "b c n"],
+    centres: Float[Tensor, "b 2 k"],
+    rows: Int64[Tensor, "b n"],
+    first: int,
+    ignored: int,
+    squared_distances: SquaredDistances,
+) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
+    """Σ r_l p_l and Σ p_l over the pixels that are not ignored, of some instances."""
+    predicted = membership(squared_distances(pixels, centres))
+    numbers = torch.arange(first, first + centres.shape[2], device=rows.device)
+    truth: Bool[Tensor, "b k n"] = rows[:, None] == numbers[:, None]
+    counted = (rows <= ignored).to(predicted.dtype)
+    return (predicted * truth).sum(2), (predicted @ counted[:, :, None])[..., 0]
+
+
+def _pixel_mean(values: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """The mean of the images' means, 0 without pixels."""
+    return values.sum() / max(1, values.numel())

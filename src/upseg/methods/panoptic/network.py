@@ -1,4 +1,4 @@
-"""The network: a vision transformer, a shared decoder of four convolutions, and one projection for each task."""
+"""The network: a vision transformer, a shared decoder of four convolutions, and one projection for each head."""
 
 from __future__ import annotations
 
@@ -18,6 +18,74 @@ from upseg.segmentation import Category
 GROUPS = 8
 """Of the decoder's channels, each normalised by itself; fewer where a width is no multiple of it."""
 _INSTANCES: Mapping[str, int] = MappingProxyType({"instance": 16})  # two coordinates, each of four frequencies
+
+
+class PanopticNetwork(nn.Module):
+    """Image → the maps of all heads, from one decoder.
+
+    Paper: Sec. 3.1 and 4.1. The maps have 2^n / p of the image's resolution, p being the patch size and n the number of
+    decoder widths: 8 / 14 with the defaults. Exactly: the image is padded to whole patches at the bottom and on the
+    right, each patch becomes 2^n x 2^n pixels of the maps, and what lies wholly in the padding is cut off. So pixel
+    (i, j) of a map, whose centre is (i + 0.5, j + 0.5), covers the square of p / 2^n image pixels from row i p / 2^n
+    and column j p / 2^n on, and its centre is at ((i + 0.5) p / 2^n, (j + 0.5) p / 2^n) of the image: nothing is
+    stretched, and only the last row and column may reach beyond the image, by less than p / 2^n pixels.
+
+    Args:
+        backbone: Name of a timm vision transformer.
+        layers: Blocks of it, counted from 1, whose tokens the decoder takes; None for `default_layers`.
+        decoder_channels: Widths of the transposed convolutions, each of which doubles the resolution.
+        outputs: The channels of each head, such as `{"semantic": 133, "instance": 16}`. There is nothing in the
+            network for a head that is not named. `output_channels` tells those of settings.
+        patch: Side of the patches in pixels, other than the backbone's own.
+        pretrained: Whether the backbone starts from published weights, downloaded once.
+
+    Attributes:
+        scale: Pixels of the maps for each pixel of the image, along one side: 2^n / p.
+
+    Raises:
+        ModelError: If there is no such backbone, it has no such layers, or its weights cannot be had.
+        ValueError: If there is no output or no decoder width, or one of them has no channel.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "vit_base_patch14_dinov2",
+        layers: Sequence[int] | None = None,
+        decoder_channels: Sequence[int] = (512, 256, 256),
+        outputs: Mapping[str, int] = _INSTANCES,
+        *,
+        patch: int | None = None,
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        for what, numbers in (("outputs", outputs.values()), ("decoder_channels", decoder_channels)):
+            if min(numbers, default=0) < 1:
+                raise ValueError(f"{what} must be one or more, each of at least 1 channel, got {list(numbers)}")
+        self.backbone = VitBackbone(backbone, layers, patch=patch, pretrained=pretrained)
+        self.upsampling = 2 ** len(decoder_channels)
+        self.scale = self.upsampling / self.backbone.patch
+        self.decoder = UpsamplingDecoder(sum(self.backbone.channels), decoder_channels)
+        self.projections = nn.ModuleDict(
+            {head: nn.Conv2d(decoder_channels[-1], channels, 1) for head, channels in outputs.items()}
+        )
+
+    def output_size(self, size: Sequence[int]) -> tuple[int, int]:
+        """Height and width of the maps of images of this height and width."""
+        return output_size(size, self.backbone.patch, self.upsampling)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _ h2 w2"]]:
+        """Compute the maps.
+
+        Args:
+            images: (B, 3, H, W) RGB values in [0, 1], of any size from 1x1 up.
+
+        Returns:
+            For each head a (B, channels, h, w) map of raw values, (h, w) being `output_size((H, W))`.
+        """
+        height, width = self.output_size(images.shape[-2:])
+        tokens = torch.cat(self.backbone(images), dim=1)
+        features = self.decoder(tokens)[..., :height, :width]
+        return {head: projection(features) for head, projection in self.projections.items()}
 
 
 class UpsamplingDecoder(nn.Module):
@@ -53,78 +121,6 @@ class UpsamplingDecoder(nn.Module):
         return features
 
 
-class PanopticNetwork(nn.Module):
-    """Image → the maps of all tasks, from one decoder.
-
-    Paper: Sec. 3.1 and 4.1. The maps have 2^n / p of the image's resolution, p being the patch size and n the number of
-    decoder widths: 8 / 14 with the defaults. Exactly: the image is padded to whole patches at the bottom and on the
-    right, each patch becomes 2^n x 2^n pixels of the maps, and what lies wholly in the padding is cut off. So pixel
-    (i, j) of a map, whose centre is (i + 0.5, j + 0.5), covers the square of p / 2^n image pixels from row i p / 2^n
-    and column j p / 2^n on, and its centre is at ((i + 0.5) p / 2^n, (j + 0.5) p / 2^n) of the image: nothing is
-    stretched, and only the last row and column may reach beyond the image, by less than p / 2^n pixels.
-
-    Args:
-        backbone: Name of a timm vision transformer.
-        layers: Blocks of it, counted from 1, whose tokens the decoder takes; None for `default_layers`.
-        decoder_channels: Widths of the transposed convolutions, each of which doubles the resolution.
-        outputs: The channels of each task, such as `{"semantic": 133, "instance": 16}`. There is nothing in the
-            network for a task that is not named. `output_channels` tells those of settings.
-        patch: Side of the patches in pixels, other than the backbone's own.
-        pretrained: Whether the backbone starts from published weights, downloaded once.
-
-    Attributes:
-        scale: Pixels of the maps for each pixel of the image, along one side: 2^n / p.
-
-    Raises:
-        ModelError: If there is no such backbone, it has no such layers, or its weights cannot be had.
-        ValueError: If there is no output or no decoder width, or one of them has no channel.
-    """
-
-    def __init__(
-        self,
-        backbone: str = "vit_base_patch14_dinov2",
-        layers: Sequence[int] | None = None,
-        decoder_channels: Sequence[int] = (512, 256, 256),
-        outputs: Mapping[str, int] = _INSTANCES,
-        *,
-        patch: int | None = None,
-        pretrained: bool = False,
-    ) -> None:
-        super().__init__()
-        for what, numbers in (("outputs", outputs.values()), ("decoder_channels", decoder_channels)):
-            if min(numbers, default=0) < 1:
-                raise ValueError(f"{what} must be one or more, each of at least 1 channel, got {list(numbers)}")
-        self.backbone = VitBackbone(backbone, layers, patch=patch, pretrained=pretrained)
-        self.upsampling = 2 ** len(decoder_channels)
-        self.scale = self.upsampling / self.backbone.patch
-        self.decoder = UpsamplingDecoder(sum(self.backbone.channels), decoder_channels)
-        self.projections = nn.ModuleDict(
-            {task: nn.Conv2d(decoder_channels[-1], channels, 1) for task, channels in outputs.items()}
-        )
-
-    def output_size(self, size: Sequence[int]) -> tuple[int, int]:
-        """Height and width of the maps of images of this height and width."""
-        return output_size(size, self.backbone.patch, self.upsampling)
-
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _ h2 w2"]]:
-        """Compute the maps.
-
-        Args:
-            images: (B, 3, H, W) RGB values in [0, 1], of any size from 1x1 up.
-
-        Returns:
-            For each task a (B, channels, h, w) map of raw values, (h, w) being `output_size((H, W))`.
-        """
-        height, width = self.output_size(images.shape[-2:])
-        tokens = torch.cat(self.backbone(images), dim=1)
-        features = self.decoder(tokens)[..., :height, :width]
-        return {task: projection(features) for task, projection in self.projections.items()}
-
-
-def _normalisation(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(channels, GROUPS), channels)
-
-
 def output_size(size: Sequence[int], patch: int, upsampling: int = 8) -> tuple[int, int]:
     """Height and width of the network's maps: upsampling / patch of the image's, rounded up.
 
@@ -138,16 +134,20 @@ def output_size(size: Sequence[int], patch: int, upsampling: int = 8) -> tuple[i
 
 
 def output_channels(settings: PanopticSettings, categories: Sequence[Category]) -> dict[str, int]:
-    """The channels of each task of the settings: a logit for each class, the code of the centre, one depth.
+    """The channels of each head of the settings: a logit for each class, the code of the centre, one depth.
 
     Args:
         settings: Of the method.
-        categories: The classes; only the task `semantic` needs them.
+        categories: The classes; only the head `semantic` needs them.
 
     Raises:
-        ValueError: If the task `semantic` is among those of the settings, and there are no classes.
+        ValueError: If the head `semantic` is among those of the settings, and there are no classes.
     """
-    if "semantic" in settings.tasks and not categories:
-        raise ValueError("the task semantic needs the classes of the data, and there are none")
+    if "semantic" in settings.heads and not categories:
+        raise ValueError("the head semantic needs the classes of the data, and there are none")
     channels = {"semantic": len(categories), "instance": make_encoding(settings).channels, "depth": 1}
-    return {task: channels[task] for task in settings.tasks}
+    return {head: channels[head] for head in settings.heads}
+
+
+def _normalisation(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(channels, GROUPS), channels)

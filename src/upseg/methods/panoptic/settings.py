@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Literal
+from typing import ClassVar, Literal
 
 from upseg.functional.ranges import check_least, check_shares
 
-TASKS = ("semantic", "instance", "depth")
+HEADS = ("semantic", "instance", "depth")
 """What a model may predict of each pixel, in the order in which it is listed."""
 
 
@@ -24,7 +24,7 @@ class PanopticSettings:
         layers: The blocks, counted from 1, whose patch tokens the decoder takes; None for those of the paper where it
             names them, else four evenly spaced ones.
         decoder_channels: Widths of the decoder's transposed convolutions, each of which doubles the resolution.
-        tasks: What the network predicts, of `TASKS`: semantic, instance or both of them, and depth if wanted.
+        heads: What the network predicts, of `HEADS`: semantic, instance or both of them, and depth if wanted.
         encoding: What the instance channels hold: the paper's sines and cosines of the centre (`positional`), its
             coordinates themselves (`rgb`), or probabilities of each row and column of the grid (`bins`).
         frequencies: L, of the positional encoding.
@@ -40,11 +40,14 @@ class PanopticSettings:
             number. None for as many as torch takes.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = MappingProxyType({"tasks": "heads"})
+    """Settings by the names that they had once."""
+
     backbone: str = "vit_base_patch14_dinov2"
     patch: int | None = None
     layers: tuple[int, ...] | None = None
     decoder_channels: tuple[int, ...] = (512, 256, 256)
-    tasks: tuple[str, ...] = ("semantic", "instance")
+    heads: tuple[str, ...] = ("semantic", "instance")
     encoding: Literal["positional", "rgb", "bins"] = "positional"
     frequencies: int = 4
     grid: tuple[int, int] = (80, 80)
@@ -59,20 +62,25 @@ class PanopticSettings:
 
     def __post_init__(self) -> None:
         check_least(self, _LEAST)
-        self._check_tasks()
+        self._check_heads()
         self._check_network()
         self._check_numbers()
 
-    def _check_tasks(self) -> None:
-        if not {"semantic", "instance"} & set(self.tasks) or not set(self.tasks) <= set(TASKS):
+    @property
+    def predicts_depth(self) -> bool:
+        """Whether a model with these settings predicts depth."""
+        return "depth" in self.heads
+
+    def _check_heads(self) -> None:
+        if not {"semantic", "instance"} & set(self.heads) or not set(self.heads) <= set(HEADS):
             raise ValueError(
-                f"tasks must be semantic, instance or both, and depth if wanted, got {', '.join(self.tasks) or 'none'}"
+                f"heads must be semantic, instance or both, and depth if wanted, got {', '.join(self.heads) or 'none'}"
             )
-        if list(self.tasks) != [task for task in TASKS if task in self.tasks]:
-            raise ValueError(f"tasks must be listed once each in the order {', '.join(TASKS)}, got {self.tasks}")
-        if self.maximum_depth is not None and not ("depth" in self.tasks and 0 < self.maximum_depth < float("inf")):
+        if list(self.heads) != [head for head in HEADS if head in self.heads]:
+            raise ValueError(f"heads must be listed once each in the order {', '.join(HEADS)}, got {self.heads}")
+        if self.maximum_depth is not None and not ("depth" in self.heads and 0 < self.maximum_depth < float("inf")):
             raise ValueError(
-                f"maximum_depth must be above 0 metres, and given only with the task depth, got {self.maximum_depth}"
+                f"maximum_depth must be above 0 metres, and given only with the head depth, got {self.maximum_depth}"
             )
 
     def _check_network(self) -> None:

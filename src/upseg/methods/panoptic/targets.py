@@ -18,8 +18,8 @@ from upseg.methods.panoptic.equations import edge_distance_weights
 from upseg.methods.panoptic.network import output_size
 from upseg.segmentation import Category
 
-SAMPLED_TASKS = ("semantic", "instance")
-"""The tasks whose loss can be weighted by edge distance sampling."""
+SAMPLED_HEADS = ("semantic", "instance")
+"""The heads whose loss can be weighted by edge distance sampling."""
 
 
 class PanopticTargets:
@@ -35,14 +35,14 @@ class PanopticTargets:
         upsampling: Side of what a patch becomes in the network's maps, in pixels of them.
         grid: Rows and columns of the grid of centres that the settings have: they say how far the coordinates stay off
             -1 and 1.
-        edge_sampling: The tasks that edge distance sampling weights, of `SAMPLED_TASKS`; in the others every pixel with
+        edge_sampling: The heads that edge distance sampling weights, of `SAMPLED_HEADS`; in the others every pixel with
             a label counts 1.
         minimum_weight: w_min of Eq. 5: the weight of pixels far from every boundary, in [0, 1].
         reach: D of Eq. 5, in pixels of the network's maps.
-        void_weight: What a pixel outside of all instances counts in the instance task, in [0, 1], next to one inside.
+        void_weight: What a pixel outside of all instances counts in the instance head, in [0, 1], next to one inside.
             The paper's is 1; with less a network from scratch finds centres before it learns where there are none.
-        semantic_boundaries: The boundaries that count for the semantic task: those of `instances`, as for the instance
-            task, or of all `segments`, so that stuff is also learned where there is no thing near.
+        semantic_boundaries: The boundaries that count for the semantic head: those of `instances`, as for the instance
+            head, or of all `segments`, so that stuff is also learned where there is no thing near.
         inverse_depth: Whether `depth` is 1 / the sample's: relative depth is learned as disparity, and most data sets
             have metres.
 
@@ -56,7 +56,7 @@ class PanopticTargets:
         patch: int = 14,
         upsampling: int = 8,
         grid: tuple[int, int] = (80, 80),
-        edge_sampling: Sequence[str] = SAMPLED_TASKS,
+        edge_sampling: Sequence[str] = SAMPLED_HEADS,
         minimum_weight: float = 0.0,
         reach: float = 20.0,
         void_weight: float = 1.0,
@@ -68,9 +68,9 @@ class PanopticTargets:
                 "patch and upsampling must be at least 1, rows and columns of the grid at least 2, "
                 f"got {patch}, {upsampling} and {tuple(grid)}"
             )
-        if not set(edge_sampling) <= set(SAMPLED_TASKS) or isinstance(edge_sampling, str):
+        if not set(edge_sampling) <= set(SAMPLED_HEADS) or isinstance(edge_sampling, str):
             raise ValueError(
-                f"edge_sampling must be a list of {', '.join(SAMPLED_TASKS)} or empty, got {edge_sampling}"
+                f"edge_sampling must be a list of {', '.join(SAMPLED_HEADS)} or empty, got {edge_sampling}"
             )
         if not (0 <= minimum_weight <= 1 and 0 < reach < float("inf")):
             raise ValueError(f"minimum_weight must be in [0, 1] and reach above 0, got {minimum_weight} and {reach}")
@@ -150,7 +150,7 @@ class PanopticTargets:
     def _weights(
         self, instances: Int32[np.ndarray, "h w"], segments: Int32[np.ndarray, "h w"]
     ) -> tuple[Float32[Tensor, "h w"], Float32[Tensor, "h w"]]:
-        """Of the instance and of the semantic task: Eq. 5, or 1 where it is switched off."""
+        """Of the instance and of the semantic head: Eq. 5, or 1 where it is switched off."""
         ones = torch.ones(instances.shape)
         near_instances = self._edge_weights(instances) if self.edge_sampling else ones
         of_semantic = near_instances if self.semantic_boundaries == "instances" else self._edge_weights(segments)
@@ -160,7 +160,7 @@ class PanopticTargets:
         )
 
     def _counts(self, instances: Int32[np.ndarray, "h w"]) -> Float32[Tensor, "h w"]:
-        """What each pixel counts in the instance task, wherever its boundaries are."""
+        """What each pixel counts in the instance head, wherever its boundaries are."""
         counts = torch.tensor([0.0, self.void_weight, 1.0])  # of what nobody labelled, of void, of instances
         return counts[torch.from_numpy(np.sign(instances) + 1).long()]
 

@@ -18,24 +18,24 @@ from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.layers.averaging import AveragedTraining
 from upseg.methods.panoptic.encodings import make_encoding
-from upseg.methods.panoptic.equations import LossWeights, panoptic_losses
+from upseg.methods.panoptic.losses import LossWeights, panoptic_losses
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.segmenter import PanopticSegmenter
 from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.metrics.class_agnostic import ClassAgnostic
 from upseg.metrics.depth_errors import Depth
 from upseg.metrics.panoptic_quality import PanopticQuality
-from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
+from upseg.training.accumulator_metric import AccumulatorMetric
 
 SHOWN = ("pq", "recall", "abs_rel")
 """The metrics that the progress bar has."""
 
 
 class PanopticTask(AveragedTraining[PanopticNetwork], lightning.LightningModule):
-    """Trains a `PanopticNetwork` by the losses of its tasks, and validates panoptic segmentations.
+    """Trains a `PanopticNetwork` by the losses of its heads, and validates panoptic segmentations.
 
     Paper: Sec. 3 and 4.1. Optimiser and learning rate are the recipe's (`optimization`).
 
@@ -45,12 +45,12 @@ class PanopticTask(AveragedTraining[PanopticNetwork], lightning.LightningModule)
         weights: Of the losses; 0 switches one off.
         pretrained: Whether the encoder starts from published weights, which are downloaded once.
         init_from: A checkpoint of the same network to start from, such as that of the stage before. Projections to
-            tasks or classes that it does not have start anew.
+            heads or classes that it does not have start anew.
         average: Decay per step of the moving average of the weights, which is what is validated and exported, in
             [0, 1); 0 for the weights as they are.
 
     Raises:
-        ValueError: If there are no classes but the task semantic, or `average` is not in [0, 1).
+        ValueError: If there are no classes but the head semantic, or `average` is not in [0, 1).
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class PanopticTask(AveragedTraining[PanopticNetwork], lightning.LightningModule)
     ) -> None:
         super().__init__()
         self.settings = settings or PanopticSettings()
-        self.categories = tuple(categories) if "semantic" in self.settings.tasks else ()
+        self.categories = tuple(categories) if "semantic" in self.settings.heads else ()
         self.weights = weights or LossWeights()
         self.encoding = make_encoding(self.settings)
         network = PanopticNetwork(
@@ -142,7 +142,7 @@ class PanopticTask(AveragedTraining[PanopticNetwork], lightning.LightningModule)
         segmenter = PanopticSegmenter(
             self.settings, str(self.device), categories=self.categories, network=self.validated
         )
-        if "depth" in self.settings.tasks:
+        if self.settings.predicts_depth:
             return segmenter.segment_with_depth(image.float().cpu())
         return segmenter.segment(image.float().cpu()), None
 

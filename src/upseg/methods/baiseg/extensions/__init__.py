@@ -1,0 +1,1 @@
+"""What is ours and not the paper's."""
