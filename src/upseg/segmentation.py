@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Integer, UInt8
 
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
+from upseg.functional.masks import gather_masks
 from upseg.predicted_depth import PredictedDepth
 
 if TYPE_CHECKING:
@@ -183,8 +184,6 @@ class Segmentation:
                    [1, 2, 2, 2],
                    [0, 2, 2, 2]], dtype=int32)
         """
-        from upseg.formats.masks import gather_masks
-
         found = gather_masks(masks, scores)
         chosen = None if isinstance(categories, Mapping) else categories
         if found.classes is not None and chosen is None:

@@ -49,7 +49,12 @@ def test_what_is_written(tmp_path):
         "category_id": 7,
         "category": "cat",
         "is_thing": True,
+        "objectType": "annotation",  # from here on what QuPath looks for
+        "classification": {"name": "cat", "color": [86, 180, 233]},
+        "measurements": {"Area px^2": 1.0, "Score": 0.5},
     }
+    for key in ("objectType", "measurements"):
+        assert first["properties"].pop(key)
     assert set(first["properties"].values()) == {9, None}
 
 

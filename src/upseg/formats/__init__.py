@@ -15,6 +15,8 @@ from upseg.formats.coco import read_coco, write_coco
 from upseg.formats.colours import segment_colours
 from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, write_depth
 from upseg.formats.geojson import read_geojson, write_geojson
+from upseg.formats.imagej_rois import read_imagej_rois, write_imagej_rois
+from upseg.formats.labelme import read_labelme, write_labelme
 from upseg.formats.montage import side_by_side
 from upseg.formats.npz import read_npz, write_npz
 from upseg.formats.overlay import draw_overlay, write_overlay
@@ -86,6 +88,10 @@ FORMATS: dict[str, Format] = {
             companions=(".panoptic.png",),
         ),
         Format("geojson", ".geojson", "exact polygons in pixels, for QuPath and GIS", write_geojson, read_geojson),
+        Format(
+            "labelme", ".labelme.json", "labelme JSON, polygons to be corrected by hand", write_labelme, read_labelme
+        ),
+        Format("imagej", ".roi.zip", "ROIs for ImageJ and Fiji's ROI manager", write_imagej_rois, read_imagej_rois),
         Format("svg", ".svg", "exact outlines as a drawing, for browsers and Inkscape", write_svg, read_svg),
         Format("npz", ".npz", "label map, compressed NumPy archive", write_npz, read_npz),
         Format(

@@ -29,8 +29,8 @@ from upseg.formats.metadata import (
     reading,
     warn_of_losses,
 )
-from upseg.formats.rle import counts_to_runs, decompress_counts, encode_label_map
 from upseg.functional.polygons import fill_rings
+from upseg.functional.rle import counts_to_runs, decompress_counts, encode_label_map
 from upseg.functional.runs import Runs, paint_runs
 from upseg.segmentation import Segmentation
 

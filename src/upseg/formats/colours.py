@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from jaxtyping import Float64, Int32, Int64, UInt8
 
-from upseg.segmentation import Segmentation
+from upseg.segmentation import Category, Segmentation
 
 # Okabe and Ito, Color Universal Design (2008), without the black, in the order in which the least difference
 # between neighbours is largest, for the kind of eye (all cones, or one kind missing) for which it is least.
@@ -55,6 +55,12 @@ def segment_colours(segments: Segmentation | int) -> UInt8[np.ndarray, "k 3"]:
             around = {chosen[other] for other in neighbours[segment.id].tolist() if other in chosen}
             chosen[segment.id] = _free_colour((segment.id - 1) % _COLOUR_COUNT, around)
     return _to_rgb(np.array([chosen[segment.id] for segment in segments], np.int64))
+
+
+def class_colour(category: Category) -> list[int]:
+    """The RGB colour of a class, from which those of its segments are made."""
+    colour: list[int] = OKABE_ITO[category.id % _HUE_COUNT].tolist()
+    return colour
 
 
 def _category_colours(segmentation: Segmentation) -> dict[int, int]:

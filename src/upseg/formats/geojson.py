@@ -8,6 +8,8 @@ points down, outer rings therefore run clockwise.
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from upseg.files import atomic_path
+from upseg.formats.colours import class_colour
 from upseg.formats.metadata import (
     VERSION,
     Facts,
@@ -68,9 +71,16 @@ def write_geojson(segmentation: Segmentation, path: Path) -> Path:
 
 
 def _properties(segment: Segment) -> dict[str, Any]:
-    """Flat, so that a GIS shows them as columns; all but the area may be null."""
+    """Flat, so that a GIS shows them as columns, where all but the area may be null; then what QuPath looks for."""
     category = segment.category
-    return {
+    measured = {"Area px^2": segment.area, "Score": segment.score}
+    for_qupath: dict[str, Any] = {
+        "objectType": "annotation",
+        "measurements": {name: float(value) for name, value in measured.items() if value is not None},
+    }
+    if category is not None:
+        for_qupath["classification"] = {"name": category.name, "color": class_colour(category)}
+    return for_qupath | {
         "area": segment.area,
         "score": None if segment.score is None else float(segment.score),
         "parent": segment.parent,
@@ -98,8 +108,8 @@ def read_geojson(path: str | Path, shape: tuple[int, int] | None = None) -> Segm
     """Read polygons in pixel coordinates, from upseg or from programs such as QuPath and QGIS.
 
     A polygon covers the pixels whose centres are inside. Where the features of other programs overlap, the one with
-    the smaller area lies on top, and a `UserWarning` names those that lost pixels. QuPath's classifications become
-    categories.
+    the smaller area lies on top, and a `UserWarning` names those that lost pixels; another counts points and lines,
+    which are left out. QuPath's classifications become categories.
 
     Args:
         path: A FeatureCollection, a list of features, or a single one.
@@ -107,7 +117,7 @@ def read_geojson(path: str | Path, shape: tuple[int, int] | None = None) -> Segm
             holds all polygons. Files of upseg know theirs.
 
     Raises:
-        FormatError: If the file is broken, has geometries that are no polygons, or coordinates that cannot be pixels.
+        FormatError: If the file is broken, has no polygons, or coordinates that cannot be pixels.
 
     Example:
         >>> outline = [[0, 0], [3, 0], [3, 2], [0, 2], [0, 0]]
@@ -119,6 +129,8 @@ def read_geojson(path: str | Path, shape: tuple[int, int] | None = None) -> Segm
     path = Path(path)
     with reading(path, "GeoJSON polygons"):
         features, ours = _features_of(load_json(path))
+        if ours is None:
+            features = _with_area(path, features)
         vertices, offsets, polygons, owners = _gather_rings([feature.get("geometry") for feature in features])
         if ours is not None:
             check_version(ours.get("version"))
@@ -156,6 +168,24 @@ def _features_of(data: object) -> tuple[list[dict[str, Any]], dict[str, Any] | N
     if kind in ("Polygon", "MultiPolygon"):
         return [{"type": "Feature", "geometry": collection}], None
     raise ValueError(f"expected a FeatureCollection, a Feature, a Polygon or a MultiPolygon, got the type {kind!r}")
+
+
+def _with_area(path: Path, features: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The features that can be segments; a `UserWarning` counts the others by the kind of their geometry."""
+    kept, left_out = [], Counter[str]()
+    for feature in features:
+        geometry = feature.get("geometry")
+        kind = str(geometry.get("type")) if isinstance(geometry, dict) else "without geometry"
+        if kind in ("Polygon", "MultiPolygon"):
+            kept.append(feature)
+        else:
+            left_out[kind] += 1
+    if left_out:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+        warnings.warn(f"{path}: left out features that cover no area: {kinds}", stacklevel=3)
+    if features and not kept:
+        raise ValueError(f"none of its {len(features)} features is a Polygon or a MultiPolygon")
+    return kept
 
 
 def _gather_rings(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from upseg.formats.rle import encode_label_map
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
+from upseg.functional.rle import encode_label_map
 from upseg.metrics.accumulator import Accumulator
 from upseg.segmentation import Category
 
