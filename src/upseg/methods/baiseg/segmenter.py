@@ -109,7 +109,7 @@ class BaisegSegmenter(PretrainedMixin):
             provenance={
                 "method": "baiseg",
                 "settings": json.loads(json.dumps(asdict(self.settings))),
-                **({} if given is None else {"semantic_map": given.account}),
+                **({} if given is None else {"semantic_map": given.provenance}),
             },
         )
 

@@ -24,12 +24,12 @@ class GivenClasses:
     Attributes:
         positions: (H, W) of the pixels' classes, as the targets have them.
         categories: The classes in their order; one None for things without a name.
-        account: What the provenance says of it.
+        provenance: What the result's provenance says of it.
     """
 
     positions: Int64[np.ndarray, "h w"]
     categories: tuple[Category | None, ...]
-    account: dict[str, Any]
+    provenance: dict[str, Any]
 
 
 def given_classes(
