@@ -29,7 +29,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     package = str(tmp_path / "src" / "upseg" / "methods")
     with monkeypatch.context() as patch:
         patch.setattr(upseg.methods, "__path__", [*upseg.methods.__path__, package])
-        row = eval(f"{{{BLOCKS[ROW]}}}", {"Method": Method})  # noqa: S307 - our own documentation
+        row = eval(f"{{{BLOCKS[ROW]}}}", {"Method": Method})
         for name, method in row.items():
             patch.setitem(METHODS, name, method)
         yield tmp_path

@@ -1,5 +1,6 @@
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 
@@ -91,3 +92,24 @@ def test_settings_without_presets_work_and_must_be_complete() -> None:
 def test_settings_must_be_a_dataclass() -> None:
     with pytest.raises(TypeError, match="must be a dataclass"):
         build_settings(dict, {"a": 1})
+
+
+@dataclass(frozen=True)
+class RenamedSettings:
+    heads: tuple[str, ...] = ("semantic",)
+    seed: int = 0
+    renamed: ClassVar[Mapping[str, str]] = {"tasks": "heads"}
+
+
+def test_settings_are_taken_by_their_former_names_too() -> None:
+    assert parse_assignments(['tasks=["depth"]', "seed=2"], RenamedSettings) == {"heads": ("depth",), "seed": 2}
+    assert build_settings(RenamedSettings, {"tasks": ["depth"]}) == RenamedSettings(("depth",))
+    with pytest.raises(ModelError, match=r"the setting heads must be tuple.*, got 3"):
+        check_settings({"tasks": 3}, RenamedSettings)
+    with pytest.raises(ModelError, match=r"no setting 'task'.*; the settings are heads, seed"):
+        check_settings({"task": ["depth"]}, RenamedSettings)
+
+
+def test_a_setting_is_not_given_by_both_of_its_names() -> None:
+    with pytest.raises(ModelError, match="the setting tasks is now called heads, but both are given"):
+        build_settings(RenamedSettings, {"tasks": ["depth"], "heads": ["depth"]})

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
-
-from upseg.segmentation import Segmentation
-
-if TYPE_CHECKING:
-    from upseg.images.reading import ImageLike
 
 LEAST_DISPARITY = 1 / 65_535
 """The disparity of the farthest pixel: the smallest number above 0, unknown, that a 16-bit file holds."""
@@ -73,16 +67,3 @@ class PredictedDepth:
         low, high = (height[known].min(), height[known].max()) if known.any() else (0.0, 0.0)
         nearness: Float32[np.ndarray, "h w"] = (height - low) / (high - low) if low < high else height - low + 1
         return nearness
-
-
-@runtime_checkable
-class DepthSegmenter(Protocol):
-    """What segmenters offer beside `Segmenter` whose method can predict depth."""
-
-    def segment_with_depth(self, image: ImageLike) -> tuple[Segmentation, PredictedDepth]:
-        """Segment one image, given as for `Segmenter.segment`, and predict the depth of its pixels.
-
-        Raises:
-            ModelError: If the model is one without depth.
-        """
-        ...

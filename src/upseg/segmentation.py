@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import importlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -11,11 +12,14 @@ import numpy as np
 from jaxtyping import Bool, Int32, Integer, UInt8
 
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
+from upseg.predicted_depth import PredictedDepth
 
 if TYPE_CHECKING:
     from upseg.images.reading import ImageLike
 
 BoundingBox = tuple[int, int, int, int]
+Progress = Callable[[int, int], None]
+"""Told how many steps of how many are done with the image in hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +171,14 @@ class Segmentation:
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; its suffix chooses the format (see `upseg.formats`). Whole or not at all."""
-        from upseg.formats import write
-
-        return write(self, Path(path))
+        written: Path = _formats().write(self, path)
+        return written
 
     @classmethod
     def load(cls, path: str | Path) -> Segmentation:
         """Read any file that `save` writes."""
-        from upseg.formats import read
-
-        return read(Path(path))
+        found: Segmentation = _formats().read(path)
+        return found
 
     def overlay(self, image: ImageLike, *, alpha: float = 0.5, outlines: bool = True) -> UInt8[np.ndarray, "h w 3"]:
         """Draw the segments in colour over the image they came from.
@@ -189,10 +191,20 @@ class Segmentation:
         Returns:
             (H, W, 3) RGB.
         """
-        from upseg.formats.overlay import draw_overlay
         from upseg.images.reading import read_image
 
-        return draw_overlay(self, read_image(image), alpha=alpha, outlines=outlines)
+        drawn: UInt8[np.ndarray, "h w 3"]
+        drawn = _formats().draw_overlay(self, read_image(image), alpha=alpha, outlines=outlines)
+        return drawn
+
+
+def _formats() -> Any:
+    """`upseg.formats`, which is built on this module and so is found by name, when it is first needed.
+
+    What a file or a picture of a `Segmentation` looks like is known there alone; `save`, `load` and `overlay` are other
+    ways to say `write`, `read` and `draw_overlay`. Imports inside them would tie the two modules in a circle.
+    """
+    return importlib.import_module("upseg.formats")
 
 
 @runtime_checkable
@@ -201,4 +213,17 @@ class Segmenter(Protocol):
 
     def segment(self, image: ImageLike) -> Segmentation:
         """Segment one image: a path, or an array as `upseg.images.reading.read_image` takes it."""
+        ...
+
+
+@runtime_checkable
+class DepthSegmenter(Segmenter, Protocol):
+    """What segmenters are whose method can predict depth."""
+
+    def segment_with_depth(self, image: ImageLike) -> tuple[Segmentation, PredictedDepth]:
+        """Segment one image, given as for `segment`, and predict the depth of its pixels.
+
+        Raises:
+            ModelError: If the model is one without depth.
+        """
         ...

@@ -1,4 +1,8 @@
-"""Settings by name: text and JSON values become the typed fields of a method's settings dataclass."""
+"""Settings by name: text and JSON values become the typed fields of a method's settings dataclass.
+
+A class whose settings got new names says so by `renamed: ClassVar[Mapping[str, str]]`, from old to new: models and
+commands that have the old ones go on working.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +33,22 @@ def parse_assignments(pairs: Iterable[str], settings_class: type) -> dict[str, A
         key, equals, text = pair.partition("=")
         if not equals or not key.strip():
             raise ModelError(f"a setting is given as key=value, got {pair!r}")
-        values[key.strip()] = _value(text.strip(), _type_of(settings_class, key.strip()))
-    return check_settings(values, settings_class)
+        values[key.strip()] = text.strip()
+    named = current_names(values, settings_class)
+    return check_settings({k: _value(text, _type_of(settings_class, k)) for k, text in named.items()}, settings_class)
+
+
+def current_names(values: Mapping[str, Any], settings_class: type) -> dict[str, Any]:
+    """Settings by the names that they have now, for those of before; that there are such settings is not checked.
+
+    Raises:
+        ModelError: If one is given by both of its names.
+    """
+    renamed: Mapping[str, str] = getattr(settings_class, "renamed", {})
+    twice = [f"{old} is now called {new}" for old, new in renamed.items() if old in values and new in values]
+    if twice:
+        raise ModelError(f"the setting {twice[0]}, but both are given; leave the old name out")
+    return {renamed.get(key, key): value for key, value in values.items()}
 
 
 def check_settings(values: Mapping[str, Any], settings_class: type) -> dict[str, Any]:
@@ -40,7 +58,7 @@ def check_settings(values: Mapping[str, Any], settings_class: type) -> dict[str,
         ModelError: If there is no such field, or a value has another type.
     """
     checked = {}
-    for key, value in values.items():
+    for key, value in current_names(values, settings_class).items():
         expected = _type_of(settings_class, key)
         converted = _converted(value, expected)
         if not _fits(converted, expected):

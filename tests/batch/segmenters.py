@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
@@ -16,7 +15,7 @@ from upseg.functional.label_maps import connected_components
 from upseg.images.reading import ImageLike, read_image
 from upseg.models.registry import METHODS, Method
 from upseg.predicted_depth import PredictedDepth
-from upseg.segmentation import Category, Segmentation
+from upseg.segmentation import Category, Progress, Segmentation
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class ThresholdSegmenter:
         self.settings = settings
         self.device = device
 
-    def segment(self, image: ImageLike, progress: Callable[[int, int], None] | None = None) -> Segmentation:
+    def segment(self, image: ImageLike, progress: Progress | None = None) -> Segmentation:
         pixels = read_image(image)
         _obey(pixels)
         if "UPSEG_TEST_PIDS" in os.environ:
@@ -83,14 +82,14 @@ class StepSegmenter(ThresholdSegmenter):
 
 @dataclass(frozen=True)
 class DeepSettings(ThresholdSettings):
-    tasks: tuple[str, ...] = ("instance", "depth")
+    predicts_depth: bool = True
 
 
 class DeepSegmenter(ThresholdSegmenter):
     """Predicts depth too: in metres, ten times as much as the image is grey."""
 
     def segment_with_depth(
-        self, image: ImageLike, progress: Callable[[int, int], None] | None = None
+        self, image: ImageLike, progress: Progress | None = None
     ) -> tuple[Segmentation, PredictedDepth]:
         pixels = read_image(image)
         return self.segment(pixels, progress), PredictedDepth(10 * pixels.mean(axis=2), is_metric=True)
@@ -123,8 +122,16 @@ class BrokenSegmenter:
 
 _HERE = "tests.batch.segmenters"
 TEST_METHODS = {
-    "threshold": Method("cuts grey values", f"{_HERE}:ThresholdSettings", f"{_HERE}:ThresholdSegmenter"),
-    "deep": Method("cuts grey values", f"{_HERE}:DeepSettings", f"{_HERE}:DeepSegmenter"),
+    "threshold": Method(
+        "cuts grey values", f"{_HERE}:ThresholdSettings", f"{_HERE}:ThresholdSegmenter", reports_progress=True
+    ),
+    "deep": Method(
+        "cuts grey values",
+        f"{_HERE}:DeepSettings",
+        f"{_HERE}:DeepSegmenter",
+        reports_progress=True,
+        predicts_depth=True,
+    ),
     "steps": Method("cuts grey values", f"{_HERE}:ThresholdSettings", f"{_HERE}:StepSegmenter"),
     "learned": Method("adds an offset", f"{_HERE}:LearnedSettings", f"{_HERE}:LearnedSegmenter", learned=True),
     "broken": Method("fails", f"{_HERE}:ThresholdSettings", f"{_HERE}:BrokenSegmenter"),

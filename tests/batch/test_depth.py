@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.batch.segmenters import DeepSegmenter, DeepSettings, ThresholdSegmenter, ThresholdSettings
+from tests.batch.segmenters import DeepSegmenter, DeepSettings
 from upseg.batch.jobs import ImageTask, ReadingOptions, run_task
 from upseg.batch.run import BatchSummary, segment_files
 from upseg.errors import UpsegError
 from upseg.formats.depth import read_depth_png
 from upseg.images.reading import read_image
 from upseg.models.registry import find_model
-from upseg.predicted_depth import DepthSegmenter
 
 ALL = ("png", "depth")
 FILES = ("a.depth-picture.png", "a.depth.png", "a.png")
@@ -63,7 +62,7 @@ def test_other_peoples_depth_is_not_replaced(tmp_path: Path, folder: Path) -> No
 
 @pytest.mark.parametrize("model", ["threshold", "deep"])
 def test_models_without_depth_are_told_before_anything_is_done(tmp_path: Path, folder: Path, model: str) -> None:
-    settings = {"tasks": ["instance"]} if model == "deep" else {}
+    settings = {"predicts_depth": False} if model == "deep" else {}
     with pytest.raises(UpsegError, match=f"the model {model} predicts no depth; take one that does, or leave depth"):
         run(folder, tmp_path / "out", *ALL, model=model, settings=settings)
     assert not (tmp_path / "out").exists()
@@ -71,10 +70,8 @@ def test_models_without_depth_are_told_before_anything_is_done(tmp_path: Path, f
 
 def test_a_model_says_whether_it_predicts_depth() -> None:
     assert find_model("deep").predicts_depth
-    assert not find_model("deep", tasks=["instance"]).predicts_depth
+    assert not find_model("deep", predicts_depth=False).predicts_depth
     assert not find_model("threshold").predicts_depth
-    assert isinstance(DeepSegmenter(DeepSettings(), "cpu"), DepthSegmenter)
-    assert not isinstance(ThresholdSegmenter(ThresholdSettings(), "cpu"), DepthSegmenter)
 
 
 def test_progress_is_told_with_depth_too(tmp_path: Path, folder: Path) -> None:
@@ -83,13 +80,6 @@ def test_progress_is_told_with_depth_too(tmp_path: Path, folder: Path) -> None:
     result = run_task(task, DeepSegmenter(DeepSettings(), "cpu"), lambda done, total: calls.append((done, total)))
     assert result.status == "done"
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
-
-
-def test_a_segmenter_that_knows_no_depth_fails_its_image_with_a_reason(tmp_path: Path, folder: Path) -> None:
-    task = ImageTask(folder / "a.jpg", "a.jpg", tmp_path / "out" / "a", ALL, ReadingOptions())
-    result = run_task(task, ThresholdSegmenter(ThresholdSettings(), "cpu"))
-    assert result.status == "failed"
-    assert "a.jpg: the model predicts no depth" in result.error
 
 
 def test_workers_write_depth_too(tmp_path: Path, photos: Callable[..., Path]) -> None:

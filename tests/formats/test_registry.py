@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.formats.strategies import labels_of
 from upseg.errors import FormatError
-from upseg.formats import FORMATS, output_paths, read, write
+from upseg.formats import FORMATS, formats_that_need, output_paths, read, write
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 
@@ -91,6 +91,11 @@ def test_unknown_suffix_and_unknown_name(tmp_path):
         read(tmp_path / "result.png", format="jpeg")
     with pytest.raises(FormatError, match="there is no format 'jpeg'"):
         output_paths(tmp_path / "result", "jpeg")
+
+
+def test_formats_say_what_they_need_beside_the_segments():
+    assert formats_that_need("image", FORMATS) == ["overlay"]
+    assert formats_that_need("depth", ["depth", "png", "jpeg"]) == ["depth"]
 
 
 def test_overlay_needs_the_image_and_cannot_be_read(tmp_path):

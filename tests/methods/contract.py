@@ -15,8 +15,10 @@ import torch
 
 from upseg.errors import ImageError
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
+from upseg.models.learned import LearnedSegmenter
 from upseg.models.registry import CONFIG_NAME, METHODS, load_model
-from upseg.segmentation import Segmentation, Segmenter
+from upseg.segmentation import DepthSegmenter, Segmentation, Segmenter
+from upseg.split.splitters import Splitter
 
 SIZES = [(1, 1), (1, 7), (7, 1), (5, 3), (33, 47)]
 """Sizes that no stride, window or tile divides."""
@@ -55,13 +57,11 @@ class SegmenterContract:
     Attributes:
         method: The method's name, a key of `METHODS`.
         covers_every_pixel: Whether the method never leaves a pixel void.
-        reports_progress: Whether `segment` takes `progress`.
         is_seeded: Whether the method draws random numbers, and so has a setting `seed`.
     """
 
     method: str
     covers_every_pixel = True
-    reports_progress = True
     is_seeded = True
 
     def build(self, seed: int = 0) -> Segmenter:
@@ -77,7 +77,16 @@ class SegmenterContract:
     def test_is_a_segmenter(self) -> None:
         segmenter = self.build()
         assert isinstance(segmenter, Segmenter)
-        assert ("progress" in inspect.signature(segmenter.segment).parameters) == self.reports_progress
+
+    def test_its_row_says_what_it_can(self) -> None:
+        segmenter, row = self.build(), METHODS[self.method]
+        ways = [getattr(segmenter, name) for name in ("segment", "split") if hasattr(segmenter, name)]
+        assert {"progress" in inspect.signature(way).parameters for way in ways} == {row.reports_progress}
+        assert row.splits_masks == isinstance(segmenter, Splitter)
+        assert (
+            row.predicts_depth == isinstance(segmenter, DepthSegmenter) == hasattr(segmenter.settings, "predicts_depth")
+        )
+        assert row.learned == isinstance(segmenter, LearnedSegmenter)
 
     @pytest.mark.parametrize("size", SIZES)
     def test_any_size(self, size: tuple[int, int]) -> None:
@@ -165,7 +174,7 @@ class SegmenterContract:
             self.build().segment(np.zeros((0, 4, 3), np.uint8))
 
     def test_progress_only_grows(self) -> None:
-        if not self.reports_progress:
+        if not METHODS[self.method].reports_progress:
             pytest.skip("this method does not report progress")
         calls: list[tuple[int, int]] = []
         image = drawn_image(17, 23)

@@ -1,21 +1,25 @@
 """A method with weights, as small as one can be, for the tests of saving, loading and publishing."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from upseg.images.reading import ImageLike, read_image
+from upseg.errors import ModelError
+from upseg.images.reading import ImageLike
+from upseg.models.learned import LearnedSegmenter
 from upseg.models.registry import Method
-from upseg.models.saving import PretrainedMixin, load_weights
-from upseg.segmentation import Category, Segmentation
+from upseg.segmentation import Segmentation
 
 
 @dataclass(frozen=True)
 class BandSettings:
     bands: int = 2
     limits: tuple[float, ...] = (0.25, 0.75)
+    threads: ClassVar[None] = None
+    renamed: ClassVar[Mapping[str, str]] = {"range": "limits"}
 
 
 class BandNetwork(torch.nn.Module):
@@ -27,25 +31,25 @@ class BandNetwork(torch.nn.Module):
         self.register_buffer("count", torch.tensor(bands))
 
 
-class BandSegmenter(PretrainedMixin):
+class BandSegmenter(LearnedSegmenter[BandSettings, BandNetwork]):
     """Segment 1 where the grey value plus the first weight lies within the limits."""
 
     method = "band"
 
-    def __init__(
-        self, settings: BandSettings, device: str, *, weights: Path, categories: tuple[Category, ...] = ()
-    ) -> None:
-        self.settings, self.categories = settings, categories
-        self.network = BandNetwork(settings.bands)
-        load_weights(self.network, weights)
-        self.network.to(device)
+    def make_network(self) -> BandNetwork:
+        return BandNetwork(self.settings.bands)
+
+    def check_categories(self) -> None:
+        if len(self.categories) > 1:
+            raise ModelError("a band has one class")
 
     def segment(self, image: ImageLike) -> Segmentation:
-        grey = read_image(image).mean(axis=2) + self.network.shift[0].item()
+        with self.reading(image) as pixels:
+            grey = (pixels[0].mean(dim=0) + self.network.shift[0]).numpy()
         inside = (self.settings.limits[0] <= grey) & (grey <= self.settings.limits[1])
         categories = {1: self.categories[0]} if self.categories else None
         return Segmentation.from_labels(
-            inside.astype(np.int32), categories=categories, provenance={"settings": asdict(self.settings)}
+            inside.astype(np.int32), categories=categories, provenance=self.provenance(mean=float(grey.mean()))
         )
 
 

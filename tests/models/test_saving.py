@@ -8,6 +8,8 @@ from safetensors.torch import load_file, save_file
 from tests.models.learned import BAND, BandNetwork, BandSegmenter, BandSettings
 from upseg.errors import ModelError
 from upseg.models import registry as models
+from upseg.models.folders import read_config
+from upseg.models.learned import Steps
 from upseg.models.registry import find_model, load_model
 from upseg.models.saving import load_weights, save_pretrained
 from upseg.segmentation import Category
@@ -132,3 +134,39 @@ def test_a_segmenter_saves_itself_with_how_it_came_to_be(tmp_path) -> None:
 def test_a_model_of_another_method_is_refused() -> None:
     with pytest.raises(ModelError, match=r"threshold is a model of the method threshold, BandSegmenter takes those of"):
         BandSegmenter.from_pretrained("threshold")
+
+
+def test_a_model_with_a_setting_of_a_former_name_loads_and_is_saved_by_the_new_one(tmp_path) -> None:
+    folder = save(tmp_path / "old", settings={"range": [0.0, 0.4]})
+    assert BandSegmenter.from_pretrained(folder, "cpu").settings.limits == (0.0, 0.4)
+    changed = BandSegmenter.from_pretrained(folder, "cpu", limits=[0.0, 0.6])  # what is asked for now wins
+    assert changed.settings.limits == (0.0, 0.6)
+    assert read_config(changed.save_pretrained(tmp_path / "new")).settings["limits"] == [0.0, 0.6]
+
+
+def test_a_segmenter_takes_weights_or_a_network_and_checks_its_classes(tmp_path) -> None:
+    save_file(weights(), tmp_path / "w")
+    network = BandNetwork(2).eval()
+    assert BandSegmenter(BandSettings(), network=network).network is network
+    for wrong in ({}, {"network": network, "weights": tmp_path / "w"}):
+        with pytest.raises(ValueError, match="give either weights"):
+            BandSegmenter(BandSettings(), **wrong)
+    with pytest.raises(ValueError, match="the network is in training mode; call its eval"):
+        BandSegmenter(BandSettings(), network=BandNetwork(2))
+    with pytest.raises(ModelError, match="a band has one class"):
+        BandSegmenter(BandSettings(), weights=tmp_path / "w", categories=(CELL, Category(4, "gap")))
+
+
+def test_provenance_is_method_settings_as_json_has_them_and_facts(tmp_path) -> None:
+    found = load_model(save(tmp_path / "m"), "cpu").segment(np.full((2, 2), 0.5))
+    assert list(found.provenance) == ["method", "settings", "mean"]
+    assert found.provenance["settings"] == {"bands": 2, "limits": [0.25, 0.75]}
+
+
+def test_steps_are_counted_and_told() -> None:
+    told: list[tuple[int, int]] = []
+    step = Steps(2, lambda done, total: told.append((done, total)))
+    step()
+    step()
+    Steps(1, None)()
+    assert told == [(1, 2), (2, 2)]

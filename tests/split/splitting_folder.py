@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,13 @@ class HalvesSplitter:
         )
 
 
-HALVES = Method("halves", "tests.batch.segmenters:ThresholdSettings", f"{__name__}:HalvesSplitter")
+HALVES = Method(
+    "halves",
+    "tests.batch.segmenters:ThresholdSettings",
+    f"{__name__}:HalvesSplitter",
+    reports_progress=True,
+    splits_masks=True,
+)
 
 
 def register(put: Callable[[dict[str, Method], str, Method], None] = dict.__setitem__) -> None:
@@ -108,6 +115,6 @@ def register(put: Callable[[dict[str, Method], str, Method], None] = dict.__seti
 
 
 if __name__ == "__main__":
-    HALVES = Method(HALVES.description, HALVES.settings, "tests.split.splitting_folder:HalvesSplitter")
+    HALVES = replace(HALVES, segmenter="tests.split.splitting_folder:HalvesSplitter")
     register()
     main()

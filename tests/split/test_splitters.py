@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from upseg.errors import ModelError
-from upseg.models.registry import METHODS, Method
+from upseg.models.registry import METHODS
 from upseg.segmentation import Category, Segmentation
 from upseg.split.splitters import (
     BASELINES,
@@ -73,17 +74,8 @@ def test_what_cannot_split_is_refused(name, settings, message) -> None:
         find_splitter(name, **settings)
 
 
-class Halves:
-    def __init__(self, settings: object, device: str) -> None:
-        self.settings = settings
-
-    def split(self, image: object, semantic_map: Segmentation) -> Segmentation:
-        return semantic_map
-
-
 def test_a_method_with_a_way_to_split_is_taken(monkeypatch) -> None:
-    method = Method("halves", "tests.batch.segmenters:ThresholdSettings", "tests.split.test_splitters:Halves")
-    monkeypatch.setitem(METHODS, "halves", method)
+    monkeypatch.setitem(METHODS, "halves", replace(METHODS["threshold"], splits_masks=True))
     model = find_splitter("halves", levels=3)
     assert model.method == "halves"
     assert model.settings.levels == 3

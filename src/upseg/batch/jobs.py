@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 import traceback
 from collections.abc import Callable
@@ -13,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32
 
-from upseg.errors import ModelError, UpsegError
+from upseg.errors import UpsegError
 from upseg.files import printable, remove_partials
-from upseg.formats import DEPTH_FORMAT, output_paths, write
+from upseg.formats import formats_that_need, output_paths, write
 from upseg.images.reading import DEFAULT_MAX_PIXELS, read_image
-from upseg.predicted_depth import DepthSegmenter, PredictedDepth
-from upseg.segmentation import Segmentation, Segmenter
+from upseg.predicted_depth import PredictedDepth
+from upseg.segmentation import Segmentation
 
 Status = Literal["done", "replaced", "skipped", "failed"]
 StepCallback = Callable[[int, int], None]
@@ -79,14 +78,14 @@ class ImageTask:
 
         Args:
             segmenter: The loaded model.
-            on_step: Told of progress by segmenters that can tell.
+            on_step: Told of progress; None if nobody is, or the model's method does not report it.
 
         Raises:
             UpsegError: If something is wrong with this input.
         """
         reading = self.reading
         image = read_image(self.path, channels=reading.channels, page=reading.page, max_pixels=reading.max_pixels)
-        found, depth = _segment(image, segmenter, on_step, with_depth=DEPTH_FORMAT in self.formats)
+        found, depth = _segment(image, segmenter, on_step, with_depth=bool(formats_that_need("depth", self.formats)))
         return Outcome(found.with_provenance({**found.provenance, **_origin(self)}), image, depth)
 
 
@@ -137,7 +136,7 @@ def run_task(task: ImageTask, segmenter: Any, on_step: StepCallback | None = Non
     Args:
         task: What to do.
         segmenter: The loaded model, as the task takes it.
-        on_step: Told of progress, if the segmenter's method has a parameter `progress`.
+        on_step: Told of progress; None if nobody is, or the model's method does not report it.
     """
     started = time.perf_counter()
     try:
@@ -174,19 +173,17 @@ def _segment_and_write(task: ImageTask, segmenter: Any, on_step: StepCallback | 
 
 
 def _segment(
-    image: Float32[np.ndarray, "h w 3"], segmenter: Segmenter, on_step: StepCallback | None, *, with_depth: bool
+    image: Float32[np.ndarray, "h w 3"], segmenter: Any, on_step: StepCallback | None, *, with_depth: bool
 ) -> tuple[Segmentation, PredictedDepth | None]:
-    if not with_depth:
-        return segmenter.segment(image, **progress_option(segmenter.segment, on_step)), None
-    if not isinstance(segmenter, DepthSegmenter):
-        raise ModelError("the model predicts no depth")
-    return segmenter.segment_with_depth(image, **progress_option(segmenter.segment_with_depth, on_step))
+    if with_depth:
+        segmentation, depth = segmenter.segment_with_depth(image, **progress_option(on_step))
+        return segmentation, depth
+    return segmenter.segment(image, **progress_option(on_step)), None
 
 
-def progress_option(method: Callable[..., Any], on_step: StepCallback | None) -> dict[str, Any]:
-    """How a segmenter's method is told whom to tell of progress, if it can tell: by a parameter `progress`."""
-    reports = on_step is not None and "progress" in inspect.signature(method).parameters
-    return {"progress": on_step} if reports else {}
+def progress_option(on_step: StepCallback | None) -> dict[str, StepCallback]:
+    """How a segmenter is told whom to tell of progress; those that cannot tell have no parameter for it."""
+    return {} if on_step is None else {"progress": on_step}
 
 
 def _origin(task: ImageTask) -> dict[str, Any]:

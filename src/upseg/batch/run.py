@@ -27,7 +27,7 @@ from upseg.batch.journal import InputState, Journal, OutputState
 from upseg.batch.workers import run_in_workers
 from upseg.errors import UpsegError
 from upseg.files import printable
-from upseg.formats import DEPTH_FORMAT
+from upseg.formats import formats_that_need
 from upseg.models.registry import Model, find_model
 
 DEFAULT_FORMATS = ("png", "overlay")
@@ -132,7 +132,7 @@ def segment_files(
     if not formats:
         raise UpsegError("at least one format must be given")
     chosen, folder, formats = find_model(model, **(settings or {})), Path(output), tuple(dict.fromkeys(formats))
-    if DEPTH_FORMAT in formats and not chosen.predicts_depth:
+    if formats_that_need("depth", formats) and not chosen.predicts_depth:
         raise UpsegError(
             f"the model {printable(chosen.name)} predicts no depth; take one that does, or leave depth out"
         )
@@ -307,5 +307,6 @@ def _run_here(
     on_step: StepCallback,
 ) -> Generator[tuple[int, ImageResult], None, None]:
     segmenter = model.load(device)
+    told = on_step if model.implementation.reports_progress else None
     for index, task in enumerate(tasks):
-        yield index, on_begin(index) or run_task(task, segmenter, on_step)
+        yield index, on_begin(index) or run_task(task, segmenter, told)

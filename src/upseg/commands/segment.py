@@ -135,10 +135,9 @@ def interrupted(display: ProgressDisplay, noun: str = "image") -> typer.Exit:
 def _formats(named: Sequence[str] | None, *, overlay: bool, depth: bool) -> list[str]:
     """What to write: depth comes beside the default formats, an overlay instead of them."""
     from upseg.batch.run import DEFAULT_FORMATS
-    from upseg.formats import DEPTH_FORMAT
 
     segments = [*(named or ()), *(("overlay",) if overlay else ())]
-    return [*(segments or DEFAULT_FORMATS), *((DEPTH_FORMAT,) if depth else ())]
+    return [*(segments or DEFAULT_FORMATS), *(("depth",) if depth else ())]
 
 
 def _settings(model: str, assignments: Sequence[str] | None, **options: Any) -> dict[str, Any]:

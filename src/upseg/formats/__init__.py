@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,12 +13,12 @@ from jaxtyping import Float32
 from upseg.errors import FormatError
 from upseg.formats.coco import read_coco, write_coco
 from upseg.formats.colours import segment_colours
-from upseg.formats.depth import depth_pair, write_depth
+from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, write_depth
 from upseg.formats.geojson import read_geojson, write_geojson
 from upseg.formats.montage import side_by_side
 from upseg.formats.npz import read_npz, write_npz
 from upseg.formats.overlay import draw_overlay, write_overlay
-from upseg.formats.panoptic import panoptic_pair, read_panoptic, write_panoptic
+from upseg.formats.panoptic import read_panoptic, write_panoptic
 from upseg.formats.png import read_png, write_png
 from upseg.formats.svg import read_svg, write_svg
 from upseg.formats.tif import read_tif, write_tif
@@ -25,10 +26,10 @@ from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Segmentation
 
 __all__ = [
-    "DEPTH_FORMAT",
     "FORMATS",
     "Format",
     "draw_overlay",
+    "formats_that_need",
     "output_paths",
     "read",
     "read_coco",
@@ -39,8 +40,8 @@ __all__ = [
     "write",
 ]
 
-DEPTH_FORMAT = "depth"
-"""The format for which a model has to predict depth."""
+Need = Literal["image", "depth"]
+"""What a format may need beside the segments: the image they are of, or the depth predicted with them."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ class Format:
         name: What the command line calls it.
         suffix: How its files' names end.
         description: One line for people.
-        write: Writes a segmentation to a path and returns the (main) file; that of `overlay` takes the image too, that
-            of `depth` the depth.
+        write: Writes a segmentation to a path and returns the (main) file; takes what the format needs by its name.
         read: Reads what `write` wrote; None if the segmentation cannot be had back from the file.
+        needs: What it needs beside the segments.
+        companions: How the names of the files end that it writes beside the main one.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Format:
     description: str
     write: Callable[..., Path]
     read: Callable[[Path], Segmentation] | None
+    needs: tuple[Need, ...] = ()
+    companions: tuple[str, ...] = ()
 
 
 FORMATS: dict[str, Format] = {
@@ -69,16 +73,37 @@ FORMATS: dict[str, Format] = {
         Format("png", ".png", "label map, grey PNG of 8 or 16 bits, up to 65,535 segments", write_png, read_png),
         Format("tif", ".tif", "label map, TIFF of 32 bits, any number of segments", write_tif, read_tif),
         Format("coco", ".json", "COCO instances, JSON with compressed run lengths", write_coco, read_coco),
-        Format("panoptic", ".panoptic.json", "COCO panoptic, JSON and a PNG beside it", write_panoptic, read_panoptic),
+        Format(
+            "panoptic",
+            ".panoptic.json",
+            "COCO panoptic, JSON and a PNG beside it",
+            write_panoptic,
+            read_panoptic,
+            companions=(".panoptic.png",),
+        ),
         Format("geojson", ".geojson", "exact polygons in pixels, for QuPath and GIS", write_geojson, read_geojson),
         Format("svg", ".svg", "exact outlines as a drawing, for browsers and Inkscape", write_svg, read_svg),
         Format("npz", ".npz", "label map, compressed NumPy archive", write_npz, read_npz),
-        Format("overlay", ".overlay.png", "picture: the segments in colour over the image", write_overlay, None),
-        Format(DEPTH_FORMAT, ".depth.png", "depth, 16-bit PNG of millimetres, and a picture of it", write_depth, None),
+        Format(
+            "overlay",
+            ".overlay.png",
+            "picture: the segments in colour over the image",
+            write_overlay,
+            None,
+            needs=("image",),
+        ),
+        Format(
+            "depth",
+            DEPTH_SUFFIX,
+            "depth, 16-bit PNG of millimetres, and a picture of it",
+            write_depth,
+            None,
+            needs=("depth",),
+            companions=(PICTURE_SUFFIX,),
+        ),
     )
 }
 _OTHER_SUFFIXES = {".tiff": "tif", ".panoptic.png": "panoptic"}
-_PAIRS: dict[str, Callable[[Path], tuple[Path, Path]]] = {"panoptic": panoptic_pair, DEPTH_FORMAT: depth_pair}
 
 
 def write(
@@ -95,8 +120,8 @@ def write(
         segmentation: What to write, at least one pixel.
         path: Where to; used as it is.
         format: A name in `FORMATS`; by default the longest suffix that fits the path decides.
-        image: The (H, W, 3) RGB image in [0, 1]; only the overlay needs it.
-        depth: What was predicted with the segments, of the same size; only the format `depth` needs it.
+        image: The (H, W, 3) RGB image in [0, 1], for formats that need it.
+        depth: What was predicted with the segments, of the same size, for formats that need it.
 
     Returns:
         The file written; of the two files of `panoptic` the JSON file, of `depth` the 16-bit PNG.
@@ -108,11 +133,8 @@ def write(
     chosen = _choose(path, format)
     if segmentation.labels.size == 0:
         raise FormatError(f"{path}: a segmentation of {segmentation.shape} pixels has nothing to write")
-    if chosen.name == "overlay":
-        return chosen.write(segmentation, path, image)
-    if chosen.name == DEPTH_FORMAT:
-        return chosen.write(segmentation, path, depth)
-    return chosen.write(segmentation, path)
+    given = {"image": image, "depth": depth}
+    return chosen.write(segmentation, path, **{need: given[need] for need in chosen.needs})
 
 
 def read(path: str | Path, *, format: str | None = None) -> Segmentation:  # noqa: A002
@@ -144,11 +166,18 @@ def output_paths(stem_path: str | Path, format: str) -> list[Path]:  # noqa: A00
     Raises:
         FormatError: If there is no such format.
     """
-    stem = Path(stem_path)
-    main = stem.with_name(stem.name + _by_name(format).suffix)
-    if format in _PAIRS:
-        return list(_PAIRS[format](main))
-    return [main]
+    stem, chosen = Path(stem_path), _by_name(format)
+    return [stem.with_name(stem.name + suffix) for suffix in (chosen.suffix, *chosen.companions)]
+
+
+def formats_that_need(need: Need, names: Iterable[str]) -> list[str]:
+    """Those of some formats that cannot be written without the image, or without depth.
+
+    Args:
+        need: `image` or `depth`.
+        names: In `FORMATS`; what is no format there is none of them.
+    """
+    return [name for name in names if name in FORMATS and need in FORMATS[name].needs]
 
 
 def _by_name(name: str) -> Format:

@@ -17,3 +17,13 @@ def resize_image(image: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Floa
     if image.shape[-2:] == size:
         return image
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def scaled_size(height: int, width: int, factor: float) -> tuple[int, int]:
+    """The size (H, W) of an image whose sides are scaled, with its aspect as near as whole pixels can be."""
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def scaled_area(area: int, pixels: int, image_pixels: int) -> int:
+    """An area given in pixels of an image with so many of them, in those of the image at another size."""
+    return round(area * pixels / image_pixels)

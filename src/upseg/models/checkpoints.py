@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.models.folders import read_categories
+from upseg.models.registry import METHODS, settings_class
 from upseg.models.saving import save_pretrained
 from upseg.segmentation import Category
+from upseg.settings import current_names
 
 RECORD_KEY = "upseg"
 _RECORD_TYPES = {"method": str, "settings": dict, "classes": list, "training": dict, "prefix": str}
@@ -189,8 +191,6 @@ def _load(path: Path) -> Any:
 
 
 def _read(content: Any) -> Checkpoint:
-    from upseg.models.registry import METHODS  # it names what the tasks that import this module are for
-
     record = content.get(RECORD_KEY) if isinstance(content, dict) else None
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(record, dict) or not isinstance(state, dict):
@@ -206,4 +206,5 @@ def _read(content: Any) -> Checkpoint:
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ModelError(f"the checkpoint has no weights whose names begin with {prefix!r}")
     categories = read_categories(record["classes"])
-    return Checkpoint(record["method"], record["settings"], categories, record["training"], weights)
+    settings = current_names(record["settings"], settings_class(record["method"]))
+    return Checkpoint(record["method"], settings, categories, record["training"], weights)

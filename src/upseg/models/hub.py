@@ -10,6 +10,7 @@ from typing import Any
 from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.models.folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, read_config
+from upseg.models.registry import find_model
 
 CARD_NAME = "README.md"
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # the hub's names of licences: cc0-1.0
@@ -42,8 +43,6 @@ def push_to_hub(
         ModelError: If `folder` holds no model, or the hub refuses or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
-
-    from upseg.models.registry import find_model
 
     source = Path(folder)
     if not source.is_dir():

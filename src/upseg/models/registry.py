@@ -1,4 +1,8 @@
-"""Finding and loading models: the methods that come with upseg, model folders, and models on the Hugging Face hub."""
+"""Finding and loading models: the methods that come with upseg, model folders, and models on the Hugging Face hub.
+
+Methods are named here as text and imported when one is asked for: their segmenters inherit from `upseg.models.learned`,
+which finds models with this module.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from upseg.files import printable
 from upseg.images.reading import ImageLike
 from upseg.models.folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, packaged_models, read_config
 from upseg.segmentation import Category, Segmentation, Segmenter
-from upseg.settings import build_settings
+from upseg.settings import build_settings, current_names
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
@@ -29,15 +33,23 @@ class Method:
     Attributes:
         description: One line for people.
         settings: `module:class` of its settings, a frozen dataclass that checks its own values.
-        segmenter: `module:class` of its segmenter, made with `(settings, device)`, and for learned methods also
-            with `weights` (the path of a safetensors file) and `categories` (a tuple of `Category`).
+        segmenter: `module:class` of its segmenter, made with `(settings, device)`; of a learned method it is a
+            `LearnedSegmenter`, made also with `weights` and `categories`.
         learned: Whether it needs weights.
+        reports_progress: Whether `segment`, and `split` where there is one, have a parameter `progress`, called with
+            (steps done, those there are).
+        splits_masks: Whether its segmenter is a `Splitter`, which cuts class masks into instances.
+        predicts_depth: Whether its segmenter is a `DepthSegmenter`; its settings then say by a property of that name
+            whether a model was trained for depth.
     """
 
     description: str
     settings: str
     segmenter: str
     learned: bool = False
+    reports_progress: bool = False
+    splits_masks: bool = False
+    predicts_depth: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -45,24 +57,29 @@ METHODS: dict[str, Method] = {
         "fits a small network to the one image: needs no weights and no training",
         "upseg.methods.dynaseg:DynaSegSettings",
         "upseg.methods.dynaseg:DynaSegSegmenter",
+        reports_progress=True,
     ),
     "entity": Method(
         "class-agnostic: an embedding of each pixel, grouped by mean shift on the projective sphere",
         "upseg.methods.entity:EntitySettings",
         "upseg.methods.entity:EntitySegmenter",
         learned=True,
+        reports_progress=True,
     ),
     "panoptic": Method(
         "things and stuff with their classes: each pixel says where its object's centre is; depth too, if trained for",
         "upseg.methods.panoptic:PanopticSettings",
         "upseg.methods.panoptic:PanopticSegmenter",
         learned=True,
+        predicts_depth=True,
     ),
     "baiseg": Method(
         "instances, learned from class masks alone: boundaries between objects, cut by a watershed; cuts masks too",
         "upseg.methods.baiseg:BaisegSettings",
         "upseg.methods.baiseg:BaisegSegmenter",
         learned=True,
+        reports_progress=True,
+        splits_masks=True,
     ),
     "mask_rcnn": Method(
         "things with their classes: torchvision's Mask R-CNN, to be trained on instances, real ones or pseudo labels",
@@ -100,13 +117,8 @@ class Model:
 
     @property
     def predicts_depth(self) -> bool:
-        """Whether its segmenter is a `DepthSegmenter` that was trained for depth: it has a setting `tasks` with it."""
-        return "depth" in getattr(self.settings, "tasks", ())
-
-    @property
-    def splits_masks(self) -> bool:
-        """Whether its segmenter is a `Splitter`, which cuts class masks into instances: it has a method `split`."""
-        return hasattr(_resolve(self.implementation.segmenter), "split")
+        """Whether it was trained for depth."""
+        return self.implementation.predicts_depth and bool(self.settings.predicts_depth)
 
     def load(self, device: str = "auto") -> Segmenter:
         """Make the segmenter.
@@ -121,11 +133,9 @@ class Model:
         place = resolve_device(device)
         if not self.implementation.learned:
             return cast("Segmenter", make(self.settings, place))
-        from upseg.models.saving import PretrainedMixin
-
         segmenter = make(self.settings, place, weights=self.weights, categories=self.categories)
-        if isinstance(segmenter, PretrainedMixin):  # so that a model saved again still says how it came to be
-            segmenter.training, segmenter.description = self.training, self.description
+        # so that a model saved again still says how it came to be
+        segmenter.training, segmenter.description = self.training, self.description
         return cast("Segmenter", segmenter)
 
     def fingerprint(self) -> str:
@@ -215,7 +225,9 @@ def build_model(name: str, config: ModelConfig, weights: Path, settings: Mapping
         raise ModelError(f"there is no method {config.method!r}; the methods are {', '.join(METHODS)}")
     method, chosen = METHODS[config.method], dict(settings or {})
     preset = chosen.pop("preset", None)
-    built = build_settings(_resolve(method.settings), {**config.settings, **chosen}, preset=preset)
+    known = _resolve(method.settings)
+    named = {**current_names(config.settings, known), **current_names(chosen, known)}
+    built = build_settings(known, named, preset=preset)
     found = weights if method.learned else None
     return Model(name, config.method, method, built, found, config.categories, config.training, config.description)
 

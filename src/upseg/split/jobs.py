@@ -14,13 +14,12 @@ from upseg.batch.run import digest_of
 from upseg.data.sources.folders import image_of
 from upseg.errors import DataError
 from upseg.files import printable
+from upseg.formats import formats_that_need
 from upseg.models.registry import Model
 from upseg.split.classes import MaskClasses
 from upseg.split.splitters import BASELINES, Splitter
 
 PHOTOS = InputKind("photo", "look at")
-OVERLAY = "overlay"
-"""The format that is drawn over the photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class MaskTask(ImageTask):
         semantic_map = self.classes.read(self.path)
         photo = None if self.photo is None else image_of(self.photo, semantic_map.shape, self.path)
         pixels = photo.read() if photo is not None and self.needs_photo else None
-        found = segmenter.split(pixels, semantic_map, **progress_option(segmenter.split, on_step))
+        found = segmenter.split(pixels, semantic_map, **progress_option(on_step))
         return Outcome(found.with_provenance({**found.provenance, "image": self.image, "mask": self.name}), pixels)
 
 
@@ -96,7 +95,7 @@ class MaskDescriber:
         self.classes, self.method = classes, model.method
         self.image_names: dict[Path, str] = {}
         self._photos, self._formats = photos, formats
-        self._needs_photos = model.method not in BASELINES or OVERLAY in formats
+        self._needs_photos = model.method not in BASELINES or bool(formats_that_need("image", formats))
         self._facts = [__version__, model.fingerprint(), *classes.facts()]
 
     def describe(self, mask: InputImage, stem: Path) -> tuple[MaskTask, str]:

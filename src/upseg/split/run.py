@@ -16,13 +16,13 @@ from upseg.batch.journal import InputState, Journal, OutputState
 from upseg.batch.run import BatchObserver, BatchSummary, check_workers, digest_of, run_batch
 from upseg.errors import FormatError, UpsegError
 from upseg.files import printable, remove_partials
-from upseg.formats import DEPTH_FORMAT
+from upseg.formats import formats_that_need
 from upseg.formats.coco_folder import write_coco_folder
 from upseg.formats.png import read_png
 from upseg.models.registry import Model
 from upseg.segmentation import Segmentation
 from upseg.split.classes import MaskClasses
-from upseg.split.jobs import OVERLAY, PHOTOS, MaskDescriber, Photos, stamp
+from upseg.split.jobs import PHOTOS, MaskDescriber, Photos, stamp
 from upseg.split.splitters import BASELINES, find_splitter
 
 INSTANCES = PurePosixPath("instances.json")
@@ -118,8 +118,8 @@ def split_files(
 
 
 def _check_request(model: Model, formats: Sequence[str], images: str | PathLike[str] | None) -> None:
-    if DEPTH_FORMAT in formats:
-        raise UpsegError(f"class masks have no depth; leave the format {DEPTH_FORMAT} out")
+    if unfit := formats_that_need("depth", formats):
+        raise UpsegError(f"class masks have no depth; leave the format {unfit[0]} out")
     if images is not None and not Path(images).is_dir():
         raise UpsegError(f"{printable(images)} should be the folder with the photos of the masks, but is none")
     if images is None and model.method not in BASELINES:
@@ -127,7 +127,7 @@ def _check_request(model: Model, formats: Sequence[str], images: str | PathLike[
             f"the model {printable(model.name)} looks at the photos of the masks; give their folder with images=... "
             "(--images)"
         )
-    if images is None and OVERLAY in formats:
+    if images is None and formats_that_need("image", formats):
         raise UpsegError("an overlay is drawn over the photo; give the folder of the photos with images=... (--images)")
 
 

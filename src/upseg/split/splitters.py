@@ -137,11 +137,13 @@ BASELINES: Mapping[str, Method] = {
         "connected components of each class",
         f"{__name__}:ComponentsSettings",
         f"{__name__}:ComponentsSplitter",
+        splits_masks=True,
     ),
     "distance": Method(
         "watershed of the distance to each class's border",
         f"{__name__}:DistanceSettings",
         f"{__name__}:DistanceSplitter",
+        splits_masks=True,
     ),
 }
 """The baselines by name; neither needs weights nor looks at an image."""
@@ -169,7 +171,7 @@ def find_splitter(name_path_or_hub_id: str | Path, **settings: Any) -> Model:
         if isinstance(name_path_or_hub_id, str) and (name in METHODS or Path(name).exists() or "/" in name):
             raise
         raise ModelError(f"{error}; class masks are also split by {' and '.join(BASELINES)}") from error
-    if not model.splits_masks:
+    if not model.implementation.splits_masks:
         raise ModelError(
             f"{printable(name)} is a model of the method {model.method}, which cannot split class masks; give a model "
             f"of the method baiseg, or {' or '.join(BASELINES)}"

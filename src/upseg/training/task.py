@@ -19,11 +19,12 @@ from upseg.data.batches import Batch
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
+from upseg.models.learned import LearnedSegmenter
 from upseg.segmentation import Category, Segmentation
 from upseg.training.averaging import MovingAverage
 
 _Network = TypeVar("_Network", bound=nn.Module)
-_Segmenter = TypeVar("_Segmenter")
+_Segmenter = TypeVar("_Segmenter", bound=LearnedSegmenter[Any, Any])
 
 
 class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
@@ -86,9 +87,8 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
 
     def segmenter(self, settings: Any = None) -> _Segmenter:
         """A segmenter with the validated network, of the task's settings or of others."""
-        make: Any = self.segmenter_class
         chosen, device = settings or self.settings, str(self.device)
-        return cast("_Segmenter", make(chosen, device, categories=self.categories, network=self.validated))
+        return self.segmenter_class(chosen, device, categories=self.categories, network=self.validated)
 
     def losses(self, batch: Batch, index: int) -> Mapping[str, Float[Tensor, ""]]:
         """The terms of a batch's loss for the log, and their sum, `total`, which is minimised."""
@@ -124,7 +124,7 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what `upseg export-model` has to know."""
         checkpoint[RECORD_KEY] = checkpoint_record(
-            cast("Any", self.segmenter_class).method,
+            self.segmenter_class.method,
             self.settings,
             categories=self.categories,
             training=self.training_provenance(),

@@ -34,7 +34,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class MaskRcnnContract(SegmenterContract):
     method = "mask_rcnn"
     covers_every_pixel = False
-    reports_progress = False
     is_seeded = False
     settings: MaskRcnnSettings
     categories: tuple[Category, ...] = ()

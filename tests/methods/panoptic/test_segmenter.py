@@ -20,8 +20,7 @@ from upseg.methods.panoptic import PanopticSegmenter, PanopticSettings
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.segmenter import network_size
 from upseg.models.registry import CONFIG_NAME, WEIGHTS_NAME
-from upseg.predicted_depth import DepthSegmenter
-from upseg.segmentation import Category, Segmenter
+from upseg.segmentation import Category, DepthSegmenter, Segmenter
 
 SMALL = {"backbone": "test_vit", "layers": (1, 2), "decoder_channels": (8, 6, 4), "size": 40, "grid": (12, 12)}
 ALL = ("semantic", "instance", "depth")
@@ -56,7 +55,6 @@ def weights(folder: Path) -> Path:
 class PanopticContract(SegmenterContract):
     method = "panoptic"
     covers_every_pixel = False
-    reports_progress = False
     is_seeded = False
     settings: PanopticSettings
     categories: tuple[Category, ...] = ()

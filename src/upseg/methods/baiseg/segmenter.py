@@ -2,70 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int32, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from upseg.errors import ModelError
-from upseg.functional.resizing import resize_image
-from upseg.images.reading import ImageLike, read_image
-from upseg.layers.threads import torch_threads
+from upseg.functional.resizing import resize_image, scaled_area, scaled_size
+from upseg.images.reading import ImageLike
 from upseg.layers.tiling import TileGrid, run_in_tiles
 from upseg.methods.baiseg.grouping import Grouping, group_instances
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.semantic_maps import GivenClasses, SemanticMap, given_classes, nearest_labels
 from upseg.methods.baiseg.settings import BaisegSettings
 from upseg.methods.baiseg.targets import class_count, things
-from upseg.models.saving import PretrainedMixin, choose_network
-from upseg.segmentation import Category, Segmentation
+from upseg.models.learned import LearnedSegmenter, Steps
+from upseg.segmentation import Category, Progress, Segmentation
 
-Progress = Callable[[int, int], None]
 LARGEST_STRIDE = 32
 """Of the network: tiles begin at multiples of it."""
 
 
-class BaisegSegmenter(PretrainedMixin):
+class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
     """Segments images into instances with a trained network, or cuts the class masks that it is given into instances.
 
     Paper: Wang and Bai, "BAISeg: Boundary Assisted Weakly Supervised Instance Segmentation", Sec. 3.5, Appendix C.
 
-    Args:
-        settings: Of the model.
-        device: What torch computes on: `cpu`, `cuda`, ...
-        weights: A safetensors file with the network's weights, of any floating type.
-        categories: The classes that the model was trained for; empty for one nameless class of things.
-        network: Instead of weights: a network of these settings and classes, in evaluation mode, on the device; used as
-            it is.
-
-    Raises:
-        ModelError: If the weights cannot be read or are not those of the network that the settings and classes
-            describe.
-        ValueError: If there are neither weights nor a network, or both, or the network is in training mode.
+    It is made as any `LearnedSegmenter` is; without `categories` it knows one nameless class of things.
     """
 
     method = "baiseg"
 
-    def __init__(
-        self,
-        settings: BaisegSettings,
-        device: str = "cpu",
-        *,
-        weights: Path | None = None,
-        categories: tuple[Category, ...] = (),
-        network: nn.Module | None = None,
-    ) -> None:
-        self.settings, self.categories = settings, categories
-        self.device = torch.device(device)
-        self.network = choose_network(
-            lambda: BaisegNetwork(settings, class_count(categories, settings.background)), weights, network, self.device
-        )
+    def make_network(self) -> BaisegNetwork:
+        """A `BaisegNetwork` of the settings and classes."""
+        return BaisegNetwork(self.settings, class_count(self.categories, self.settings.background))
 
     def segment(
         self, image: ImageLike, semantic_map: SemanticMap | None = None, progress: Progress | None = None
@@ -94,11 +68,10 @@ class BaisegSegmenter(PretrainedMixin):
                 "this model finds boundaries alone, and cannot tell which pixels are objects; give it class masks with "
                 "`upseg split`, or segment(image, semantic_map)"
             )
-        pixels = read_image(image)
-        given = None
-        if semantic_map is not None:
-            given = given_classes(semantic_map, pixels.shape[:2], self.categories, background=self.settings.background)
-        with torch_threads(self.settings.threads), torch.inference_mode():
+        with self.reading(image) as pixels:
+            shape, given = (pixels.shape[2], pixels.shape[3]), None
+            if semantic_map is not None:
+                given = given_classes(semantic_map, shape, self.categories, background=self.settings.background)
             found = self._grouped(pixels, given, progress)
         categories: Sequence[Category | None] = (self.categories or (None,)) if given is None else given.categories
         named = {k: categories[position - self.settings.background] for k, position in found.classes.items()}
@@ -106,11 +79,7 @@ class BaisegSegmenter(PretrainedMixin):
             found.labels,
             scores=found.scores,
             categories={k: category for k, category in named.items() if category is not None},
-            provenance={
-                "method": "baiseg",
-                "settings": json.loads(json.dumps(asdict(self.settings))),
-                **({} if given is None else {"semantic_map": given.provenance}),
-            },
+            provenance=self.provenance(**({} if given is None else {"semantic_map": given.provenance})),
         )
 
     def split(self, image: ImageLike, semantic_map: SemanticMap, progress: Progress | None = None) -> Segmentation:
@@ -132,24 +101,24 @@ class BaisegSegmenter(PretrainedMixin):
         return maps
 
     def _grouped(
-        self, pixels: Float32[np.ndarray, "h w 3"], given: GivenClasses | None, progress: Progress | None
+        self, image: Float32[Tensor, "1 3 h w"], given: GivenClasses | None, progress: Progress | None
     ) -> Grouping:
         """Segments at the image's size; the extraction may have another."""
-        shape = pixels.shape[0], pixels.shape[1]
+        shape = image.shape[2], image.shape[3]
         seen, worked = working_sizes(*shape, self.settings)
-        image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         maps, step = self._probabilities(resize_image(image, seen).clamp(0, 1), progress, own=given is None)
         maps = resize_image(maps[None], worked)[0].clamp_(0, 1)  # in place: with many classes they are large
         colours = None
         if self.settings.flood == "image":
             colours = resize_image(image, worked).clamp(0, 1)[0].permute(1, 2, 0).contiguous().numpy()
         categories = self.categories if given is None else _nameable(given.categories)
+        least = scaled_area(self.settings.minimum_area, math.prod(worked), math.prod(shape))
         found = group_instances(
             maps[0],
             maps[1:] if given is None else None,
             None if given is None else nearest_labels(given.positions, worked),
             things(categories, self.settings.background),
-            replace(self.settings, minimum_area=_scaled(self.settings.minimum_area, worked, shape)),
+            replace(self.settings, minimum_area=least),
             colours,
         )
         step()
@@ -166,7 +135,7 @@ class BaisegSegmenter(PretrainedMixin):
         # tiles begin where the coarsest cells do, so that all tiles agree about them
         multiple = math.lcm(LARGEST_STRIDE, settings.resolution, settings.semantic_resolution)
         grid = TileGrid(image.shape[-2], image.shape[-1], settings.tile, settings.overlap, multiple)
-        step = _Steps(len(grid) + 1, progress)
+        step = Steps(len(grid) + 1, progress)
 
         def run(tile: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 c h w"]:
             maps = self.network(tile)
@@ -174,18 +143,6 @@ class BaisegSegmenter(PretrainedMixin):
             return torch.cat([boundary, maps["semantic"].float().softmax(dim=1)], dim=1) if own else boundary
 
         return run_in_tiles(run, image.to(self.device), grid, lines=False, progress=step), step
-
-
-class _Steps:
-    """Counts what is done and reports it."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self.done, self.total, self.progress = 0, total, progress
-
-    def __call__(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)
 
 
 def working_sizes(height: int, width: int, settings: BaisegSettings) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -203,11 +160,7 @@ def working_sizes(height: int, width: int, settings: BaisegSettings) -> tuple[tu
     most = (settings.max_pixels / (height * width)) ** 0.5
     seen = min(1.0 if settings.size is None else settings.size / max(height, width), most)
     worked = max(seen, min(1.0, most))
-
-    def sized(factor: float) -> tuple[int, int]:
-        return max(1, round(height * factor)), max(1, round(width * factor))
-
-    return sized(seen), sized(worked)
+    return scaled_size(height, width, seen), scaled_size(height, width, worked)
 
 
 def _nameable(categories: Sequence[Category | None]) -> tuple[Category, ...]:
@@ -221,8 +174,3 @@ def _cut(
     """The pixels of each segment that have its class; positions are those of the full size."""
     table = np.array([-2, *(found.classes[k] for k in sorted(found.classes))], np.int64)
     return np.where(table[labels] == positions, labels, 0).astype(np.int32)
-
-
-def _scaled(area: int, size: tuple[int, int], image: tuple[int, int]) -> int:
-    """An area given in pixels of the image, in those of another size."""
-    return round(area * size[0] * size[1] / (image[0] * image[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,7 @@ from upseg.methods.dynaseg.equations import WEIGHTINGS, cluster_labels, labels_i
 from upseg.methods.dynaseg.fused_loss import fused_total_loss
 from upseg.methods.dynaseg.network import ConvolutionalExtractor, DynaSegNetwork, ResNetPyramidExtractor
 from upseg.methods.dynaseg.settings import DynaSegSettings
-
-Progress = Callable[[int, int], None]
+from upseg.segmentation import Progress
 
 CROPS_FOR_FLOOR = 4
 """With crops, the labels in use are those of this many crops in a row: one crop may lie wholly in the sky."""

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
-from upseg.functional.resizing import resize_image
+from upseg.functional.resizing import resize_image, scaled_size
 from upseg.images.reading import ImageLike, read_image
 from upseg.layers.threads import torch_threads
 from upseg.methods.dynaseg.atoms import colour_gradient
-from upseg.methods.dynaseg.fit import Progress, fit_network, whole_response
+from upseg.methods.dynaseg.fit import fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
 from upseg.methods.dynaseg.grouping import DEFAULT_DETAIL, RegionHierarchy, enlarge, group_hierarchy, group_labels
 from upseg.methods.dynaseg.settings import DynaSegSettings
-from upseg.segmentation import Segmentation
+from upseg.segmentation import Progress, Segmentation
 
 
 class DynaSegSegmenter:
@@ -91,5 +91,4 @@ def _reduce(image: Float[Tensor, "1 3 h w"], pixels: int | None) -> Float[Tensor
     height, width = image.shape[-2:]
     if pixels is None or height * width <= pixels:
         return image
-    factor = (pixels / (height * width)) ** 0.5
-    return resize_image(image, (max(1, round(height * factor)), max(1, round(width * factor)))).clamp(0, 1)
+    return resize_image(image, scaled_size(height, width, (pixels / (height * width)) ** 0.5)).clamp(0, 1)

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int32
-from torch import Tensor, nn
+from torch import Tensor
 
 from upseg.errors import ModelError
-from upseg.functional.resizing import resize_image
-from upseg.images.reading import ImageLike, read_image
-from upseg.layers.threads import torch_threads
+from upseg.functional.resizing import resize_image, scaled_area, scaled_size
+from upseg.images.reading import ImageLike
 from upseg.layers.tiling import TileGrid, run_in_tiles
 from upseg.methods.entity.grouping import Grouping, group_features
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.refinement import SegmentTree, refine, resize_labels
 from upseg.methods.entity.settings import EntitySettings
-from upseg.models.saving import PretrainedMixin, choose_network
-from upseg.segmentation import Category, Segmentation
+from upseg.models.learned import LearnedSegmenter, Steps
+from upseg.segmentation import Progress, Segmentation
 
-Progress = Callable[[int, int], None]
 LEAST_GROWTH = 1.1
 """A resolution whose sides are less than this many times those of the one before is not worth another pass."""
 LARGEST_STRIDE = 32
 """Of the network: tiles begin at multiples of it."""
 
 
-class EntitySegmenter(PretrainedMixin):
+class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
     """Segments images with a trained network: a line for each pixel, clusters of lines, several resolutions.
 
     Paper: Dille et al., "A Bottom-Up Approach to Class-Agnostic Image Segmentation", Sec. 3.7 and 4.1.
@@ -41,39 +36,20 @@ class EntitySegmenter(PretrainedMixin):
     features of a photo of 24 megapixels would take 12 GB. Features of one resolution never take more than the setting
     `memory`; resolutions above that are reduced to fit.
 
-    Args:
-        settings: Of the model.
-        device: What torch computes on: `cpu`, `cuda`, ...
-        weights: A safetensors file with the network's weights, of any floating type.
-        categories: Must be empty: the method knows no classes.
-        network: Instead of weights: a network of these settings, in evaluation mode, on the device; used as it is.
-
-    Raises:
-        ModelError: If the weights cannot be read or are not those of the network that the settings describe.
-        ValueError: If there are neither weights nor a network, or both, or the network is in training mode.
+    It is made as any `LearnedSegmenter` is; `categories` must be empty, since the method knows no classes.
     """
 
     method = "entity"
 
-    def __init__(
-        self,
-        settings: EntitySettings,
-        device: str = "cpu",
-        *,
-        weights: Path | None = None,
-        categories: tuple[Category, ...] = (),
-        network: nn.Module | None = None,
-    ) -> None:
-        if categories:
-            raise ModelError(f"the method entity knows no classes, but the model lists {len(categories)}")
-        self.settings, self.categories = settings, categories
-        self.device = torch.device(device)
-        self.network = choose_network(
-            lambda: EntityNetwork(settings.backbone, settings.channels, settings.dimensions, settings.positions),
-            weights,
-            network,
-            self.device,
-        )
+    def make_network(self) -> EntityNetwork:
+        """An `EntityNetwork` of the settings."""
+        settings = self.settings
+        return EntityNetwork(settings.backbone, settings.channels, settings.dimensions, settings.positions)
+
+    def check_categories(self) -> None:
+        """Refuse any class."""
+        if self.categories:
+            raise ModelError(f"the method entity knows no classes, but the model lists {len(self.categories)}")
 
     def segment(self, image: ImageLike, progress: Progress | None = None) -> Segmentation:
         """Segment an image.
@@ -88,15 +64,10 @@ class EntitySegmenter(PretrainedMixin):
         Raises:
             ImageError: If the image cannot be read.
         """
-        pixels = read_image(image)
-        with torch_threads(self.settings.threads), torch.inference_mode():
-            tree = self._refined(torch.from_numpy(pixels).permute(2, 0, 1)[None], progress)
-        settings = {**asdict(self.settings), "scales": list(self.settings.scales)}  # as JSON has them
+        with self.reading(image) as pixels:
+            tree = self._refined(pixels, progress)
         return Segmentation.from_labels(
-            tree.labels,
-            scores=tree.scores,
-            parents=tree.parents,
-            provenance={"method": "entity", "settings": settings},
+            tree.labels, scores=tree.scores, parents=tree.parents, provenance=self.provenance()
         )
 
     @torch.inference_mode()
@@ -134,7 +105,7 @@ class EntitySegmenter(PretrainedMixin):
         # tiles begin where positions begin anew, so that all tiles agree about them
         multiple = math.lcm(LARGEST_STRIDE, settings.positions or 1)
         grids = [TileGrid(*size, settings.tile, settings.overlap, multiple) for size in levels]
-        step = _Steps(sum(map(len, grids)) + len(grids), progress)
+        step = Steps(sum(map(len, grids)) + len(grids), progress)
         tree: SegmentTree | None = None
         for size, grid in zip(levels, grids, strict=True):
             reduced = resize_image(image, size).clamp(0, 1).to(self.device)
@@ -144,7 +115,7 @@ class EntitySegmenter(PretrainedMixin):
             if tree is None:
                 tree = SegmentTree(found.labels, found.scores)
             else:
-                least = max(1, _scaled(settings.minimum_added_area, found.labels.size, height * width))
+                least = max(1, scaled_area(settings.minimum_added_area, found.labels.size, height * width))
                 tree = refine(tree.resized(size), found.labels, found.scores, minimum_area=least)
             step()
         assert tree is not None  # noqa: S101  (there is always one resolution)
@@ -160,25 +131,13 @@ class EntitySegmenter(PretrainedMixin):
                 window=settings.window,
                 background=settings.background,
                 connected=settings.connected,
-                minimum_area=_scaled(settings.minimum_area, features.shape[1] * features.shape[2], image_pixels),
+                minimum_area=scaled_area(settings.minimum_area, features.shape[1] * features.shape[2], image_pixels),
                 minimum_thickness=round(settings.minimum_thickness * scale),
                 minimum_score=settings.minimum_score,
                 fill_holes=settings.fill_holes,
                 trim=round(settings.trim * scale),
                 seed=settings.seed,
             )
-
-
-class _Steps:
-    """Counts what is done and reports it."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self.done, self.total, self.progress = 0, total, progress
-
-    def __call__(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)
 
 
 def level_sizes(height: int, width: int, settings: EntitySettings) -> list[tuple[int, int]]:
@@ -200,9 +159,4 @@ def level_sizes(height: int, width: int, settings: EntitySettings) -> list[tuple
     for factor in (min(factor, most) for factor in wanted):
         if not factors or factor >= LEAST_GROWTH * factors[-1]:
             factors.append(factor)
-    return [(max(1, round(height * factor)), max(1, round(width * factor))) for factor in factors]
-
-
-def _scaled(area: int, pixels: int, image_pixels: int) -> int:
-    """An area given in pixels of the image, in those of a resolution with so many pixels."""
-    return round(area * pixels / image_pixels)
+    return [scaled_size(height, width, factor) for factor in factors]

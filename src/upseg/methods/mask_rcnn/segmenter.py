@@ -2,64 +2,40 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from pathlib import Path
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from upseg.errors import ModelError
-from upseg.functional.resizing import resize_image
-from upseg.images.reading import ImageLike, read_image
-from upseg.layers.threads import torch_threads
+from upseg.functional.resizing import resize_image, scaled_size
+from upseg.images.reading import ImageLike
 from upseg.methods.mask_rcnn.grouping import Grouping, paint_detections
 from upseg.methods.mask_rcnn.network import Detections, MaskRcnnNetwork, class_count
 from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
-from upseg.models.saving import PretrainedMixin, choose_network
-from upseg.segmentation import Category, Segmentation
+from upseg.models.learned import LearnedSegmenter
+from upseg.segmentation import Segmentation
 
 
-class MaskRcnnSegmenter(PretrainedMixin):
+class MaskRcnnSegmenter(LearnedSegmenter[MaskRcnnSettings, MaskRcnnNetwork]):
     """Finds the things in images, with their classes and scores, with a trained Mask R-CNN.
 
-    Args:
-        settings: Of the model.
-        device: What torch computes on: `cpu`, `cuda`, ...
-        weights: A safetensors file with the network's weights, of any floating type.
-        categories: The classes, all of things; empty for a model that knows objects but no classes.
-        network: Instead of weights: a network of these settings and classes, in evaluation mode, on the device; used as
-            it is.
-
-    Raises:
-        ModelError: If the weights cannot be read or are not those of the network that the settings and classes
-            describe, or one of the classes is stuff.
-        ValueError: If there are neither weights nor a network, or both, or the network is in training mode.
+    It is made as any `LearnedSegmenter` is; `categories` must be of things, none for one that knows objects without
+    classes.
     """
 
     method = "mask_rcnn"
-    network: MaskRcnnNetwork
 
-    def __init__(
-        self,
-        settings: MaskRcnnSettings,
-        device: str = "cpu",
-        *,
-        weights: Path | None = None,
-        categories: tuple[Category, ...] = (),
-        network: MaskRcnnNetwork | None = None,
-    ) -> None:
-        stuff = [category.name for category in categories if not category.is_thing]
+    def make_network(self) -> MaskRcnnNetwork:
+        """A `MaskRcnnNetwork` of the settings and classes."""
+        return MaskRcnnNetwork(self.settings, class_count(self.categories))
+
+    def check_categories(self) -> None:
+        """Refuse stuff."""
+        stuff = [category.name for category in self.categories if not category.is_thing]
         if stuff:
             raise ModelError(
                 f"the method mask_rcnn knows only things, but the model lists {stuff[0]!r}, which is stuff"
             )
-        self.settings, self.categories = settings, categories
-        self.device = torch.device(device)
-        self.network = choose_network(
-            lambda: MaskRcnnNetwork(settings, class_count(categories)), weights, network, self.device
-        )
 
     def segment(self, image: ImageLike) -> Segmentation:
         """Segment an image.
@@ -73,17 +49,16 @@ class MaskRcnnSegmenter(PretrainedMixin):
         Raises:
             ImageError: If the image cannot be read.
         """
-        pixels = torch.from_numpy(read_image(image)).permute(2, 0, 1)[None]
-        height, width = pixels.shape[-2:]
-        size = network_size(height, width, self.settings)
-        with torch_threads(self.settings.threads), torch.inference_mode():
+        with self.reading(image) as pixels:
+            height, width = pixels.shape[-2:]
+            size = network_size(height, width, self.settings)
             [detections] = self.predict(resize_image(pixels, size).clamp(0, 1))
         found = self._grouped(detections, (height, width), (size[0] / height, size[1] / width))
         return Segmentation.from_labels(
             found.labels,
             scores=found.scores,
             categories={s: self.categories[position] for s, position in found.classes.items() if self.categories},
-            provenance={"method": "mask_rcnn", "settings": json.loads(json.dumps(asdict(self.settings)))},
+            provenance=self.provenance(),
         )
 
     @torch.inference_mode()
@@ -125,4 +100,4 @@ def network_size(height: int, width: int, settings: MaskRcnnSettings) -> tuple[i
     factor = 1.0 if settings.min_size is None else settings.min_size / min(height, width)
     if settings.max_size is not None:
         factor = min(factor, settings.max_size / max(height, width))
-    return max(1, round(height * factor)), max(1, round(width * factor))
+    return scaled_size(height, width, factor)

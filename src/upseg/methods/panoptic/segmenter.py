@@ -2,72 +2,58 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
 
 from upseg.errors import ModelError
-from upseg.functional.resizing import resize_image
-from upseg.images.reading import ImageLike, read_image
-from upseg.layers.threads import torch_threads
+from upseg.functional.resizing import resize_image, scaled_size
+from upseg.images.reading import ImageLike
 from upseg.methods.panoptic.depth import metric_depth
 from upseg.methods.panoptic.grouping import group_panoptic
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.resampling import Resampling
 from upseg.methods.panoptic.settings import PanopticSettings
-from upseg.models.saving import PretrainedMixin, choose_network
+from upseg.models.learned import LearnedSegmenter
 from upseg.predicted_depth import PredictedDepth
-from upseg.segmentation import Category, Segmentation
+from upseg.segmentation import Segmentation
 
 LEAST_DEPTH = 0.001
 """Metres: what is nearer is said to be so near, since 0 means that depth is unknown."""
 
 
-class PanopticSegmenter(PretrainedMixin):
+class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
     """Segments images into things and stuff with their classes, with a trained network; predicts depth if asked.
 
     Paper: Prisadnikov et al., "A Simple and Generalist Approach for Panoptic Segmentation", Sec. 3.3.1.
 
-    Args:
-        settings: Of the model.
-        device: What torch computes on: `cpu`, `cuda`, ...
-        weights: A safetensors file with the network's weights, of any floating type.
-        categories: The classes in the order of the semantic channels; empty for a model without the task semantic.
-        network: Instead of weights: a network of these settings and classes, in evaluation mode, on the device; used as
-            it is.
-
-    Raises:
-        ModelError: If the weights cannot be read or are not those of the network that the settings and classes
-            describe, or there are classes without the task semantic, or none with it.
-        ValueError: If there are neither weights nor a network, or both, or the network is in training mode.
+    It is made as any `LearnedSegmenter` is; `categories` are the classes in the order of the semantic channels, none
+    for a model without the task semantic.
     """
 
     method = "panoptic"
-    network: PanopticNetwork
 
-    def __init__(
-        self,
-        settings: PanopticSettings,
-        device: str = "cpu",
-        *,
-        weights: Path | None = None,
-        categories: tuple[Category, ...] = (),
-        network: PanopticNetwork | None = None,
-    ) -> None:
-        if ("semantic" in settings.tasks) != bool(categories):
+    def make_network(self) -> PanopticNetwork:
+        """A `PanopticNetwork` of the settings and classes."""
+        settings = self.settings
+        return PanopticNetwork(
+            settings.backbone,
+            settings.layers,
+            settings.decoder_channels,
+            outputs=output_channels(settings, self.categories),
+            patch=settings.patch,
+        )
+
+    def check_categories(self) -> None:
+        """Refuse classes without the task semantic, and none with it."""
+        if ("semantic" in self.settings.tasks) != bool(self.categories):
             raise ModelError(
                 f"a model with the task semantic has classes, one without has none; this one has the tasks "
-                f"{', '.join(settings.tasks)} and lists {len(categories)} classes"
+                f"{', '.join(self.settings.tasks)} and lists {len(self.categories)} classes"
             )
-        self.settings, self.categories = settings, categories
-        self.device = torch.device(device)
-        self.network = choose_network(lambda: _make_network(settings, categories), weights, network, self.device)
 
     def segment(self, image: ImageLike) -> Segmentation:
         """Segment an image.
@@ -82,9 +68,8 @@ class PanopticSegmenter(PretrainedMixin):
         Raises:
             ImageError: If the image cannot be read.
         """
-        pixels = read_image(image)
-        with torch_threads(self.settings.threads), torch.inference_mode():
-            return self._grouped(*self._maps(pixels), pixels.shape[:2])
+        with self.reading(image) as pixels:
+            return self._grouped(*self._maps(pixels), (pixels.shape[2], pixels.shape[3]))
 
     def segment_with_depth(self, image: ImageLike) -> tuple[Segmentation, PredictedDepth]:
         """Segment an image and predict the depth of its pixels, in one pass; arguments and errors as of `segment`.
@@ -96,12 +81,12 @@ class PanopticSegmenter(PretrainedMixin):
         Raises:
             ModelError: If the model has no task depth.
         """
-        if "depth" not in self.settings.tasks:
+        if not self.settings.predicts_depth:
             raise ModelError(f"this model predicts no depth: its tasks are {', '.join(self.settings.tasks)}")
-        pixels = read_image(image)
-        with torch_threads(self.settings.threads), torch.inference_mode():
+        with self.reading(image) as pixels:
             maps, extent = self._maps(pixels)
-            return self._grouped(maps, extent, pixels.shape[:2]), self._depth(maps["depth"], extent, pixels.shape[:2])
+            size = pixels.shape[2], pixels.shape[3]
+            return self._grouped(maps, extent, size), self._depth(maps["depth"], extent, size)
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _ h2 w2"]]:
@@ -116,12 +101,9 @@ class PanopticSegmenter(PretrainedMixin):
         maps: dict[str, Tensor] = self.network(batch.to(self.device))
         return maps
 
-    def _maps(
-        self, pixels: Float32[np.ndarray, "h w 3"]
-    ) -> tuple[dict[str, Float[Tensor, "_ h2 w2"]], tuple[float, float]]:
+    def _maps(self, image: Float[Tensor, "1 3 h w"]) -> tuple[dict[str, Float[Tensor, "_ h2 w2"]], tuple[float, float]]:
         """The maps of an image, and how many rows and columns of them the image covers."""
-        size = network_size(pixels.shape[0], pixels.shape[1], self.settings.size)
-        image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        size = network_size(image.shape[2], image.shape[3], self.settings.size)
         maps = {task: values[0] for task, values in self.predict(resize_image(image, size).clamp(0, 1)).items()}
         rows, columns = (side * self.network.upsampling / self.network.backbone.patch for side in size)
         return maps, (rows, columns)
@@ -138,7 +120,7 @@ class PanopticSegmenter(PretrainedMixin):
             found.labels,
             scores=found.scores,
             categories={segment: self.categories[number] for segment, number in found.classes.items()},
-            provenance={"method": "panoptic", "settings": json.loads(json.dumps(asdict(self.settings)))},
+            provenance=self.provenance(),
         )
 
     def _depth(
@@ -166,14 +148,4 @@ def network_size(height: int, width: int, longer: int | None) -> tuple[int, int]
     if longer is None:
         return height, width
     factor = longer / max(height, width)
-    return max(1, round(height * factor)), max(1, round(width * factor))
-
-
-def _make_network(settings: PanopticSettings, categories: tuple[Category, ...]) -> PanopticNetwork:
-    return PanopticNetwork(
-        settings.backbone,
-        settings.layers,
-        settings.decoder_channels,
-        outputs=output_channels(settings, categories),
-        patch=settings.patch,
-    )
+    return scaled_size(height, width, factor)

@@ -63,6 +63,11 @@ class PanopticSettings:
         self._check_network()
         self._check_numbers()
 
+    @property
+    def predicts_depth(self) -> bool:
+        """Whether a model with these settings predicts depth."""
+        return "depth" in self.tasks
+
     def _check_tasks(self) -> None:
         if not {"semantic", "instance"} & set(self.tasks) or not set(self.tasks) <= set(TASKS):
             raise ValueError(

@@ -103,7 +103,7 @@ class PanopticTask(Task[PanopticNetwork, PanopticSegmenter]):
 
     def _segment(self, image: Float[Tensor, "3 h w"]) -> tuple[Segmentation, PredictedDepth | None]:
         segmenter = self.segmenter()
-        if "depth" in self.settings.tasks:
+        if self.settings.predicts_depth:
             return segmenter.segment_with_depth(image.float().cpu())
         return segmenter.segment(image.float().cpu()), None
 

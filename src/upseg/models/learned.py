@@ -1,0 +1,173 @@
+"""What the segmenters of all learned methods share: where their network comes from, and their way to model folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from upseg.errors import ModelError
+from upseg.files import printable
+from upseg.images.reading import ImageLike, read_image
+from upseg.layers.threads import torch_threads
+from upseg.models.hub import push_to_hub
+from upseg.models.registry import find_model
+from upseg.models.saving import load_weights, save_pretrained
+from upseg.segmentation import Category, Progress
+
+_Settings = TypeVar("_Settings")
+_Network = TypeVar("_Network", bound=nn.Module)
+_Segmenter = TypeVar("_Segmenter", bound="LearnedSegmenter[Any, Any]")  # the tests' shape checks cannot read `Self`
+
+
+class LearnedSegmenter(Generic[_Settings, _Network]):
+    """A segmenter with a trained network; a method adds `make_network`, `segment`, and what it asks of the classes.
+
+    Args:
+        settings: Of the model, a frozen dataclass with a field `threads`.
+        device: What torch computes on: `cpu`, `cuda`, ...
+        weights: A safetensors file with the network's weights, of any floating type.
+        categories: The classes that the model knows; empty for class-agnostic ones.
+        network: Instead of weights: a network of these settings and classes, in evaluation mode, on the device; used as
+            it is.
+
+    Raises:
+        ModelError: If the weights cannot be read or are not those of the network that the settings and classes
+            describe, or the method has no models with such classes.
+        ValueError: If there are neither weights nor a network, or both, or the network is in training mode.
+
+    Attributes:
+        method: The name of the method, a key of `upseg.models.registry.METHODS`.
+        training: How the model came to be, from its `config.json`; as there, `data` says what it was trained on.
+        description: One line for people, from its `config.json`.
+    """
+
+    method: ClassVar[str]
+    training: Mapping[str, Any] = MappingProxyType({})
+    description: str = ""
+
+    def __init__(
+        self,
+        settings: _Settings,
+        device: str = "cpu",
+        *,
+        weights: Path | None = None,
+        categories: tuple[Category, ...] = (),
+        network: _Network | None = None,
+    ) -> None:
+        self.settings, self.categories, self.device = settings, categories, torch.device(device)
+        self.check_categories()
+        if network is not None and network.training:
+            raise ValueError("the network is in training mode; call its eval() first")
+        if (network is None) == (weights is None):
+            raise ValueError("give either weights (the path of a safetensors file) or a network")
+        self.network: _Network = self._filled(weights) if network is None else network
+
+    def make_network(self) -> _Network:
+        """A network of the settings and classes, with any weights."""
+        raise NotImplementedError
+
+    def check_categories(self) -> None:
+        """Refuse classes that the method, with these settings, has no models for.
+
+        Raises:
+            ModelError: If it has none.
+        """
+
+    @contextmanager
+    def reading(self, image: ImageLike) -> Iterator[Float[Tensor, "1 3 h w"]]:
+        """Read an image; within it torch computes without gradients, and with the threads that the settings say.
+
+        Args:
+            image: A path, or an array, Pillow image or tensor, as `read_image` takes it.
+
+        Yields:
+            (1, 3, H, W) RGB in [0, 1], on the CPU.
+
+        Raises:
+            ImageError: If the image cannot be read.
+        """
+        pixels = torch.from_numpy(read_image(image)).permute(2, 0, 1)[None]
+        settings: Any = self.settings
+        with torch_threads(settings.threads), torch.inference_mode():
+            yield pixels
+
+    def provenance(self, **facts: Any) -> dict[str, Any]:
+        """How a result came to be: the method, its settings as JSON has them, and further facts."""
+        return {"method": self.method, "settings": json.loads(json.dumps(self._settings())), **facts}
+
+    @classmethod
+    def from_pretrained(
+        cls: type[_Segmenter], name_path_or_hub_id: str | Path, device: str = "auto", **settings: Any
+    ) -> _Segmenter:
+        """Load a model of this method; arguments and errors as for `upseg.load_model`.
+
+        Raises:
+            ModelError: Also if it is a model of another method.
+        """
+        model = find_model(name_path_or_hub_id, **settings)
+        if model.method != cls.method:
+            raise ModelError(
+                f"{printable(model.name)} is a model of the method {model.method}, {cls.__name__} takes those of "
+                f"{cls.method}; upseg.load_model takes all"
+            )
+        segmenter = model.load(device)
+        assert isinstance(segmenter, cls), f"METHODS makes a {type(segmenter).__name__} for {cls.method}"  # noqa: S101
+        return segmenter
+
+    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> Path:
+        """Write a model folder that `from_pretrained` and `--model` take; arguments and errors as for the function."""
+        return save_pretrained(
+            folder,
+            method=self.method,
+            settings=self._settings(),
+            weights=self.network.state_dict(),
+            categories=self.categories,
+            training=self.training,
+            description=self.description,
+            half=half,
+        )
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, half: bool = False) -> str:
+        """Publish the model; arguments, result and errors as for `upseg.models.hub.push_to_hub`."""
+        with TemporaryDirectory() as folder:
+            return push_to_hub(self.save_pretrained(folder, half=half), repo_id, private=private)
+
+    def _settings(self) -> dict[str, Any]:
+        settings: Any = self.settings
+        return asdict(settings)
+
+    def _filled(self, weights: Path | None) -> _Network:
+        """A new network with the weights of a file, ready to segment."""
+        assert weights is not None  # noqa: S101 - the constructor has looked
+        with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
+            network = self.make_network()
+        load_weights(network, weights)
+        return network.eval().to(self.device)
+
+
+class Steps:
+    """Counts what is done of one image, and reports it.
+
+    Args:
+        total: The number of steps.
+        progress: Told of each; None for nobody.
+    """
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.done, self.total, self.progress = 0, total, progress
+
+    def __call__(self) -> None:
+        """One more is done."""
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
