@@ -154,7 +154,7 @@ def draw_found(
     labels: Integer[np.ndarray, "h w"] | None = None,
     between: Mapping[str, UInt8[np.ndarray, "h w 3"]] | None = None,
     after: Mapping[str, UInt8[np.ndarray, "h w 3"]] | None = None,
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> UInt8[np.ndarray, "height width 3"]:
     """The first image of a batch, its segments, and those found, side by side.
 
     Args:
