@@ -166,8 +166,8 @@ def pseudo_depth(
     """
     from dataclasses import asdict
 
+    from upseg.batch.pseudo_depth import write_pseudo_depth
     from upseg.data.depth_models import TransformersDepth
-    from upseg.data.pseudo_depth import write_pseudo_depth
 
     dataset = open_for_command(source, path, split, images, assignments)
     teacher = TransformersDepth(model, predicts.value if predicts else None, device)
