@@ -121,6 +121,13 @@ def test_formats_know_nothing_of_the_command_line_models_or_metrics() -> None:
     assert offences(["upseg.formats"], above) == []
 
 
+def test_no_room_below_the_batches_knows_of_them() -> None:
+    below = inside("images", "data", "formats", "metrics", "models", "segmentation", "files", "settings")
+    assert offences(below, inside("batch", "split", "commands", "cli")) == []
+    assert offences(["upseg.batch"], inside("split", "commands", "cli")) == []
+    assert offences(["upseg.split"], inside("commands", "cli")) == []
+
+
 def test_the_frame_names_methods_only_as_text() -> None:
     assert offences(inside("images", "models", "batch", "split", "commands", "cli"), ["upseg.methods"]) == []
 
