@@ -12,10 +12,10 @@ import typer
 if TYPE_CHECKING:
     from upseg.batch.run import BatchObserver, BatchSummary
 
+    Summary = TypeVar("Summary", bound=BatchSummary)
+
 _FEW = 10  # up to so many images are listed one by one
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
-
-Summary = TypeVar("Summary", bound="BatchSummary")
 
 
 def run_and_report(

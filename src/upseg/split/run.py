@@ -11,7 +11,7 @@ from typing import Any
 
 from upseg import __version__
 from upseg.batch.inputs import InputImage, InputKind, check_not_searched, find_images, plan_outputs
-from upseg.batch.jobs import ImageResult
+from upseg.batch.jobs import ImageResult, ReadingOptions
 from upseg.batch.journal import InputState, Journal
 from upseg.batch.resume import Claim, Decision, digest_of
 from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch
@@ -103,10 +103,20 @@ def split_files(
     plans = plan_outputs(masks, formats, folder, paths, kind=MASKS, reserved=INSTANCES, protected=secured)
     files = [INSTANCES, *(file for plan in plans.values() for file in plan.files)]
     check_not_searched(files, folder, photos.folders, PHOTOS)
-    describer = _Describer(chosen, classes, photos, formats)
+    needs_photo = chosen.method not in BASELINES or OVERLAY in formats
+    facts = [__version__, chosen.fingerprint(), *classes.facts()]
+    names: dict[Path, str] = {}
+
+    def describe(mask: InputImage, stem: Path) -> tuple[MaskJob, str]:
+        photo = photos.of(mask)
+        names[mask.path] = name = str((photo or mask).name)
+        path, reading = None if photo is None else photo.path, ReadingOptions()
+        job = MaskJob(mask.path, str(mask.name), stem, formats, reading, "done", classes, path, name, needs_photo)
+        return job, digest_of([*facts, name, job.photo_stamp()])
+
     results = run_batch(
         plans,
-        describer.describe,
+        describe,
         model=chosen,
         journal=journal,
         workers=workers,
@@ -114,34 +124,9 @@ def split_files(
         overwrite=overwrite,
         observer=observer,
     )
-    results, instances, problem = _gather(results, describer, journal, observer)
+    about = f"class masks split into instances by upseg {__version__} ({chosen.method})"
+    results, instances, problem = _gather(results, names, classes, about, journal, observer)
     return SplitSummary(folder, results, time.perf_counter() - started, instances, problem)
-
-
-class _Describer:
-    """Says what is to be done with each mask, and remembers what its photo is called."""
-
-    def __init__(self, model: Model, classes: MaskClasses, photos: Photos, formats: tuple[str, ...]) -> None:
-        self.classes, self.method, self._photos, self._formats = classes, model.method, photos, formats
-        self.image_names: dict[Path, str] = {}
-        self._needs_photos = model.method not in BASELINES or OVERLAY in formats
-        self._facts = [__version__, model.fingerprint(), *classes.facts()]
-
-    def describe(self, mask: InputImage, stem: Path) -> tuple[MaskJob, str]:
-        """The job of a mask, and a digest of all that its results depend on beside it, as `run_batch` takes it."""
-        photo = self._photos.of(mask)
-        self.image_names[mask.path] = name = str((photo or mask).name)
-        job = MaskJob(
-            mask.path,
-            str(mask.name),
-            stem,
-            self._formats,
-            classes=self.classes,
-            photo=None if photo is None else photo.path,
-            image=name,
-            needs_photo=self._needs_photos,
-        )
-        return job, digest_of([*self._facts, name, job.photo_stamp()])
 
 
 def _check_request(model: Model, formats: Sequence[str], images: str | PathLike[str] | None) -> None:
@@ -164,7 +149,12 @@ def _claim(journal: Journal, digest: str = "") -> Claim:
 
 
 def _gather(
-    results: tuple[ImageResult, ...], describer: _Describer, journal: Journal, observer: BatchObserver
+    results: tuple[ImageResult, ...],
+    names: Mapping[Path, str],
+    classes: MaskClasses,
+    about: str,
+    journal: Journal,
+    observer: BatchObserver,
 ) -> tuple[tuple[ImageResult, ...], Path | None, str | None]:
     """Bring the COCO file up to date; what cannot be read back has failed after all.
 
@@ -175,7 +165,6 @@ def _gather(
     done = {number: result for number, result in enumerate(results) if result.status != "failed"}
     if not done:
         return results, None, None
-    names, classes = describer.image_names, describer.classes
     failures: dict[int, ImageResult] = {}
 
     def images() -> Iterator[tuple[str, Segmentation]]:
@@ -192,7 +181,6 @@ def _gather(
         rows = [[names[result.input], *stamp(result.outputs[0])] for result in done.values()]
         claim = _claim(journal, digest_of([__version__, *classes.facts(), *rows]))
         if claim.decide(overwrite=True) is not Decision.DONE:
-            about = f"class masks split into instances by upseg {__version__} ({describer.method})"
             with journal:
                 claim.begin()
                 _, count = write_coco_folder(images(), path, categories=classes.categories(), description=about)
