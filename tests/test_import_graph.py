@@ -91,7 +91,7 @@ def test_all_kinds_of_imports_are_understood(source, module, is_package, expecte
 # Models stand below the methods, whose segmenters inherit from `upseg.models.learned`; `models.registry` names the
 # methods only as text, and so does everything that uses them through it.
 ROOMS = (
-    ("errors", "files", "predicted_depth", "functional"),
+    ("errors", "files", "lazy", "predicted_depth", "functional"),
     ("settings", "layers", "images"),
     ("segmentation",),
     ("formats",),
