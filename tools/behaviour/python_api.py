@@ -32,8 +32,9 @@ def main(inputs: Path, models: Path) -> None:
     for name in ("coffee.png", "moon.png"):
         show(f"loaded once, {name}", model.segment(inputs / "photos" / name))
     show("paper", upseg.segment(photo, preset="paper", steps=3))
-    for name in ("entity", "panoptic", "baiseg", "mask_rcnn"):
+    for name in ("entity", "panoptic", "baiseg"):
         show(name, upseg.load_model(models / name).segment(photo))
+    show("mask_rcnn", upseg.load_model(models / "mask_rcnn", minimum_score=0.01).segment(photo))
     classes = np.asarray(Image.open(inputs / "scenes/masks/masks/scene1.png"))
     scene = inputs / "scenes/masks/images/scene1.png"
     show("class mask", upseg.load_model(models / "baiseg").segment(scene, semantic_map=classes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ _PINNED = {
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
 }
+_UNDECLARED = frozenset({"imagecodecs"})  # tifffile reads and writes more where it is installed
 _UNSET = ("PYTHONWARNINGS", "PYTHONSTARTUP", "FORCE_COLOR", "HF_HOME", "PL_GLOBAL_SEED")
 
 
@@ -61,7 +63,7 @@ class Checkout:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that can change what it does: its sources and recipes, Python, and the installed packages."""
+        """Of all that can change what it does: its sources and recipes, Python, and the packages that it uses."""
         found = hashlib.sha256(self._environment().encode())
         for folder in (self.package, self.folder / "configs"):
             for path in sorted(folder.rglob("*")):
@@ -100,12 +102,24 @@ class Checkout:
             raise RuntimeError(f"{folder}: the process ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
 
     def _environment(self) -> str:
+        """Python, and those of the installed packages that can change a result."""
+        with (self.folder / "pyproject.toml").open("rb") as file:
+            project = tomllib.load(file)["project"]
+        extras = project.get("optional-dependencies", {})
+        lists = [project["dependencies"], *(listed for name, listed in extras.items() if name != "dev")]
+        names = sorted({_name(requirement) for listed in lists for requirement in listed} | _UNDECLARED)
         code = (
             "import sys; from importlib.metadata import distributions; "
-            "print(sys.version, sorted((d.name, d.version) for d in distributions()))"
+            "found = {d.name.lower().replace('_', '-'): d.version for d in distributions()}; "
+            "print(sys.version, [(name, found.get(name)) for name in sys.argv[1:]])"
         )
-        done = subprocess.run([str(self.python), "-c", code], capture_output=True, text=True, check=True)
-        return done.stdout
+        command = [str(self.python), "-I", "-c", code, *names]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _name(requirement: str) -> str:
+    """The package that a requirement such as `torch>=2.6` names."""
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
 
 
 class Runs:
