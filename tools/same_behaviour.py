@@ -25,7 +25,7 @@ from pathlib import Path
 from behaviour.differences import Difference, Side, compare
 from behaviour.inputs import ensure_inputs
 from behaviour.plan import Step, all_steps
-from behaviour.runs import Checkout, Runs, StrangeSources, open_checkout, run_all
+from behaviour.runs import Checkout, Runs, StrangeSources, only_user_of, open_checkout, run_all
 from behaviour.startup import startup_lines
 
 
@@ -36,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise SystemExit(f"{before.folder} is compared with itself, which proves nothing; give two checkouts")
     cache = options.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
+    with only_user_of(cache):
+        return _compare(before, after, cache, options)
+
+
+def _compare(before: Checkout, after: Checkout, cache: Path, options: argparse.Namespace) -> int:
     inputs = ensure_inputs(cache / "inputs")
     data = Path(os.environ["UPSEG_DATA"]).resolve() if os.environ.get("UPSEG_DATA") else None
     steps = {step.name: step for step in all_steps(before.recipes, data)}

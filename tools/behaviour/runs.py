@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -11,7 +12,8 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -225,6 +227,21 @@ def open_checkout(folder: Path, python: Path) -> Checkout:
     if not (checkout.package / "__init__.py").is_file():
         raise SystemExit(f"{folder} is no checkout of upseg: it has no src/upseg/__init__.py")
     return checkout
+
+
+@contextmanager
+def only_user_of(cache: Path) -> Iterator[None]:
+    """Within it no other process runs steps in the same folders.
+
+    Raises:
+        SystemExit: If one does already.
+    """
+    with (cache / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"another comparison is using {cache}; wait for it, or name another --cache") from None
+        yield
 
 
 def run_all(runs: Runs, wanted: Sequence[Step], steps: Mapping[str, Step]) -> dict[str, float]:
