@@ -103,7 +103,7 @@ def test_smaller_polygons_lie_on_top(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([feature([1, 2], "Point")], "feature 1 is a Point: only Polygon and MultiPolygon can be segments"),
+        ([feature([1, 2], "Point")], "none of its 1 features is a Polygon or a MultiPolygon"),
         ([{"type": "Feature", "geometry": None}], "the geometry of feature 1 must be a JSON object"),
         ([feature([[[0, 0], [1], [2, 2]]])], "feature 1 has a ring that is not a list of positions"),
         ([feature([[1, 2, 3]])], "a position must be a JSON list, got 1"),
