@@ -176,7 +176,7 @@ def distributions(extra: str) -> set[str]:
 
 
 def test_what_is_installed_only_for_development_is_not_imported() -> None:
-    development = distributions("dev") - distributions("core") - {"upseg"}
+    development = distributions("dev") - distributions("core") - distributions("exchange") - {"upseg"}
     assert {"pytest", "hypothesis", "pycocotools", "matplotlib"} <= development
     assert offences(["upseg"], development) == []
 
@@ -189,5 +189,7 @@ def test_the_core_imports_only_what_the_core_installs() -> None:
         *(f"upseg.methods.{method}.task" for method in METHODS),
     ]
     core = {module: imports for module, imports in GRAPH.items() if not is_in(module, extras)}
+    for module in ("upseg.formats.imagej_rois", "upseg.segmentation"):  # only where an exchange with them is asked for
+        core[module] = core[module] - distributions("exchange")
     found = [f"{m} imports {i}" for m, imports in core.items() for i in imports if i.partition(".")[0] not in allowed]
     assert found == []

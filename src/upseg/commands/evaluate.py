@@ -14,6 +14,7 @@ from upseg.errors import DataError
 if TYPE_CHECKING:
     from upseg.data.dataset import Dataset
     from upseg.evaluation.run import Evaluation
+    from upseg.segmentation import Segmenter
 
 _MOST_NAMED = 20  # on the terminal; JSON has all
 _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -25,11 +26,25 @@ nyu-depth.
 
 _Protocol = Annotated[str, typer.Argument(metavar="PROTOCOL", help=" ".join(_NAMES.split()))]
 _Predictions = Annotated[
-    Path, typer.Option("--predictions", "-p", help="Folder with predictions in any format that upseg writes.")
+    Path | None,
+    typer.Option(
+        "--predictions",
+        "-p",
+        help="Folder with predictions in any format that upseg writes, or one JSON file for all images: COCO results, "
+        "COCO panoptic or COCO instances.",
+    ),
 ]
+_Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="Measure what this model makes of the images, without any files.")
+]
+_Device = Annotated[str, typer.Option(help="auto, cpu or cuda; for --model.")]
 _Truth = Annotated[
-    str, typer.Option("--truth", "-t", metavar="DATASET:PATH", help="A name from `upseg data sources`, and its folder.")
+    str,
+    typer.Option(
+        "--truth", "--data", "-t", metavar="DATASET:PATH", help="A name from `upseg data sources`, and its folder."
+    ),
 ]
+_All = Annotated[bool, typer.Option("--all", help="Print all scores, not only those that people quote.")]
 _Split = Annotated[str | None, typer.Option(help="Such as train or val; without it the validation split.")]
 _Images = Annotated[Path | None, typer.Option(help="A text file with the names of the images to use, one in a line.")]
 _Assignments = Annotated[
@@ -46,8 +61,10 @@ _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but p
 
 def evaluate(
     protocol: _Protocol,
-    predictions: _Predictions,
     truth: _Truth,
+    predictions: _Predictions = None,
+    model: _Model = None,
+    device: _Device = "auto",
     split: _Split = None,
     images: _Images = None,
     assignments: _Assignments = None,
@@ -56,10 +73,11 @@ def evaluate(
     per_image: _PerImage = None,
     worst: _Worst = None,
     picture: _Picture = Path("worst.png"),
+    all_scores: _All = False,
     as_json: _AsJson = False,
     quiet: _Quiet = False,
 ) -> None:
-    """Measure predictions against ground truth under a named protocol.
+    """Measure predictions, or a model, against ground truth under a named protocol.
 
     An image without prediction, a prediction without image, and what is damaged is named; the exit code is then 1.
     """
@@ -73,7 +91,8 @@ def evaluate(
     names = None if images is None else read_names(images, "names of images")
     rank = per_image is not None or worst is not None
     options: dict[str, Any] = {"images": names, "rank": rank, "depth_scale": depth_scale}
-    result = _with_progress(protocol, predictions, dataset, visible=not quiet, **options)
+    source = _what_is_measured(predictions, model, device)
+    result = _with_progress(protocol, source, dataset, visible=not quiet, **options)
     document = json.dumps(result.as_json(), indent=2)
     if output is not None:
         with atomic_path(output) as partial:
@@ -83,7 +102,8 @@ def evaluate(
     if as_json:
         typer.echo(document)
     elif not quiet:
-        _print_result(result, len(names or dataset), [path for path in (output, per_image) if path is not None])
+        written = [path for path in (output, per_image) if path is not None]
+        _print_result(result, len(names or dataset), written, all_scores=all_scores)
     _name_what_is_left_out(result)
     if worst is not None and result.ranking:
         _draw(result, dataset, worst, picture)
@@ -91,6 +111,14 @@ def evaluate(
             typer.echo(f"-> {picture}")
     if not result.is_complete:
         raise typer.Exit(1)
+
+
+def _what_is_measured(predictions: Path | None, model: str | None, device: str) -> Path | Segmenter:
+    from upseg.models.registry import load_model
+
+    if (predictions is None) == (model is None):
+        raise typer.BadParameter("give either --predictions, with files, or --model")
+    return predictions if predictions is not None else load_model(str(model), device)
 
 
 def _open_truth(truth: str, split: str | None, assignments: list[str] | None) -> Dataset:
@@ -105,7 +133,9 @@ def _open_truth(truth: str, split: str | None, assignments: list[str] | None) ->
     return dataset
 
 
-def _with_progress(protocol: str, predictions: Path, dataset: Dataset, *, visible: bool, **options: Any) -> Evaluation:
+def _with_progress(
+    protocol: str, predictions: Path | Segmenter, dataset: Dataset, *, visible: bool, **options: Any
+) -> Evaluation:
     """Show a bar on standard error while images are measured, if that is a terminal."""
     from upseg.commands.progress import progress_bar
     from upseg.evaluation.run import evaluate as measure
@@ -126,18 +156,21 @@ def _draw(result: Evaluation, dataset: Dataset, worst: int, picture: Path) -> No
         Image.fromarray(drawn).save(partial, format=_SUFFIXES[picture.suffix.lower()])
 
 
-def _print_result(result: Evaluation, images: int, written: Sequence[Path]) -> None:
+def _print_result(result: Evaluation, images: int, written: Sequence[Path], *, all_scores: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("score", "value")
     table.columns[1].justify = "right"
-    for name, value in result.scores.items():
-        table.add_row(name, f"{value:.4f}")
+    shown = [name for name in result.scores if all_scores or name in (result.protocol.quoted or result.scores)]
+    for name in shown:
+        table.add_row(name, f"{result.scores[name]:.4f}")
     if result.scores:
         Console().print(table)
     typer.echo(f"{result.protocol.name}, {result.images} of {images} images: {result.protocol.description}")
     typer.echo(f"rules: {result.protocol.rules}")
+    if len(shown) < len(result.scores):
+        typer.echo(f"{len(result.scores) - len(shown)} more scores with --all")
     for path in written:
         typer.echo(f"-> {path}")
 

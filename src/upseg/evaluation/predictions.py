@@ -11,21 +11,30 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float32
 
+from upseg.data.dataset import Dataset
 from upseg.data.sources.folders import IMAGES, list_files
 from upseg.data.sources.label_images import read_label_image, truth_file
 from upseg.errors import DataError, FormatError
+from upseg.evaluation.json_sets import InFile, WholeMasks, predictions_in
 from upseg.formats import FORMATS
 from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, read_depth_png
-from upseg.segmentation import Segmentation
+from upseg.segmentation import Segmentation, Segmenter
 
-SEGMENTATION_SUFFIXES: tuple[str, ...] = (*(form.suffix for form in FORMATS.values() if form.read), ".tiff")
+SEGMENTATION_SUFFIXES: tuple[str, ...] = (
+    *(form.suffix for form in FORMATS.values() if form.read and form.is_complete),
+    ".tiff",
+)
 """How files with segments end; where one result is there in several formats, the first of these is read."""
 
 DEPTH_SUFFIXES = (DEPTH_SUFFIX, ".npy", ".tif", ".tiff", ".png")
 """How files with depth end, likewise."""
 
 # pictures; halves of pairs; depth, where segments are looked for
-_NOT_READ = (*(form.suffix for form in FORMATS.values() if not form.read), ".panoptic.png", PICTURE_SUFFIX)
+_NOT_READ = (
+    *(form.suffix for form in FORMATS.values() if not (form.read and form.is_complete)),
+    ".panoptic.png",
+    PICTURE_SUFFIX,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +47,9 @@ class Matching:
         extra: Files of predictions without sample.
     """
 
-    files: dict[str, Path]
+    files: dict[str, Path | InFile]
     missing: tuple[str, ...]
-    extra: tuple[Path, ...]
+    extra: tuple[Path | InFile, ...]
 
     def only(self, names: Collection[str]) -> Matching:
         """The part about these samples; predictions without sample stay."""
@@ -69,7 +78,7 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
     found = _find_files(folder, suffixes)
     by_last = _by_last_part(found)
     names_by_last = _by_last_part(names)
-    files: dict[str, Path] = {}
+    files: dict[str, Path | InFile] = {}
     for name in names:
         last = PurePosixPath(name).name  # without suffix, as data sets call images
         candidates = [key for key in (name, *(f"{name}{suffix}" for suffix in IMAGES)) if key in found]
@@ -88,6 +97,28 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
         tuple(name for name in names if name not in files),
         tuple(path for path in found.values() if path not in used),
     )
+
+
+def match_json(path: Path, dataset: Dataset) -> Matching:
+    """Find the prediction of each sample in one JSON file for many images; arguments and errors as `predictions_in`."""
+    files, extra = predictions_in(path, dataset)
+    return Matching({**files}, tuple(name for name in dataset.names if name not in files), tuple(extra))
+
+
+def match_model(segmenter: Segmenter, name: str, dataset: Dataset) -> Matching:
+    """The prediction of each sample is what a model makes of its image.
+
+    Args:
+        segmenter: The loaded model.
+        name: What messages call it.
+        dataset: The samples.
+    """
+
+    def predicted(index: int) -> Segmentation:
+        return segmenter.segment(dataset[index].image)
+
+    files = {image: InFile(Path(name), image, partial(predicted, i)) for i, image in enumerate(dataset.names)}
+    return Matching({**files}, (), ())
 
 
 def read_depth(path: Path, scale: float = 1000.0) -> Float32[np.ndarray, "h w"]:
@@ -125,13 +156,15 @@ def reader_of(depth_scale: float | None) -> Callable[[Path], Segmentation | Floa
     return Segmentation.load if depth_scale is None else partial(read_depth, scale=depth_scale)
 
 
-def classified(files: Iterable[Path]) -> bool:
+def classified(files: Iterable[Path | InFile]) -> bool:
     """Whether segments have classes, as the first file with any segment tells; files that cannot be read are passed."""
     for path in files:
         try:
-            segmentation = Segmentation.load(path)
-        except FormatError:
+            segmentation = Segmentation.load(path) if isinstance(path, Path) else path.read()
+        except (DataError, FormatError):
             continue
+        if isinstance(segmentation, WholeMasks):
+            return bool(segmentation.categories)
         if len(segmentation):
             return any(segment.category is not None for segment in segmentation)
     return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,11 +11,14 @@ from jaxtyping import Float, Int32
 
 from upseg.data.sample import IGNORE, Sample
 from upseg.errors import UpsegError
+from upseg.evaluation.json_sets import WholeMasks
 from upseg.formats.coco import mask_runs
+from upseg.functional.rle import encode_label_map
+from upseg.functional.runs import paint_runs
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.class_agnostic import ClassAgnostic
-from upseg.metrics.coco_mask_ap import CocoMaskAP
+from upseg.metrics.coco_mask_ap import CocoMaskAP, label_map_rows
 from upseg.metrics.depth_errors import Depth
 from upseg.metrics.hungarian import HungarianScores
 from upseg.metrics.panoptic_quality import PanopticQuality
@@ -56,6 +58,7 @@ class Protocol:
             or for depth an (H, W) array of metres.
         scores: The scores from the totals.
         higher_is_better: Whether a higher `score` is better.
+        quoted: The scores that people quote, at most five; none for all.
         as_annotated: Whether `update` also takes the image's rows of a COCO file, as `annotations`, because masks in
             them overlap and a label map cannot show that.
     """
@@ -70,6 +73,7 @@ class Protocol:
     scores: Callable[[tuple[Any, ...]], Mapping[str, float]] = _joined_scores
     higher_is_better: bool = True
     as_annotated: bool = False
+    quoted: tuple[str, ...] = ()
 
     @property
     def needs_depth(self) -> bool:
@@ -143,7 +147,7 @@ def _update_coco_instances(
     totals: tuple[CocoMaskAP],
     number: int,
     sample: Sample,
-    prediction: Segmentation,
+    prediction: Segmentation | WholeMasks,
     annotations: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Add one image's things; predicted stuff is left out.
@@ -152,32 +156,43 @@ def _update_coco_instances(
         totals: The metric.
         number: The number of the image.
         sample: The ground truth.
-        prediction: The prediction.
+        prediction: The prediction; masks that overlap count whole.
         annotations: The image's rows in COCO's annotation file, whose masks may overlap; without them the masks are
             those of the sample's map.
     """
     metric = totals[0]
-    things, classes, scores = _detections(prediction, metric.categories)
+    of_things = {category.id for category in metric.categories if category.is_thing}
+    if isinstance(prediction, WholeMasks):
+        results = [_run_lengths(row, sample.shape) for row in prediction.rows if row["category_id"] in of_things]
+    else:
+        things, classes, scores = _detections(prediction, metric.categories)
+        results = label_map_rows(number, things, category_id=classes, score=scores)
     if annotations is None:
         truth = _looked_up(sample, [segment.id if segment.is_thing else 0 for segment in sample.segments])
         known = {s.id: s.category.id for s in sample.segments if s.is_thing and s.category is not None}
-        metric.update(number, truth, known, things, classes, scores, sample.crowds)
-        return
-    metric.update(number, np.zeros_like(things), {}, things, classes, scores)
-    of_things = {category.id for category in metric.categories if category.is_thing}
-    own = [_coco_row(number, row, sample.shape) for row in annotations if row["category_id"] in of_things]
-    lines = "".join(f"{json.dumps(row)}\n" for row in own)
-    metric.append(annotations=np.frombuffer(lines.encode(), np.uint8))
+        crowds = {segment: int(segment in sample.crowds) for segment in known}
+        own = label_map_rows(number, truth, category_id=known, iscrowd=crowds)
+    else:
+        own = [_coco_row(row, sample.shape) for row in annotations if row["category_id"] in of_things]
+    metric.add_rows(number, sample.shape, own, results)
 
 
-def _coco_row(number: int, row: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
+def _run_lengths(row: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
+    """What COCO's evaluation looks at in a result; polygons become run lengths."""
+    mask = row["segmentation"]
+    if isinstance(mask, list):
+        inside = paint_runs(mask_runs([row], shape), shape[0] * shape[1])[0].reshape(shape[1], shape[0]).T
+        mask = {"size": list(shape), "counts": (encode_label_map(inside) or [""])[0]}
+    return {"category_id": row["category_id"], "segmentation": mask, "score": row["score"]}
+
+
+def _coco_row(row: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
     """What COCO's evaluation looks at in an annotation; the area as annotated, else counted."""
     area = row.get("area")
     if area is None:
         runs = mask_runs([row], shape)
         area = int((runs.stops - runs.starts).sum())
     return {
-        "image_id": number,
         "category_id": row["category_id"],
         "segmentation": row["segmentation"],
         "area": area,
@@ -256,6 +271,8 @@ _PANOPTIC_RULES = (
     "missed; a predicted segment more than half on void or on crowd of its class is no false positive"
 )
 
+_PANOPTIC_QUOTED = ("pq", "sq", "rq", "pq_things", "pq_stuff")
+
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
@@ -269,6 +286,7 @@ PROTOCOLS: dict[str, Protocol] = {
             lambda _, __: (RegionIoU(), RegionSweep()),
             _update_bsds500,
             _bsds500_scores,
+            quoted=("all", "fine", "coarse", "mean", "covering"),
         ),
         Protocol(
             "voc-regions",
@@ -310,6 +328,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "ap",
             lambda _, __: (CellMatching(),),
             _update_cells,
+            quoted=("ap", "ap50", "ap75", "f1_50", "image_ap50"),
         ),
         Protocol(
             "coco-panoptic",
@@ -319,6 +338,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "pq",
             lambda categories, _: (PanopticQuality(categories),),
             _update_panoptic,
+            quoted=_PANOPTIC_QUOTED,
         ),
         Protocol(
             "cityscapes-panoptic",
@@ -328,6 +348,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "pq",
             lambda categories, _: (PanopticQuality(categories),),
             _update_panoptic,
+            quoted=_PANOPTIC_QUOTED,
         ),
         Protocol(
             "coco-instances",
@@ -341,6 +362,7 @@ PROTOCOLS: dict[str, Protocol] = {
             _update_coco_instances,
             _coco_scores,
             as_annotated=True,
+            quoted=("ap", "ap50", "ap75", "ap_small", "ap_large"),
         ),
         Protocol(
             "voc-instances",

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from upseg.data.dataset import Dataset
 from upseg.data.picture import draw_samples
 from upseg.data.sample import Sample
+from upseg.evaluation.json_sets import WholeMasks
 from upseg.evaluation.run import Evaluation, ImageScores
 from upseg.files import atomic_path
 from upseg.segmentation import Segmentation
@@ -45,7 +46,10 @@ def draw_worst(evaluation: Evaluation, dataset: Dataset, count: int) -> UInt8[np
 
 def _rows(evaluation: Evaluation, dataset: Dataset, image: ImageScores) -> Sequence[Sample]:
     """Ground truth and prediction as two samples of one image."""
-    truth, prediction = dataset[image.index], evaluation.reader(image.prediction)
+    truth, source = dataset[image.index], image.prediction
+    prediction = evaluation.reader(source) if isinstance(source, Path) else source.read()
+    if isinstance(prediction, WholeMasks):
+        prediction = prediction.painted(truth.shape)
     score = evaluation.protocol.score
     caption = f"prediction: {score} {image.scores[score]:.3f}"
     if isinstance(prediction, Segmentation):

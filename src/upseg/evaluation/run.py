@@ -11,16 +11,20 @@ from typing import Any
 from upseg.data.dataset import Dataset
 from upseg.data.sources.coco_json import CocoJson
 from upseg.errors import DataError, FormatError
+from upseg.evaluation.json_sets import InFile, WholeMasks
 from upseg.evaluation.predictions import (
     DEPTH_SUFFIXES,
     SEGMENTATION_SUFFIXES,
     Matching,
     classified,
+    match_json,
+    match_model,
     match_predictions,
     reader_of,
 )
 from upseg.evaluation.protocols import PROTOCOLS, Protocol
 from upseg.metrics.accumulator import Accumulator
+from upseg.segmentation import Segmenter
 
 Reader = Callable[[Path], Any]
 
@@ -32,13 +36,13 @@ class ImageScores:
     Attributes:
         name: The sample's name.
         index: Its number in the data set.
-        prediction: The file of the prediction.
+        prediction: The file of the prediction, or what stands for it.
         scores: The protocol's scores of this image alone; nan where it has nothing that they could be computed from.
     """
 
     name: str
     index: int
-    prediction: Path
+    prediction: Path | InFile
     scores: Mapping[str, float]
 
 
@@ -65,7 +69,7 @@ class Evaluation:
     per_class: list[dict[str, Any]]
     ranking: list[ImageScores] = field(default_factory=list)
     missing: tuple[str, ...] = ()
-    extra: tuple[Path, ...] = ()
+    extra: tuple[Path | InFile, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
@@ -89,7 +93,7 @@ class Evaluation:
 
 def evaluate(
     protocol: str,
-    predictions: Path,
+    predictions: Path | Segmenter,
     dataset: Dataset,
     *,
     images: Iterable[str] | None = None,
@@ -102,7 +106,9 @@ def evaluate(
     Args:
         protocol: A name in `PROTOCOLS`.
         predictions: A folder with files in any format that upseg writes, called like the data set's images (see
-            `match_predictions`); for depth as `read_depth` takes them.
+            `match_predictions`); for depth as `read_depth` takes them. Or one JSON file for all images: a list of COCO
+            results, COCO panoptic or COCO instances (see `predictions_in`), whose masks count whole where the protocol
+            looks at masks. Or a loaded model, which then segments the images.
         dataset: The ground truth, whole: `Dataset.subset` hides COCO's overlapping masks, `images` does not.
         images: Names of the images to measure; None for all. Predictions of other images of the data set are of no
             interest then.
@@ -116,8 +122,7 @@ def evaluate(
     chosen = _checked(protocol, dataset)
     if not depth_scale > 0:
         raise DataError(f"the depth scale must be more than 0, got {depth_scale}")
-    suffixes = DEPTH_SUFFIXES if chosen.needs_depth else SEGMENTATION_SUFFIXES
-    matching = match_predictions(predictions, dataset.names, suffixes)
+    matching = _matching(chosen, predictions, dataset)
     if images is not None:
         matching = matching.only(dataset.subset(images).names)
     reader = reader_of(depth_scale if chosen.needs_depth else None)
@@ -152,12 +157,27 @@ def _checked(name: str, dataset: Dataset) -> Protocol:
     return PROTOCOLS[name]
 
 
+def _matching(protocol: Protocol, predictions: Path | Segmenter, dataset: Dataset) -> Matching:
+    """Which prediction belongs to which image of the data set."""
+    if not isinstance(predictions, Path):
+        if protocol.needs_depth:
+            raise DataError(f"{protocol.name} measures depth; write it with `upseg segment --depth` first")
+        return match_model(predictions, type(predictions).__name__, dataset)
+    if predictions.is_file() and not protocol.needs_depth:
+        return match_json(predictions, dataset)
+    suffixes = DEPTH_SUFFIXES if protocol.needs_depth else SEGMENTATION_SUFFIXES
+    return match_predictions(predictions, dataset.names, suffixes)
+
+
 def _measure(
-    protocol: Protocol, dataset: Dataset, index: int, path: Path, reader: Reader, has_classes: bool
+    protocol: Protocol, dataset: Dataset, index: int, path: Path | InFile, reader: Reader, has_classes: bool
 ) -> tuple[Accumulator, ...]:
     """The totals of one image alone; an image that fails halfway leaves nothing behind."""
-    sample, prediction = dataset[index], reader(path)
-    if prediction.shape != sample.shape:
+    sample = dataset[index]
+    prediction = reader(path) if isinstance(path, Path) else path.read()
+    if isinstance(prediction, WholeMasks):
+        prediction = prediction if protocol.as_annotated else prediction.painted(sample.shape)
+    elif prediction.shape != sample.shape:
         raise DataError(
             f"{path}: expected {sample.shape[0]} x {sample.shape[1]} pixels (height x width) as in the ground truth of "
             f"{sample.name}, got {prediction.shape[0]} x {prediction.shape[1]}; give it the image's size"

@@ -58,6 +58,7 @@ class Format:
         read: Reads what `write` wrote; None if the segmentation cannot be had back from the file.
         needs: What it needs beside the segments.
         companions: How the names of the files end that it writes beside the main one.
+        is_complete: Whether what is read back has everything: scores, parents, the image's size.
 
     Example:
         >>> FORMATS["geojson"].suffix
@@ -71,6 +72,7 @@ class Format:
     read: Callable[[Path], Segmentation] | None
     needs: tuple[Need, ...] = ()
     companions: tuple[str, ...] = ()
+    is_complete: bool = True
 
 
 FORMATS: dict[str, Format] = {
@@ -89,9 +91,21 @@ FORMATS: dict[str, Format] = {
         ),
         Format("geojson", ".geojson", "exact polygons in pixels, for QuPath and GIS", write_geojson, read_geojson),
         Format(
-            "labelme", ".labelme.json", "labelme JSON, polygons to be corrected by hand", write_labelme, read_labelme
+            "labelme",
+            ".labelme.json",
+            "labelme JSON, polygons to be corrected by hand",
+            write_labelme,
+            read_labelme,
+            is_complete=False,
         ),
-        Format("imagej", ".roi.zip", "ROIs for ImageJ and Fiji's ROI manager", write_imagej_rois, read_imagej_rois),
+        Format(
+            "imagej",
+            ".roi.zip",
+            "ROIs for ImageJ and Fiji's ROI manager",
+            write_imagej_rois,
+            read_imagej_rois,
+            is_complete=False,
+        ),
         Format("svg", ".svg", "exact outlines as a drawing, for browsers and Inkscape", write_svg, read_svg),
         Format("npz", ".npz", "label map, compressed NumPy archive", write_npz, read_npz),
         Format(

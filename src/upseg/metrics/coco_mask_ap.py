@@ -120,11 +120,29 @@ class CocoMaskAP(Accumulator):
         """
         if truth.shape != prediction.shape:
             raise ValueError(f"the two label maps must have the same shape, got {truth.shape} and {prediction.shape}")
-        image = {"id": image_id, "height": truth.shape[0], "width": truth.shape[1]}
         crowds = {value: int(value in crowd_ids) for value in truth_categories}
-        annotations = _entries(image_id, truth, category_id=truth_categories, iscrowd=crowds)
-        results = _entries(image_id, prediction, category_id=prediction_categories, score=scores)
-        self.append(images=_to_bytes([image]), annotations=_to_bytes(annotations), results=_to_bytes(results))
+        annotations = label_map_rows(image_id, truth, category_id=truth_categories, iscrowd=crowds)
+        results = label_map_rows(image_id, prediction, category_id=prediction_categories, score=scores)
+        self.add_rows(image_id, (truth.shape[0], truth.shape[1]), annotations, results)
+
+    def add_rows(
+        self,
+        image_id: int,
+        shape: tuple[int, int],
+        annotations: Iterable[Mapping[str, Any]],
+        results: Iterable[Mapping[str, Any]],
+    ) -> None:
+        """Add one image whose masks are given whole, as rows of COCO's files: they may overlap.
+
+        Args:
+            image_id: Its number, which no other image has.
+            shape: (H, W) in pixels.
+            annotations: Rows with category_id, segmentation, area and iscrowd.
+            results: Rows with category_id, segmentation (run lengths) and score.
+        """
+        image = {"id": image_id, "height": shape[0], "width": shape[1]}
+        own, found = ([{**row, "image_id": image_id} for row in rows] for rows in (annotations, results))
+        self.append(images=_to_bytes([image]), annotations=_to_bytes(own), results=_to_bytes(found))
 
     def compute(self) -> dict[str, float]:
         """As `coco_mask_ap`."""
@@ -137,7 +155,7 @@ class CocoMaskAP(Accumulator):
         return coco_mask_ap(truth, _from_bytes(self.rows("results")), self.max_detections)
 
 
-def _entries(
+def label_map_rows(
     image_id: int, labels: Integer[np.ndarray, "h w"], **columns: Mapping[int, int] | Mapping[int, float]
 ) -> list[dict[str, Any]]:
     """One COCO annotation for each segment, with a value from each of the columns."""
