@@ -179,3 +179,9 @@ def test_an_interrupted_write_leaves_no_trace(tmp_path, name, interruption, monk
         write(other, fresh[0], image=IMAGE, depth=DEPTH)
     assert sorted((tmp_path / "out").iterdir()) == sorted(paths)
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_file_of_cellpose_is_refused_with_the_reason(tmp_path):
+    np.save(tmp_path / "a_seg.npy", {"masks": np.zeros((2, 2))}, allow_pickle=True)
+    with pytest.raises(FormatError, match="pickles, which can run code"):
+        Segmentation.load(tmp_path / "a_seg.npy")

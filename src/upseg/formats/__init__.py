@@ -227,6 +227,11 @@ def _by_name(name: str) -> Format:
 def _choose(path: Path, name: str | None) -> Format:
     if name is not None:
         return _by_name(name)
+    if path.name.lower().endswith("_seg.npy"):
+        raise FormatError(
+            f"{path}: Cellpose keeps these files as pickles, which can run code and are never read; save its masks as "
+            "PNG or TIFF"
+        )
     names = {form.suffix: form.name for form in FORMATS.values()} | _OTHER_SUFFIXES
     fitting = [suffix for suffix in names if path.name.lower().endswith(suffix)]
     if not fitting:
