@@ -36,6 +36,8 @@ def test_table_of_formats():
         "coco": ".json",
         "panoptic": ".panoptic.json",
         "geojson": ".geojson",
+        "labelme": ".labelme.json",
+        "imagej": ".roi.zip",
         "svg": ".svg",
         "npz": ".npz",
         "overlay": ".overlay.png",

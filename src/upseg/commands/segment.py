@@ -26,7 +26,8 @@ _Formats = Annotated[
     typer.Option(
         "--format",
         "-f",
-        help="png, tif, coco, panoptic, geojson, labelme, imagej, svg, npz, overlay or depth; repeatable. Without any: png and overlay.",
+        help="png, tif, coco, panoptic, geojson, labelme, imagej, svg, npz, overlay or depth; repeatable. Without any: "
+        "png and overlay.",
     ),
 ]
 _Overlay = Annotated[bool, typer.Option("--overlay", help="Also draw the segments over the image.")]
