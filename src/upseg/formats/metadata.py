@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64, Integer
 
 from upseg.errors import FormatError
+from upseg.files import parse_json, read_json
 from upseg.functional.label_maps import label_checksum, segment_areas, segment_boxes
 from upseg.images.label_maps import StoredLabels
 from upseg.images.reading import DEFAULT_MAX_PIXELS
@@ -78,7 +79,7 @@ def facts_from_text(text: str) -> Facts:
     Raises:
         ValueError: If the text is not what `facts_to_text` writes.
     """
-    data = object_of(json.loads(text), "the metadata")
+    data = object_of(parse_json(text), "the metadata")
     check_version(data.get("upseg"))
     count = integer_of(data.get("segments"), "the metadata's number of segments")
     table = [read_category(entry, "is_thing") for entry in data.get("categories", [])]
@@ -188,7 +189,7 @@ def dump_json(data: object) -> str:
 
 def load_json(path: Path) -> Any:
     """Parse a JSON file; call it inside `reading`."""
-    return json.loads(path.read_text(encoding="utf-8-sig"))
+    return read_json(path)
 
 
 def object_of(value: object, what: str) -> dict[str, Any]:
