@@ -25,6 +25,20 @@ def printable(path: str | os.PathLike[str]) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def check_openable(path: str | os.PathLike[str]) -> None:
+    """Refuse pipes, sockets and devices, which may keep who opens them waiting for ever.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - of a name of any kind
+    except (OSError, ValueError):
+        return  # opening it will say why
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError("this is not a regular file")
+
+
 def read_plain(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> bytes:
     """The content of a regular file, or of what a link to one leads to; nothing else is opened, since a pipe may hang.
 

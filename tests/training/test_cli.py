@@ -84,7 +84,9 @@ def test_another_seed_is_another_training(run, tmp_path) -> None:
 def test_options_win_over_the_recipe_and_later_recipes_over_earlier(tmp_path) -> None:
     second = write(tmp_path / "second.yaml", {"trainer": {"max_epochs": 7, "min_epochs": 2}})
     first = write(tmp_path / "first.yaml", recipe())
-    training = Training([first, second], ["--trainer.max_epochs=9", "--model.width", "3"], output=tmp_path / "run", trust=True)
+    training = Training(
+        [first, second], ["--trainer.max_epochs=9", "--model.width", "3"], output=tmp_path / "run", trust=True
+    )
     assert (training.trainer.max_epochs, training.trainer.min_epochs) == (9, 2)
     assert training.model.layers[0].out_channels == 3
 

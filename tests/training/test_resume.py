@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 def upseg_train(folder: Path, content: dict, *options: str) -> subprocess.CompletedProcess[str]:
     """`upseg train` in processes of its own."""
     configuration = write(folder.with_suffix(".yaml"), content)
-    command = [sys.executable, "-m", "upseg.cli", "train", "--trust", "-c", str(configuration), "-o", str(folder), *options]
+    command = [sys.executable, "-m", "upseg.cli", "train", "--trust"]
+    command += ["-c", str(configuration), "-o", str(folder), *options]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 

@@ -23,7 +23,9 @@ _SHOWN = 3  # names in an error
 _KINDS = {
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
-    **{"U8": "uint8", "BF16": "bfloat16", "BOOL": "bool"},
+    "U8": "uint8",
+    "BF16": "bfloat16",
+    "BOOL": "bool",
 }
 
 
