@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 1 << 30
+"""Of a file that is read whole: what is larger would not fit into memory once it is parsed."""
 
 _PARTIAL = ".partial"
 _SHOWN_NAME = 40  # characters of the target's name that start the temporary one: file systems allow 255 bytes in all
@@ -17,6 +23,66 @@ def printable(path: str | os.PathLike[str]) -> str:
     """A path as it can be shown on one line: quoted and escaped where it has line breaks or undecodable bytes."""
     text = os.fspath(path)
     return text if text.isprintable() else repr(text)
+
+
+def check_openable(path: str | os.PathLike[str]) -> None:
+    """Refuse pipes, sockets and devices, which may keep who opens them waiting for ever.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - of a name of any kind
+    except (OSError, ValueError):
+        return  # opening it will say why
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError("this is not a regular file")
+
+
+def read_plain(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> bytes:
+    """The content of a regular file, or of what a link to one leads to; nothing else is opened, since a pipe may hang.
+
+    Args:
+        path: The file.
+        most_bytes: Refuse files with more.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no regular file, or too large.
+    """
+    status = os.stat(path)  # noqa: PTH116 - of a name of any kind
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("this is not a regular file")
+    if status.st_size > most_bytes:
+        raise ValueError(f"it has {status.st_size:,} bytes, more than the {most_bytes:,} that it can have")
+    with open(path, "rb") as file:  # noqa: PTH123
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"it has more than the {most_bytes:,} bytes that it can have")
+    return content
+
+
+def read_json(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Any:
+    """What a JSON file holds; errors as for `read_plain`, and a ValueError where it is no JSON or nested too deep."""
+    return parse_json(read_plain(path, most_bytes=most_bytes))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says; numbers that are none (`NaN`) are refused.
+
+    Raises:
+        ValueError: If it is no JSON, or nested deeper than anything that is read here.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"it holds {text}, which is no number of JSON")
 
 
 @contextmanager

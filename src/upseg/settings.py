@@ -15,6 +15,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from upseg.errors import ModelError
+from upseg.functional.ranges import check_most
 
 
 def parse_assignments(pairs: Iterable[str], settings_class: type) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def check_settings(values: Mapping[str, Any], settings_class: type) -> dict[str,
         expected = _type_of(settings_class, key)
         converted = _converted(value, expected)
         if not _fits(converted, expected):
-            raise ModelError(f"the setting {key} must be {_described(expected)}, got {value!r}")
+            raise ModelError(f"the setting {key} must be {_described(expected)}, got {_shown(value)}")
         checked[key] = converted
     return checked
 
@@ -80,6 +81,10 @@ def build_settings(settings_class: type, values: Mapping[str, Any], *, preset: s
         ModelError: If a name, a type, a value or the preset is wrong.
     """
     checked = check_settings(values, settings_class)
+    try:
+        check_most(checked)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
     missing = [f.name for f in _fields(settings_class) if _is_required(f) and f.name not in checked]
     from_preset = getattr(settings_class, "preset", None)
     if from_preset is None and preset not in (None, "default"):
@@ -164,6 +169,14 @@ def _fits_one(value: Any, expected: Any) -> bool:
     if expected in (None, type(None)):
         return value is None
     return type(value) is expected if expected in (bool, int, float, str) else isinstance(value, origin or expected)
+
+
+def _shown(value: Any) -> str:
+    """A value in an error, of whatever length it is."""
+    try:
+        return f"{value!r:.100}"
+    except ValueError:  # Python does not write out integers of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _described(expected: Any) -> str:

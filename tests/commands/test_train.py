@@ -28,7 +28,7 @@ def upseg_train(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[int, str, 
 
 def test_one_command_trains_into_a_folder_called_like_the_recipe(upseg_train, tmp_path) -> None:
     write(tmp_path / "mine.yaml", recipe())
-    code, out, err = upseg_train("-c", "mine.yaml", "--trainer.max_epochs", "1", "--data.batch_size=8")
+    code, out, err = upseg_train("--trust", "-c", "mine.yaml", "--trainer.max_epochs", "1", "--data.batch_size=8")
     assert (code, err) == (0, "")
     first, epoch, last = out.splitlines()
     assert first == "TinyTask, 117 parameters to train, 1 x cpu, precision 32-true -> runs/mine"
@@ -46,7 +46,7 @@ def test_the_recipes_are_listed(upseg_train, monkeypatch) -> None:
 
 def test_all_settings_can_be_printed(upseg_train, tmp_path) -> None:
     write(tmp_path / "mine.yaml", recipe())
-    code, out, _ = upseg_train("-c", "mine.yaml", "--print_config")
+    code, out, _ = upseg_train("--trust", "-c", "mine.yaml", "--print_config")
     assert code == 0
     assert "accumulate_grad_batches: 1" in out
     assert not (tmp_path / "runs").exists()
@@ -66,7 +66,7 @@ def test_all_settings_can_be_printed(upseg_train, tmp_path) -> None:
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(upseg_train, tmp_path, arguments, message) -> None:
     write(tmp_path / "mine.yaml", recipe())
-    code, out, err = upseg_train(*arguments)
+    code, out, err = upseg_train("--trust", *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("upseg: ")
     assert message in err

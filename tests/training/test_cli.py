@@ -20,7 +20,7 @@ SCENES = "upseg.data.shapes.ShapeScenes"
 
 
 def opened(folder: Path, content: dict[str, Any], *options: str, resume: bool = False) -> Training:
-    return Training([write(folder / "recipe.yaml", content)], options, output=folder / "run", resume=resume)
+    return Training([write(folder / "recipe.yaml", content)], options, output=folder / "run", resume=resume, trust=True)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,9 @@ def test_another_seed_is_another_training(run, tmp_path) -> None:
 def test_options_win_over_the_recipe_and_later_recipes_over_earlier(tmp_path) -> None:
     second = write(tmp_path / "second.yaml", {"trainer": {"max_epochs": 7, "min_epochs": 2}})
     first = write(tmp_path / "first.yaml", recipe())
-    training = Training([first, second], ["--trainer.max_epochs=9", "--model.width", "3"], output=tmp_path / "run")
+    training = Training(
+        [first, second], ["--trainer.max_epochs=9", "--model.width", "3"], output=tmp_path / "run", trust=True
+    )
     assert (training.trainer.max_epochs, training.trainer.min_epochs) == (9, 2)
     assert training.model.layers[0].out_channels == 3
 
@@ -225,7 +227,7 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, message) -> 
     path = tmp_path / "recipe.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UpsegError, match=message):
-        Training([path], [], output=tmp_path / "run")
+        Training([path], [], output=tmp_path / "run", trust=True)
 
 
 def test_a_folder_with_a_run_is_not_written_into(run, tmp_path) -> None:
@@ -280,7 +282,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(tmp_path, monkeypatch, capsys
 
     configuration = write(tmp_path / "recipe.yaml", recipe(stop_at=6))
     output = tmp_path / "run"
-    monkeypatch.setattr(sys, "argv", ["upseg", "train", "-c", str(configuration), "-o", str(output)])
+    monkeypatch.setattr(sys, "argv", ["upseg", "train", "--trust", "-c", str(configuration), "-o", str(output)])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 130

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 def upseg_train(folder: Path, content: dict, *options: str) -> subprocess.CompletedProcess[str]:
     """`upseg train` in processes of its own."""
     configuration = write(folder.with_suffix(".yaml"), content)
-    command = [sys.executable, "-m", "upseg.cli", "train", "-c", str(configuration), "-o", str(folder), *options]
+    command = [sys.executable, "-m", "upseg.cli", "train", "--trust"]
+    command += ["-c", str(configuration), "-o", str(folder), *options]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
@@ -37,7 +38,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path) -> None:
 
 def test_a_run_that_never_came_to_a_checkpoint_starts_anew(tmp_path, capsys) -> None:
     configuration = write(tmp_path / "recipe.yaml", recipe(stop_at=2))
-    training = Training([configuration], [], output=tmp_path / "run")
+    training = Training([configuration], [], output=tmp_path / "run", trust=True)
     with pytest.raises(KeyboardInterrupt):
         training.run()
     resumed = train(tmp_path / "run", recipe(), "--trainer.max_epochs=1", resume=True)
@@ -51,7 +52,7 @@ def test_a_finished_training_can_be_made_longer_from_its_folder_alone(tmp_path, 
 
     train(tmp_path / "whole", recipe(noise=0.5), "--trainer.max_epochs=2")
     train(tmp_path / "longer", recipe(noise=0.5), "--trainer.max_epochs=1")
-    arguments = ["upseg", "train", "--resume", "-o", str(tmp_path / "longer"), "--trainer.max_epochs", "2"]
+    arguments = ["upseg", "train", "--resume", "--trust", "-o", str(tmp_path / "longer"), "--trainer.max_epochs", "2"]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as end:
         main()

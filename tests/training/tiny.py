@@ -102,7 +102,7 @@ def write(path: Path, content: dict[str, Any]) -> Path:
 def train(folder: Path, content: dict[str, Any], *options: str, resume: bool = False) -> Training:
     """Train in this process; the run's folder is `folder`."""
     configuration = write(folder.with_suffix(".yaml"), content)
-    training = Training([configuration], options, output=folder, resume=resume)
+    training = Training([configuration], options, output=folder, resume=resume, trust=True)
     training.run()
     return training
 

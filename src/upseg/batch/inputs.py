@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from upseg.errors import ImageError, UpsegError
 from upseg.files import printable
-from upseg.formats import output_paths
+from upseg.formats import FORMATS, output_paths
 from upseg.images.reading import IMAGE_SUFFIXES
 
 
@@ -106,8 +106,9 @@ def find_images(
 
     Folders are searched with everything below them for the suffixes of the kind; links to folders are not
     followed, hidden files and folders are left out, and so is `output` where it lies inside. A glob (`*`, `?`, `[...]`,
-    `**`) stands for what matches it. A file named outright may be called anything. Names count from the folder itself
-    where it is the only argument, else from the deepest folder that holds all that was asked for.
+    `**`) stands for what matches it; `**` follows no links to folders. A file named outright may be called anything.
+    Names count from the folder itself where it is the only argument, else from the deepest folder that holds all that
+    was asked for.
 
     Args:
         arguments: Paths or globs.
@@ -186,6 +187,12 @@ def plan_outputs(
     return dict(zip(images, plans, strict=True))
 
 
+def earlier_results(image: InputImage, plan: OutputPlan) -> list[str]:
+    """What results of this image may be called from when other images were beside it, relative to the output."""
+    stems = [PurePosixPath(stem) for stem in (image.key, image.name) if PurePosixPath(stem) != plan.stem]
+    return [str(file) for stem in stems for file in OutputPlan.of(stem, tuple(FORMATS)).files]
+
+
 def check_not_searched(
     files: Sequence[PurePosixPath], output: Path, arguments: Sequence[str | os.PathLike[str]], kind: InputKind
 ) -> None:
@@ -201,7 +208,7 @@ def check_not_searched(
         UpsegError: If one lies in a folder that is searched, other than `output` itself or what is in it.
     """
     target = output.resolve()
-    folders = {Path(argument): Path(argument).resolve() for argument in arguments if Path(argument).is_dir()}
+    folders = {Path(argument): Path(argument).resolve() for argument in arguments if _is_folder(argument)}
     searched = {folder: place for folder, place in folders.items() if place not in target.parents}
     for _, parent in _with_parents(files, target):
         folder = next((folder for folder, place in searched.items() if parent.is_relative_to(place)), None)
@@ -216,8 +223,10 @@ def _expand(argument: str, target: Path, is_result: Callable[[str], bool], kind:
     path = Path(argument)
     try:
         is_folder, exists = path.is_dir(), path.exists() or path.is_symlink()
-    except (OSError, ValueError):  # a name too long, or with a NUL: read_image will say so
-        is_folder, exists = False, True
+        _place(path)
+    except (OSError, ValueError) as error:  # a name too long or with a NUL, a folder without permission
+        problem = f"{printable(path)}: it cannot be looked at ({getattr(error, 'strerror', None) or error})"
+        return _Expansion(None, [_Found(path, path, problem)])
     if is_folder:
         anchor, none = path.resolve(), f"no {kind.noun} in this folder"
         found = list(_walk(path, anchor, target, kind))
@@ -236,14 +245,36 @@ def _expand(argument: str, target: Path, is_result: Callable[[str], bool], kind:
 
 def _match(pattern: str, target: Path, kind: InputKind) -> tuple[Path, list[_Found]]:
     parts = Path(pattern).parts
-    anchor = Path(*parts[: next(index for index, part in enumerate(parts) if glob.has_magic(part))]).resolve()
-    matches = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - patterns may be absolute
+    literal = Path(*parts[: next(index for index, part in enumerate(parts) if glob.has_magic(part))])
+    anchor = literal.resolve()
+    matches = list(dict.fromkeys(_glob(Path(pattern))))
     files = [path for path in matches if path.suffix.lower() in kind.suffixes and not path.is_dir()]
-    found = [_Found(path, _place(path)) for path in files]
+    places = {path: _place(path) for path in files}
+    # what a link to a folder leads to is called by the way that leads there
+    found = [
+        _Found(path, place if place.is_relative_to(anchor) else anchor / path.relative_to(literal))
+        for path, place in places.items()
+    ]
     for folder in (path for path in matches if path.is_dir()):
         found += _walk(folder, _place(folder), target, kind)
     separate = target != anchor and target not in anchor.parents
     return anchor, [item for item in found if not (separate and item.place.is_relative_to(target))]
+
+
+def _glob(pattern: Path) -> Iterator[Path]:
+    """What matches a pattern; `**` stands for folders, but not for what links to folders lead to, or hidden ones."""
+    if "**" not in pattern.parts:
+        yield from map(Path, glob.glob(str(pattern)))  # noqa: PTH207 - patterns may be absolute
+        return
+    index = pattern.parts.index("**")
+    head, tail = Path(*pattern.parts[:index]), pattern.parts[index + 1 :]
+    for start in map(Path, glob.glob(str(head))):  # noqa: PTH207
+        for current, folders, files in os.walk(start):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if tail:
+                yield from _glob(Path(glob.escape(current), *tail))
+            else:
+                yield from (Path(current, name) for name in files if not name.startswith("."))
 
 
 def _walk(folder: Path, place: Path, target: Path, kind: InputKind) -> Iterator[_Found]:
@@ -304,6 +335,13 @@ def _with_parents(files: Sequence[PurePosixPath], target: Path) -> Iterator[tupl
         if file.parent not in real_parents:
             real_parents[file.parent] = (target / file.parent).resolve()
         yield file, real_parents[file.parent]
+
+
+def _is_folder(argument: str | os.PathLike[str]) -> bool:
+    try:
+        return Path(argument).is_dir()
+    except (OSError, ValueError):  # it cannot be looked at
+        return False
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

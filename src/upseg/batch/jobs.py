@@ -24,6 +24,12 @@ StepCallback = Callable[[int, int], None]
 """Told how many steps of how many are done with the image in hand."""
 
 
+NO_MEMORY = (
+    "there is not enough memory for this image; use fewer workers, make the image smaller, or set the model to work "
+    "at a smaller size"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ReadingOptions:
     """How images are read; see `upseg.images.reading.read_image`."""
@@ -143,13 +149,20 @@ def run_job(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) 
         segmentation = _segment_and_write(job, segmenter, on_step)
     except UpsegError as error:
         return ImageResult.failure(job.path, str(error), details=traceback.format_exc())
-    except MemoryError:
-        return ImageResult.failure(job.path, "there is not enough memory", details=traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - a bug in one image must not stop the others
+        if lacks_memory(error):
+            return ImageResult.failure(job.path, NO_MEMORY, details=traceback.format_exc())
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         return ImageResult.failure(job.path, f"unexpected {reason}", details=traceback.format_exc())
     seconds = time.perf_counter() - started
     return ImageResult(job.path, job.status, job.outputs, len(segmentation), seconds)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory, as Python, NumPy or torch say it."""
+    text = str(error)
+    said = ("can't allocate memory", "out of memory", "not enough memory", "Unable to allocate")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(part in text for part in said))
 
 
 def discard_partials(job: ImageJob) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
+import stat
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -13,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from upseg.errors import UpsegError
-from upseg.files import printable
+from upseg.files import parse_json, printable, read_plain
 
 JOURNAL_NAME = ".upseg-journal.jsonl"
 _VERSION = 1
@@ -97,9 +100,11 @@ class Journal:
         self._entries: dict[str, _Entry] = {}
         self._descriptor: int | None = None
         try:
-            content = self.path.read_bytes() if self.path.exists() else b""
-        except OSError as error:
-            raise UpsegError(f"{printable(self.path)}: cannot be read ({error.strerror or error})") from error
+            self._set_aside_other_things()
+            content = read_plain(self.path) if self.path.exists() else b""
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UpsegError(f"{printable(self.path)}: cannot be read ({reason})") from error
         self._cut = not content.endswith(b"\n") and bool(content)
         for line in content.splitlines():
             self._replay(line)
@@ -127,6 +132,21 @@ class Journal:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def _set_aside_other_things(self) -> None:
+        """Take a link, pipe or the like away: reading it may never end, and writing may change what lies elsewhere."""
+        if not os.path.lexists(self.path):
+            return
+        mode = self.path.lstat().st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            return
+        aside = self.path.with_name(f"{JOURNAL_NAME}.{secrets.token_hex(4)}.set-aside")
+        self.path.rename(aside)
+        warnings.warn(
+            f"{printable(self.path)} was a {'link' if stat.S_ISLNK(mode) else 'pipe or device'} and no journal of "
+            f"upseg; it is now called {aside.name}, and what is in the folder counts as other people's",
+            stacklevel=3,
+        )
+
     def knows(self, output: str) -> bool:
         """Whether a path relative to the folder (with slashes) was written by a run."""
         return output in self._entries
@@ -152,6 +172,11 @@ class Journal:
         """How many segments a finished result has, where that is known."""
         entry = self._entries.get(str(output))
         return entry.segments if entry is not None else None
+
+    def holds_result_of(self, output: str, name: str) -> bool:
+        """Whether a file is there that a run wrote for the image of this name."""
+        entry = self._entries.get(output)
+        return entry is not None and entry.state.name == name and os.path.lexists(self.folder / output)
 
     def begin(self, state: InputState, outputs: Sequence[PurePosixPath]) -> None:
         """Note that these outputs of an image are about to be written."""
@@ -188,16 +213,28 @@ class Journal:
 
     def _replay(self, line: bytes) -> None:
         try:
-            record = json.loads(line)
-            if record["version"] == _VERSION:
+            record = parse_json(line)
+            if record["version"] == _VERSION and _is_whole(record):
                 self._remember(record)
         except (ValueError, KeyError, TypeError):
-            return  # cut by what stopped the run
+            return  # cut by what stopped the run, or damaged: what it was about counts as not done
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         state = InputState(record["input"], record["source"], record["size"], record["mtime_ns"], record["settings"])
         entry = _Entry(state, record["event"] == "finished", record.get("segments"))
         self._entries.update(dict.fromkeys(map(str, record["outputs"]), entry))
+
+
+def _is_whole(record: Mapping[str, Any]) -> bool:
+    """Whether a line has all that it should have, of the right types."""
+    texts = [record["input"], record["source"], record["settings"], *record["outputs"]]
+    numbers = [record["size"], record["mtime_ns"], record.get("segments", 0)]
+    return (
+        record["event"] in ("begun", "finished")
+        and isinstance(record["outputs"], list)
+        and all(isinstance(text, str) for text in texts)
+        and all(type(number) is int for number in numbers)
+    )
 
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would otherwise write \r\n

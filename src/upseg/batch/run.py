@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from upseg import __version__
-from upseg.batch.inputs import InputImage, OutputPlan, find_images, plan_outputs
+from upseg.batch.inputs import InputImage, OutputPlan, earlier_results, find_images, plan_outputs
 from upseg.batch.jobs import ImageJob, ImageResult, ReadingOptions, Status, StepCallback, run_job
 from upseg.batch.journal import InputState, Journal
 from upseg.batch.resume import Claim, Decision, digest_of
-from upseg.batch.workers import run_in_workers
+from upseg.batch.workers import run_in_workers, threads_of_an_image
 from upseg.errors import UpsegError
 from upseg.files import printable
 from upseg.formats import formats_that_need
@@ -35,11 +35,14 @@ class BatchSummary:
         output: The folder of results.
         results: One for each image, sorted by its name.
         seconds: Time the run took.
+        stale: Results of these images under the names that they had before other images came or went: nothing brings
+            them up to date any more.
     """
 
     output: Path
     results: tuple[ImageResult, ...]
     seconds: float
+    stale: tuple[Path, ...] = field(default=(), kw_only=True)
 
     @property
     def failures(self) -> tuple[ImageResult, ...]:
@@ -58,6 +61,7 @@ class BatchSummary:
             "images": [result.as_json() for result in self.results],
             "counts": self.counts(),
             "seconds": round(self.seconds, 3),
+            **({"stale": [str(path) for path in self.stale]} if self.stale else {}),
         }
 
 
@@ -128,8 +132,10 @@ def segment_files(
     def describe(image: InputImage, stem: Path) -> tuple[ImageJob, str]:
         return ImageJob(image.path, str(image.name), stem, formats, reading), digest
 
+    plans = plan_outputs(images, formats, folder, paths)
+    stale = stale_results(plans, journal)
     results = run_batch(
-        plan_outputs(images, formats, folder, paths),
+        plans,
         describe,
         model=chosen,
         journal=journal,
@@ -138,7 +144,19 @@ def segment_files(
         overwrite=overwrite,
         observer=observer or BatchObserver(),
     )
-    return BatchSummary(folder, results, time.perf_counter() - started)
+    return BatchSummary(folder, results, time.perf_counter() - started, stale=stale)
+
+
+def stale_results(plans: Mapping[InputImage, OutputPlan], journal: Journal) -> tuple[Path, ...]:
+    """The files of earlier runs whose images' results have other names now, as when `a.jpg` came beside `a.png`."""
+    current = {str(file) for plan in plans.values() for file in plan.files}
+    return tuple(
+        journal.folder / file
+        for image, plan in plans.items()
+        if image.problem is None
+        for file in earlier_results(image, plan)
+        if file not in current and journal.holds_result_of(file, str(image.name))
+    )
 
 
 def check_workers(workers: int) -> None:
@@ -259,5 +277,6 @@ def _run_here(
 ) -> Generator[tuple[int, ImageResult], None, None]:
     segmenter = model.load(device)
     told = on_step if model.implementation.reports_progress else None
-    for index, job in enumerate(jobs):
-        yield index, on_begin(index) or run_job(job, segmenter, told)
+    with threads_of_an_image():
+        for index, job in enumerate(jobs):
+            yield index, on_begin(index) or run_job(job, segmenter, told)

@@ -16,11 +16,13 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from upseg.batch.jobs import ImageJob, ImageResult, discard_partials, run_job
+from upseg.batch.jobs import ImageJob, ImageResult, discard_partials, lacks_memory, run_job
 from upseg.errors import ModelError, UpsegError
 from upseg.models.registry import Model
 
 _GOODBYE_SECONDS = 5.0
+_MOST_FAILED_STARTS = 3  # of processes that die while they load the model
+_MOST_THREADS = 4  # of an image: more bring little, and processes side by side have as many each
 
 
 @dataclass
@@ -60,48 +62,120 @@ def run_in_workers(
     Raises:
         ModelError: If the model cannot be loaded.
     """
-    threads = max(1, _usable_cores() // workers)
     waiting = deque(range(len(jobs)))
-    pool = [_start(model, device, threads) for _ in range(min(workers, len(jobs)))]
+    pool = [_start(model, device) for _ in range(min(workers, len(jobs)))]
+    starts = _Starts()
     finished = False
     try:
         while waiting or any(worker.job is not None for worker in pool):
-            for worker in pool:
-                while waiting and worker.ready and worker.job is None:
-                    number = waiting.popleft()
-                    failure = on_begin(number)
-                    if failure is not None:
-                        yield number, failure
-                        continue
-                    worker.job = number
-                    _send(worker, jobs[number])
+            yield from _hand_out(waiting, pool, jobs, on_begin)
             for connection in wait([worker.connection for worker in pool]):
                 worker = next(worker for worker in pool if worker.connection is connection)
                 begun = worker.job
-                result = _receive(worker, jobs)
-                if not worker.process.is_alive() and waiting:
-                    pool[pool.index(worker)] = _start(model, device, threads)
-                elif not worker.process.is_alive():
+                result = _receive(worker, jobs, starts)
+                if not worker.process.is_alive():
                     pool.remove(worker)
+                    if waiting and starts.may_go_on():
+                        pool.append(_start(model, device))
                 if begun is not None and result is not None:
                     yield begun, result
+            if not pool:
+                starts.give_up()
+                while waiting:
+                    number = waiting.popleft()
+                    yield number, ImageResult.failure(jobs[number].path, starts.reason)
         finished = True
     finally:
         _stop(pool, jobs, gently=finished)
 
 
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _hand_out(
+    waiting: deque[int],
+    pool: Sequence[_Worker],
+    jobs: Sequence[ImageJob],
+    on_begin: Callable[[int], ImageResult | None],
+) -> Iterator[tuple[int, ImageResult]]:
+    """Give each idle worker a job; yields those that must not be begun."""
+    for worker in pool:
+        while waiting and worker.ready and worker.job is None:
+            number = waiting.popleft()
+            failure = on_begin(number)
+            if failure is not None:
+                yield number, failure
+                continue
+            worker.job = number
+            _send(worker, jobs[number])
 
 
-def _start(model: Model, device: str, threads: int) -> _Worker:
+@dataclass
+class _Starts:
+    """How the processes fared that were started: one that dies while it loads the model may be replaced."""
+
+    succeeded: bool = False
+    failed: int = 0
+    reason: str = ""
+    error: BaseException | None = None
+
+    def note(self, reason: str, error: BaseException | None = None) -> None:
+        """One more has failed; an error that it sent is that of the model, unless others could load it."""
+        if error is not None and not self.succeeded:
+            raise error
+        self.failed, self.reason, self.error = self.failed + 1, f"the model cannot be loaded: {reason}", error
+
+    def may_go_on(self) -> bool:
+        """Whether another one may be tried."""
+        return self.failed < _MOST_FAILED_STARTS
+
+    def give_up(self) -> None:
+        """There is no process left; if none ever loaded the model, there is no use in going on.
+
+        Raises:
+            ModelError: If none did.
+        """
+        if self.failed and not self.succeeded:
+            raise ModelError(self.reason)
+
+
+@contextmanager
+def threads_of_an_image() -> Iterator[None]:
+    """Within it torch computes with as many threads as in every process of a batch, however many there are.
+
+    The order of sums, and with it the last digits of scores, depends on the number of threads. Models whose setting
+    `threads` is a number keep to that.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(_MOST_THREADS, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _start(model: Model, device: str) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, model, device, threads), daemon=True)
-    with _interrupts_held_back():
+    process = context.Process(target=_serve, args=(theirs, model, device), daemon=True)
+    with _interrupts_held_back(), _patient_threads():
         process.start()
     theirs.close()
     return _Worker(process, ours)
+
+
+@contextmanager
+def _patient_threads() -> Iterator[None]:
+    """Start processes whose threads leave the cores to others while they wait: there may be more than cores."""
+    if "OMP_WAIT_POLICY" in os.environ:
+        yield
+        return
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    try:
+        yield
+    finally:
+        del os.environ["OMP_WAIT_POLICY"]
 
 
 @contextmanager
@@ -125,7 +199,7 @@ def _send(worker: _Worker, job: ImageJob) -> None:
         return  # it is dead, which `_receive` will notice
 
 
-def _receive(worker: _Worker, jobs: Sequence[ImageJob]) -> ImageResult | None:
+def _receive(worker: _Worker, jobs: Sequence[ImageJob], starts: _Starts) -> ImageResult | None:
     """Take what a worker has to say; its last word may be that it died."""
     try:
         message = worker.connection.recv()
@@ -134,15 +208,19 @@ def _receive(worker: _Worker, jobs: Sequence[ImageJob]) -> ImageResult | None:
         worker.connection.close()
         reason = f"its process died ({_exit_reason(worker.process.exitcode)})"
         if not worker.ready:
-            raise ModelError(f"the model cannot be loaded: {reason}") from None
+            starts.note(reason)
+            return None
         if worker.job is None:
             return None
         job, worker.job = jobs[worker.job], None
         discard_partials(job)
         return ImageResult.failure(job.path, reason)
     if isinstance(message, BaseException):
-        raise message
-    worker.ready = True
+        starts.note(str(message), message)
+        worker.process.join()
+        worker.connection.close()
+        return None
+    worker.ready = starts.succeeded = True
     worker.job = None
     return message if isinstance(message, ImageResult) else None
 
@@ -173,24 +251,26 @@ def _stop(pool: Sequence[_Worker], jobs: Sequence[ImageJob], *, gently: bool) ->
             discard_partials(jobs[worker.job])
 
 
-def _serve(connection: Connection, model: Model, device: str, threads: int) -> None:
+def _serve(connection: Connection, model: Model, device: str) -> None:
     """What each process does: load the model, then one job after the other until there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     try:
         segmenter = model.load(device)
-        _limit_threads(threads)
     except UpsegError as error:
         connection.send(type(error)(str(error)))
         return
-    except Exception:  # noqa: BLE001 - shown by the parent, whose terminal it is
+    except Exception as error:  # noqa: BLE001 - shown by the parent, whose terminal it is
+        if lacks_memory(error):
+            connection.send(ModelError("there is not enough memory to load the model; use fewer workers"))
+            return
         connection.send(RuntimeError(f"the model cannot be loaded:\n{traceback.format_exc()}"))
         return
     connection.send(None)
     try:
-        while (job := connection.recv()) is not None:
-            connection.send(run_job(job, segmenter))
+        with threads_of_an_image():
+            while (job := connection.recv()) is not None:
+                connection.send(run_job(job, segmenter))
     except (EOFError, OSError):
         return  # the parent is gone
 
@@ -200,9 +280,3 @@ def _die_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _limit_threads(threads: int) -> None:
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(min(threads, torch.get_num_threads()))

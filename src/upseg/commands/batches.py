@@ -48,6 +48,12 @@ def run_and_report(
         typer.echo(json.dumps(summary.as_json(), indent=2))
     elif not quiet:
         _print_results(summary, noun, verb)
+    if summary.stale:
+        from upseg.files import printable
+
+        shown = ", ".join(printable(path) for path in summary.stale[:_FEW])
+        more = f" and {len(summary.stale) - _FEW} more" if len(summary.stale) > _FEW else ""
+        typer.echo(f"stale, because these {noun}s' results have other names now; remove: {shown}{more}", err=True)
     for result in summary.failures:
         typer.echo(f"failed: {result.error}", err=True)
         if debug and result.details:

@@ -29,6 +29,12 @@ _Output = Annotated[
 _Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the last checkpoint; without --config with that of the run.")
 ]
+_Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Let the recipe run any code that it names, not only upseg's: for recipes that you know."
+    ),
+]
 _Rest = Annotated[
     list[str] | None, typer.Argument(metavar="[--SECTION.OPTION VALUE]...", help="Anything in the recipe, said anew.")
 ]
@@ -43,6 +49,7 @@ def train(
     data_root: _DataRoot = None,
     output: _Output = None,
     resume: _Resume = False,
+    trust: _Trust = False,
     list_recipes: _List = False,
 ) -> None:
     """Train a method from a recipe.
@@ -66,13 +73,13 @@ def train(
     options = [*(rest or ())]
     options += [] if data_root is None else ["--data_root", str(data_root)]
     options += [] if output is None else ["--output", str(output)]
-    _train(paths, options, Path("runs", name_of(paths[0])), resume=resume)
+    _train(paths, options, Path("runs", name_of(paths[0])), resume=resume, trust=trust)
 
 
-def _train(paths: list[Path], options: list[str], output: Path, *, resume: bool) -> None:
+def _train(paths: list[Path], options: list[str], output: Path, *, resume: bool, trust: bool) -> None:
     from upseg.training.cli import Training
 
-    training = Training(paths, options, output=output, resume=resume)
+    training = Training(paths, options, output=output, resume=resume, trust=trust)
     try:
         training.run()
     except KeyboardInterrupt:

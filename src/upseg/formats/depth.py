@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from functools import cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
 
 from upseg.errors import FormatError
-from upseg.files import atomic_path
+from upseg.files import atomic_path, parse_json
 from upseg.formats.metadata import VERSION, check_version, dump_json, object_of, reading
 from upseg.images.label_maps import read_label_map
 from upseg.predicted_depth import PredictedDepth
@@ -142,7 +141,7 @@ def depth_colours() -> UInt8[np.ndarray, "256 3"]:
 
 
 def _is_metric(text: str) -> bool:
-    data = object_of(json.loads(text), "the metadata")
+    data = object_of(parse_json(text), "the metadata")
     check_version(data.get("upseg"))
     if data.get("unit") not in ("millimetre", "disparity"):
         raise ValueError(f"its unit must be millimetre or disparity, got {data.get('unit')!r:.40}")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from upseg.errors import FormatError
-from upseg.files import atomic_path
+from upseg.files import MOST_BYTES, atomic_path, read_plain
 from upseg.formats.metadata import reading
 from upseg.formats.outlines import Ring, class_name, foreign_polygons, outlines
 from upseg.segmentation import Segmentation
@@ -83,11 +83,13 @@ def _roifile(path: Path) -> Any:
 
 def _contents(path: Path) -> list[bytes]:
     if not zipfile.is_zipfile(path):
-        return [path.read_bytes()]
+        return [read_plain(path, most_bytes=_MOST_BYTES)]
     with zipfile.ZipFile(path) as archive:
         entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".roi")]
         if any(entry.file_size > _MOST_BYTES for entry in entries):
             raise ValueError(f"a ROI holds more than {_MOST_BYTES:,} bytes")
+        if sum(entry.file_size for entry in entries) > MOST_BYTES:
+            raise ValueError(f"its ROIs hold more than {MOST_BYTES:,} bytes")
         return [archive.read(entry) for entry in entries]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64, Integer
 
 from upseg.errors import FormatError
+from upseg.files import check_openable, parse_json, read_json
 from upseg.functional.label_maps import label_checksum, segment_areas, segment_boxes
 from upseg.images.label_maps import StoredLabels
 from upseg.images.reading import DEFAULT_MAX_PIXELS
@@ -22,6 +23,8 @@ from upseg.segmentation import Category, Segment, Segmentation
 VERSION = 1  # of the metadata; a reader refuses what is newer
 LARGEST_MAP = DEFAULT_MAX_PIXELS
 """Pixels: a bound on what a damaged or hostile file can make a reader allocate."""
+
+_MOST_NUMBER = 1e300  # beyond it computing with coordinates gives no numbers any more
 
 VOC_VOID = 255
 """The unlabelled border in the palette PNGs of PASCAL VOC, and of the many programs that write them so."""
@@ -78,7 +81,7 @@ def facts_from_text(text: str) -> Facts:
     Raises:
         ValueError: If the text is not what `facts_to_text` writes.
     """
-    data = object_of(json.loads(text), "the metadata")
+    data = object_of(parse_json(text), "the metadata")
     check_version(data.get("upseg"))
     count = integer_of(data.get("segments"), "the metadata's number of segments")
     table = [read_category(entry, "is_thing") for entry in data.get("categories", [])]
@@ -158,6 +161,7 @@ def _check_undamaged(labels: Int32[np.ndarray, "h w"], areas: Int64[np.ndarray, 
 def reading(path: Path, kind: str) -> Iterator[None]:
     """Turn whatever a broken, truncated or foreign file raises in the block into one `FormatError` that names it."""
     try:
+        check_openable(path)
         yield
     except FormatError:
         raise
@@ -165,7 +169,10 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         missing = Path(str(error.filename)) if error.filename else path
         raise FormatError(f"{missing}: no such file" + ("" if missing == path else f" (belongs to {path})")) from error
     except MemoryError as error:
-        raise FormatError(f"{path}: there is not enough memory to read this file as {kind}") from error
+        raise FormatError(
+            f"{path}: there is not enough memory to read this file as {kind}; close other programs, or read it on a "
+            "machine with more"
+        ) from error
     except Exception as error:  # decoders raise whatever they stumble over in damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{path}: cannot be read as {kind}: {reason}") from error
@@ -188,7 +195,7 @@ def dump_json(data: object) -> str:
 
 def load_json(path: Path) -> Any:
     """Parse a JSON file; call it inside `reading`."""
-    return json.loads(path.read_text(encoding="utf-8-sig"))
+    return read_json(path)
 
 
 def object_of(value: object, what: str) -> dict[str, Any]:
@@ -213,9 +220,11 @@ def integer_of(value: object, what: str) -> int:
 
 
 def number_of(value: object, what: str) -> float:
-    """The value as a float, if it is a number; else a ValueError."""
+    """The value as a float, if it is a finite number; else a ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{what} must be a number, got {_shown(value)}")
+    if not abs(value) < _MOST_NUMBER:
+        raise ValueError(f"{what} must be a finite number, got {_shown(value)}")
     return float(value)
 
 

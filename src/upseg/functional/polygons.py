@@ -29,6 +29,14 @@ _CONVEX = ((1, 2), (2, 3), (0, 1), (3, 0))
 _CONCAVE = ((0, 3), (1, 0), (3, 2), (2, 1))
 
 
+_MOST_CROSSINGS = 20_000_000
+"""Of edges with rows of pixels: each takes about 100 bytes while outlines are filled."""
+
+
+_FARTHEST = 1e9
+"""Pixels: beyond it the crossings of edges with rows are not exact any more."""
+
+
 @dataclass(frozen=True)
 class Rings:
     """The outlines of all segments of a label map: R rings with N vertices in all.
@@ -198,8 +206,13 @@ def fill_rings(
 
     Returns:
         Runs in row-major order with the groups as ids.
+
+    Raises:
+        ValueError: If they cross more rows than fit into memory, or reach too far.
     """
     height, width = shape
+    if len(vertices) and not np.abs(vertices).max() < _FARTHEST:
+        raise ValueError(f"its outlines have coordinates that are no numbers, or beyond {_FARTHEST:.0e}")
     following = np.arange(1, len(vertices) + 1)
     occupied = offsets[1:] > offsets[:-1]
     following[offsets[1:][occupied] - 1] = offsets[:-1][occupied]
@@ -209,6 +222,10 @@ def fill_rings(
     first = np.clip(np.ceil(np.minimum(rows, end_rows) - 0.5), 0, height).astype(np.int64)
     stop = np.clip(np.ceil(np.maximum(rows, end_rows) - 0.5), 0, height).astype(np.int64)
     counts = stop - first
+    if counts.sum() > _MOST_CROSSINGS:
+        raise ValueError(
+            f"its outlines cross {counts.sum():,} rows, more than the {_MOST_CROSSINGS:,} that can be drawn"
+        )
     edge = np.repeat(np.arange(len(vertices)), counts)
     row = np.arange(len(edge)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
     slope = (end_columns - columns)[edge] / (end_rows - rows)[edge]

@@ -4,7 +4,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
+
+MOST_ENTRIES = 256
+"""Of a setting that is a list."""
+
+
+MOST: Mapping[str, int] = MappingProxyType(
+    {
+        **dict.fromkeys(("threads",), 1024),
+        **dict.fromkeys(("channels", "width", "hidden", "semantic_width", "box_width", "mask_width"), 4096),
+        **dict.fromkeys(("decoder_channels", "features", "dimensions", "contrast_dimensions", "grid"), 4096),
+        **dict.fromkeys(("blocks", "cascade", "mask_layers", "frequencies", "layers"), 256),
+        **dict.fromkeys(("size", "min_size", "max_size", "resolution", "semantic_resolution", "patch"), 16_384),
+        **dict.fromkeys(("clusters", "floor", "proposals", "max_detections", "positions", "closing"), 65_536),
+        **dict.fromkeys(("tile", "overlap", "window", "crop", "dilations", "trim", "minimum_thickness"), 1 << 20),
+        **dict.fromkeys(("steps", "scales", "anchor_sizes"), 10_000_000),
+        **dict.fromkeys(("working_pixels", "max_pixels", "minimum_area", "minimum_added_area"), 1 << 40),
+        **dict.fromkeys(("memory",), 1 << 16),
+        **dict.fromkeys(("seed",), (1 << 63) - 1),
+    }
+)
+"""What no setting of that name sensibly exceeds, whatever the method: models come from elsewhere, and a number too
+large takes all memory, or ends the process in a library, before anything can be said about it."""
+
+
+def check_most(settings: Mapping[str, Any]) -> None:
+    """Numbers, and each number of tuples, must be finite and at most what `MOST` says of their name.
+
+    Raises:
+        ValueError: If one is larger.
+    """
+    for name, value in settings.items():
+        numbers = value if isinstance(value, list | tuple) else (value,)
+        if len(numbers) > MOST_ENTRIES:
+            raise ValueError(f"{name} must have at most {MOST_ENTRIES} entries, got {len(numbers)}")
+        for number in numbers:
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"{name} must be finite, got {number}")
+            most = MOST.get(name, MOST["seed"])
+            if abs(number) > most:
+                raise ValueError(f"{name} must be at most {most}, got {_short(number)}")
+
+
+def _short(number: float) -> str:
+    """A number in a few characters; Python refuses to write out very long ones."""
+    return str(number) if abs(number) < 10**30 else "one of more than 30 digits"
 
 
 def check_least(settings: Any, least: Mapping[str, int | float]) -> None:

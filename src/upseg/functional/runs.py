@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, Integer
 
+_MOST_PAINTED = 4_000_000_000
+"""Pixels of segments that overlap: painting so many takes seconds."""
+
 
 @dataclass(frozen=True)
 class Runs:
@@ -54,6 +57,8 @@ def paint_runs(runs: Runs, size: int) -> tuple[Int32[np.ndarray, " size"], Bool[
         return _paint_disjoint(united, size), np.zeros(count, bool)
     areas = np.zeros(count, np.int64)
     np.add.at(areas, united.ids, united.stops - united.starts)
+    if areas.sum() > _MOST_PAINTED:
+        raise ValueError(f"its segments overlap to {areas.sum():,} pixels, more than the {_MOST_PAINTED:,} drawn here")
     flat = np.zeros(size, np.int32)
     for index in np.lexsort((united.ids, -areas[united.ids])).tolist():
         flat[united.starts[index] : united.stops[index]] = united.ids[index]
@@ -80,4 +85,4 @@ def _paint_disjoint(runs: Runs, size: int) -> Int32[np.ndarray, " size"]:
     # no two runs share a start, nor two a stop, but a stop may be another run's start: hence two separate additions
     steps[runs.starts] += runs.ids.astype(np.int32)
     steps[runs.stops] -= runs.ids.astype(np.int32)
-    return np.cumsum(steps[:-1], dtype=np.int32)
+    return np.cumsum(steps[:-1], dtype=np.int32, out=steps[:-1])

@@ -16,12 +16,14 @@ from jaxtyping import Integer, Shaped
 from PIL import PngImagePlugin
 
 from upseg.errors import ImageError
+from upseg.files import check_openable
 from upseg.images.decoding import check_size, decoding_errors, orientation, oriented
 from upseg.images.reading import DEFAULT_MAX_PIXELS, TIFF_SIGNATURES
 
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 """What counts as a label map when a folder is searched, in lower case; what a file is, its content tells."""
 _ORIENTATION_TAG = 274
+_MOST_CHANNELS = 4  # of grey that was saved as colours
 _MOST_LEVELS = 64  # of a pyramid
 _EXACT = 2**53  # up to here every whole number is a float of 64 bits
 
@@ -60,6 +62,7 @@ def read_label_map(path: Path, *, key: str = "upseg", max_pixels: int = DEFAULT_
             not whole; the message does not name the file.
         OSError: If it cannot be opened.
     """
+    _check_regular(path)
     with path.open("rb") as file:
         signature = file.read(8)
     if signature.startswith(TIFF_SIGNATURES):
@@ -121,6 +124,13 @@ def whole_numbers(values: Shaped[np.ndarray, "h w"]) -> Integer[np.ndarray, "h w
     return values
 
 
+def _check_regular(path: Path) -> None:
+    try:
+        check_openable(path)
+    except ValueError as error:
+        raise ImageError(str(error)) from error
+
+
 def _load_png(
     path: Path, key: str, max_pixels: int
 ) -> tuple[Shaped[np.ndarray, "h w *channels"], bool, str | None, int]:
@@ -128,6 +138,7 @@ def _load_png(
 
     Opened as PNG and nothing else, and without Pillow's own limit of pixels, which warns first.
     """
+    _check_regular(path)
     with path.open("rb") as file, decoding_errors():
         with PngImagePlugin.PngImageFile(file) as image:
             check_size(image.height, image.width, max_pixels)
@@ -146,6 +157,10 @@ def _read_tiff(path: Path, max_pixels: int) -> StoredLabels:
         page = _only_page(file)
         check_size(page.imagelength, page.imagewidth, max_pixels)
         check_size(max(page.tilelength, 1), max(page.tilewidth, 1), max_pixels)
+        if page.samplesperpixel > _MOST_CHANNELS:
+            raise ImageError(
+                f"a label map has one number for each pixel, this file has {page.samplesperpixel} channels"
+            )
         if len(page.dataoffsets) < math.prod(page.chunked):
             raise ImageError("the file is damaged: strips or tiles of its label map are missing")
         if page.imagedepth != 1:

@@ -101,7 +101,9 @@ def read_image(
     except ImageError as error:
         raise ImageError(f"{printable(path)}: {error}") from error
     except MemoryError as error:
-        raise ImageError(f"{printable(path)}: there is not enough memory to decode this image") from error
+        raise ImageError(
+            f"{printable(path)}: there is not enough memory to decode this image; make it smaller or free memory"
+        ) from error
 
 
 def _from_file(path: Path, channels: Sequence[int] | None, page: int | None, max_pixels: int) -> Pixels:

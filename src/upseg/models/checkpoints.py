@@ -185,9 +185,13 @@ def _load(path: Path) -> Any:
         raise ModelError(
             f"the checkpoint asks for code to be run{what}, which upseg does not do; export one of `upseg train`"
         ) from error
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:  # what torch raises for broken files
-        reason = str(error).partition("\n")[0]
-        raise ModelError(f"the checkpoint cannot be read ({reason})") from error
+    except ModelError:
+        raise
+    except Exception as error:  # torch raises whatever it stumbles over in broken files
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if "weights_only" in str(error):  # its advice is to load the file unsafely
+            reason = "it is of an old kind, or damaged"
+        raise ModelError(f"the checkpoint cannot be read ({reason:.200})") from error
 
 
 def _read(content: Any) -> Checkpoint:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from upseg.errors import ModelError
-from upseg.files import atomic_path, printable
+from upseg.files import atomic_path, printable, read_json
 from upseg.segmentation import Category
 
 CONFIG_NAME = "config.json"
@@ -18,6 +18,8 @@ WEIGHTS_NAME = "model.safetensors"
 PACKAGED_MODELS = Path(__file__).parents[1] / "pretrained"
 """Each folder in it is a model that comes with upseg, found by the folder's name."""
 
+_MOST_BYTES = 4 << 20
+_MOST_CLASSES = 65_536
 _KEYS = ("method", "description", "settings", "classes", "training")
 
 
@@ -58,10 +60,10 @@ def read_config(folder: Path) -> ModelConfig:
         ModelError: If there is none, or it is not as it should be; the message does not name the file.
     """
     try:
-        config = json.loads((folder / CONFIG_NAME).read_bytes())
+        config = read_json(folder / CONFIG_NAME, most_bytes=_MOST_BYTES)
     except FileNotFoundError as error:
         raise ModelError("there is no such file; a model is a folder that has one") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"this is not a readable JSON file ({error})") from error
     if not isinstance(config, dict) or not all(isinstance(config.get(k, {}), dict) for k in ("settings", "training")):
         raise ModelError("a model's configuration, and the settings and training in it, must be JSON objects")
@@ -82,6 +84,8 @@ def read_categories(classes: Any) -> tuple[Category, ...]:
         ModelError: If they are not a list of objects with `id`, `name` and perhaps `is_thing`, each id once.
     """
     expected = 'classes must be a list of {"id": number, "name": text, "is_thing": true or false}'
+    if not isinstance(classes, list | tuple) or len(classes) > _MOST_CLASSES:
+        raise ModelError(f"{expected}, at most {_MOST_CLASSES}")
     try:
         categories = tuple(Category(**entry) for entry in classes)
     except TypeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,7 +22,7 @@ from upseg.images.reading import ImageLike, read_image
 from upseg.layers.threads import torch_threads
 from upseg.models.hub import push_to_hub
 from upseg.models.registry import find_model
-from upseg.models.saving import load_weights, save_pretrained
+from upseg.models.saving import check_fit, load_weights, save_pretrained
 from upseg.segmentation import Category, Progress
 
 _Settings = TypeVar("_Settings", bound=Any)
@@ -71,11 +72,24 @@ class LearnedSegmenter(Generic[_Settings, _Network]):
         if (network is None) == (weights is None):
             raise ValueError("give either weights (the path of a safetensors file) or a network")
         if weights is not None:
-            with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced
+            self._check_size(weights)
+            with torch.random.fork_rng(devices=[]), enough_memory():  # first weights are drawn, and then replaced
                 network = self.make_network()
             load_weights(network, weights)
             network.eval().to(self.device)
         self.network = cast("_Network", network)
+
+    def _check_size(self, weights: Path) -> None:
+        """Compare the network's shapes with the file's before any of it takes memory."""
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("meta"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                outline = self.make_network()
+        except ModelError:
+            raise
+        except Exception:  # noqa: BLE001 - not every backbone can be made without values; it is checked when it is there
+            return
+        check_fit(outline, weights)
 
     def make_network(self) -> _Network:
         """A network of the settings and classes, with any weights."""
@@ -145,6 +159,24 @@ class LearnedSegmenter(Generic[_Settings, _Network]):
         """Publish the model; arguments, result and errors as for `upseg.models.hub.push_to_hub`."""
         with TemporaryDirectory() as folder:
             return push_to_hub(self.save_pretrained(folder, half=half), repo_id, private=private)
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Say in one line that a network does not fit into memory, or cannot be made in such a size.
+
+    Raises:
+        ModelError: If it cannot.
+    """
+    try:
+        yield
+    except (MemoryError, OverflowError) as error:
+        raise ModelError("there is not enough memory for the network that the settings describe") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        if "memory" in reason or "allocate" in reason:
+            raise ModelError("there is not enough memory for the network that the settings describe") from error
+        raise ModelError(f"the network that the settings describe cannot be made ({reason:.200})") from error
 
 
 class Steps:

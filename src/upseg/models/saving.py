@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Shaped
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -19,6 +19,14 @@ from upseg.models.registry import build_model
 from upseg.segmentation import Category
 
 _SHOWN = 3  # names in an error
+# how safetensors calls what torch has
+_KINDS = {
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    "U8": "uint8",
+    "BF16": "bfloat16",
+    "BOOL": "bool",
+}
 
 
 def save_pretrained(
@@ -80,20 +88,43 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
         ModelError: If the file cannot be read, holds other weights than the network has, or a weight is not finite.
     """
     file = Path(path)
+    check_fit(network, file)
     try:
         weights = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{printable(file)}: this is not a readable safetensors file ({error})") from error
-    problem = _misfit(weights, network.state_dict())
+        raise _unreadable(file, error) from error
+    for key, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(f"{printable(file)}: the weight {key} has values that are not finite; the file is broken")
+    network.load_state_dict(weights)
+
+
+def check_fit(network: nn.Module, path: str | Path) -> None:
+    """Look at what a safetensors file says it holds, without reading weights; the network may be on the device `meta`.
+
+    Raises:
+        ModelError: If the file cannot be read, or holds other weights than the network has.
+    """
+    file = Path(path)
+    try:
+        if not file.is_file():
+            raise OSError("it is not a regular file")
+        with safe_open(file, "pt") as content:
+            slices = {key: content.get_slice(key) for key in content.keys()}  # noqa: SIM118 - it is no mapping
+            found = {key: _described(part.get_dtype(), part.get_shape()) for key, part in slices.items()}
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unreadable(file, error) from error
+    needed = {key: _described(str(value.dtype), value.shape) for key, value in network.state_dict().items()}
+    problem = _misfit(found, needed)
     if problem:
         raise ModelError(
             f"{printable(file)}: these are not the weights of the network that the settings describe: {problem}; the "
             "settings of the network must be those it was trained with"
         )
-    for key, value in weights.items():
-        if not torch.isfinite(value).all():
-            raise ModelError(f"{printable(file)}: the weight {key} has values that are not finite; the file is broken")
-    network.load_state_dict(weights)
+
+
+def _unreadable(file: Path, error: Exception) -> ModelError:
+    return ModelError(f"{printable(file)}: this is not a readable safetensors file ({error})")
 
 
 def _stored(key: str, value: Shaped[Tensor, "*shape"], *, half: bool) -> Shaped[Tensor, "*shape"]:
@@ -107,16 +138,14 @@ def _stored(key: str, value: Shaped[Tensor, "*shape"], *, half: bool) -> Shaped[
     return stored
 
 
-def _misfit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+def _misfit(weights: Mapping[str, str], expected: Mapping[str, str]) -> str:
     """What keeps weights from filling a network, in a few words; empty if nothing does."""
     shared = sorted(weights.keys() & expected.keys())
     facts = {
         "missing": sorted(expected.keys() - weights.keys()),
         "unknown": sorted(weights.keys() - expected.keys()),
         "of another shape or type": [
-            f"{key} is {_described(weights[key])}, not {_described(expected[key])}"
-            for key in shared
-            if _described(weights[key]) != _described(expected[key])
+            f"{key} is {weights[key]}, not {expected[key]}" for key in shared if weights[key] != expected[key]
         ],
     }
     listed = {
@@ -125,7 +154,8 @@ def _misfit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> st
     return "; ".join(f"{len(names)} {fact} ({listed[fact]})" for fact, names in facts.items() if names)
 
 
-def _described(weight: Shaped[Tensor, "*shape"]) -> str:
-    """Shape and kind; any floating type does."""
-    kind = "float" if weight.is_floating_point() else str(weight.dtype).removeprefix("torch.")
-    return f"{kind} {tuple(weight.shape)}"
+def _described(kind: str, shape: Sequence[int]) -> str:
+    """Kind, as torch or safetensors calls it, and shape; any floating type does."""
+    name = kind.removeprefix("torch.")
+    plain = _KINDS.get(name, name)
+    return f"{'float' if 'float' in plain else plain} {tuple(shape)}"

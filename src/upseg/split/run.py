@@ -14,7 +14,7 @@ from upseg.batch.inputs import InputImage, InputKind, check_not_searched, find_i
 from upseg.batch.jobs import ImageResult, ReadingOptions
 from upseg.batch.journal import InputState, Journal
 from upseg.batch.resume import Claim, Decision, digest_of
-from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch
+from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch, stale_results
 from upseg.errors import FormatError, UpsegError
 from upseg.files import printable
 from upseg.formats import formats_that_need
@@ -101,6 +101,7 @@ def split_files(
     photos = Photos(None if images is None else Path(images), masks, journal)
     secured = {**(protected or {}), **photos.roles()}
     plans = plan_outputs(masks, formats, folder, paths, kind=MASKS, reserved=INSTANCES, protected=secured)
+    stale = stale_results(plans, journal)
     files = [INSTANCES, *(file for plan in plans.values() for file in plan.files)]
     check_not_searched(files, folder, photos.folders, PHOTOS)
     needs_photo = chosen.method not in BASELINES or bool(formats_that_need("image", formats))
@@ -126,7 +127,7 @@ def split_files(
     )
     about = f"class masks split into instances by upseg {__version__} ({chosen.method})"
     results, instances, problem = _gather(results, names, classes, about, journal, observer)
-    return SplitSummary(folder, results, time.perf_counter() - started, instances, problem)
+    return SplitSummary(folder, results, time.perf_counter() - started, instances, problem, stale=stale)
 
 
 def _check_request(model: Model, formats: Sequence[str], images: str | PathLike[str] | None) -> None:

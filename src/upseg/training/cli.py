@@ -29,6 +29,7 @@ A recipe is a YAML file; every key is checked, and an unknown one is an error. S
     checkpoint: {monitor: val/recall, mode: max}              # what best.ckpt is the best in
     pictures: {count: 4}                                      # batches drawn at each validation
 
+A recipe names only code of upseg, torch.optim, and Lightning's callbacks and loggers, unless `trust` says otherwise.
 `${data_root}` is the place of the data, `--data_root FOLDER`; `${...}` takes over any other value as well. The seed of
 the data is `seed_everything`. A method whose LightningModule has no `configure_optimizers` takes the section
 `optimization` (`upseg.training.schedules.Optimization`); where it is given it wins over the method's own.
@@ -64,6 +65,7 @@ from upseg.training.problems import check_configurations, one_line
 from upseg.training.processes import is_first_process
 from upseg.training.schedules import Optimization
 from upseg.training.tables import MetricsTable, TensorBoard
+from upseg.training.trust import only_allowed
 
 CONFIGURATION = "config.yaml"
 # what wrong values lead to; anything else is a bug, whose trace is wanted
@@ -88,21 +90,28 @@ class Training(LightningCLI):
         options: Such as `["--trainer.max_epochs", "3"]`; they win over the files.
         output: The run's folder where neither says one.
         resume: Whether to go on from the last checkpoint in the run's folder.
+        trust: Whether configurations and options may name any code, not only what `upseg.training.trust` allows.
 
     Raises:
         UpsegError: If anything about the configuration is wrong, or the run's folder holds another run.
     """
 
     def __init__(
-        self, configurations: Sequence[Path], options: Sequence[str], *, output: Path, resume: bool = False
+        self,
+        configurations: Sequence[Path],
+        options: Sequence[str],
+        *,
+        output: Path,
+        resume: bool = False,
+        trust: bool = False,
     ) -> None:
         self.configurations = configurations
         self.output = output
         self.resume = resume
         _quieten()
-        check_configurations(configurations, options)
+        check_configurations(configurations, options, trust=trust)
         arguments = arguments_of_today(configurations, options)
-        with self._one_line_errors():
+        with self._one_line_errors(), only_allowed(trust=trust):
             super().__init__(
                 args=arguments,
                 run=False,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from upseg.training.configurations import configuration_text
+
 _OPTION = re.compile(r"^(--model\.(?:init_args\.)?)weights\b")
 _METHODS = "upseg.methods."
 
@@ -23,7 +25,7 @@ def arguments_of_today(configurations: Sequence[Path], options: Sequence[str]) -
         One `--config=` for each file, of its path, or of its text where that has an old name, and the options; of
         models that are not upseg's all is left as it is.
     """
-    texts = [path.read_text(encoding="utf-8") for path in configurations]
+    texts = [configuration_text(path) for path in configurations]
     new = [_renamed(text) for text in texts]
     files = [
         f"--config={path if now == text else now}" for path, text, now in zip(configurations, texts, new, strict=True)

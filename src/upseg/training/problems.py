@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import sys
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from upseg.errors import UpsegError
+from upseg.training.configurations import configuration_text, read_configuration
+from upseg.training.trust import check_names, refused_in
 
 _DATA_ROOT = "${data_root}"
 _MOST_LISTED = 20
@@ -31,39 +30,32 @@ _NOISE = re.compile(
 )
 
 
-def check_configurations(configurations: Sequence[Path], options: Sequence[str]) -> None:
-    """Find what would be silently replaced or misunderstood when configurations are read.
+def check_configurations(configurations: Sequence[Path], options: Sequence[str], *, trust: bool = False) -> None:
+    """Find what would be silently replaced or misunderstood when configurations are read, before anything is imported.
 
     Args:
         configurations: YAML files.
         options: Of the command line, which win over them.
+        trust: Whether they may name any code.
 
     Raises:
-        UpsegError: If the data has a seed of its own, or a recipe needs the place of the data and there is none.
+        UpsegError: If the data has a seed of its own, or a recipe needs the place of the data and there is none, or it
+            names code that is not allowed.
     """
     given = {option.partition("=")[0] for option in options}
     if given & {"--data.seed", "--data.init_args.seed"}:
         raise UpsegError("the seed of the data is --seed_everything")
-    contents = {path: _mapping(path) for path in configurations}
+    contents = {path: read_configuration(path) for path in configurations}
     for path, content in contents.items():
+        if not trust:
+            check_names(content, str(path))
         data = content.get("data")
         arguments = data.get("init_args") if isinstance(data, dict) else None
         if isinstance(arguments, dict) and "seed" in arguments:
             raise UpsegError(f"{path}: the seed of the data is seed_everything; leave data.init_args.seed out")
-    needing = [path for path in configurations if _DATA_ROOT in path.read_text(encoding="utf-8")]
+    needing = [path for path in configurations if _DATA_ROOT in configuration_text(path)]
     if needing and "--data_root" not in given and all(c.get("data_root") is None for c in contents.values()):
         raise UpsegError(f"{needing[0]} needs the place of the data: --data_root FOLDER")
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    """The content of a configuration."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UpsegError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UpsegError(f"{path} must hold sections such as model and data, got {type(content).__name__}")
-    return content
 
 
 def one_line(message: str, options: Iterable[str] = ()) -> str:
@@ -76,6 +68,9 @@ def one_line(message: str, options: Iterable[str] = ()) -> str:
     Returns:
         Where it is, what is wrong, and for an unknown name the nearest one and all that there are.
     """
+    refused = refused_in(message)
+    if refused is not None:
+        return refused
     lines = [line.strip().removeprefix("- ").strip() for line in message.splitlines()]
     place: list[str] = []
     classes: list[str] = []
@@ -127,7 +122,7 @@ def _about_value(message: str) -> str:
 def _about_class(message: str) -> str:
     """Help with a class that is not there, or that is taken for another."""
     if missing := _NO_ATTRIBUTE.search(message):
-        return nearest(missing[2], vars(import_module(missing[1])))
+        return nearest(missing[2], vars(sys.modules.get(missing[1])) if missing[1] in sys.modules else ())
     return "; options of a class belong under its init_args" if "is abstract" in message else ""
 
 
@@ -139,5 +134,8 @@ def _plain(text: str) -> str:
 
 def _parameters(class_path: str) -> list[str]:
     module, _, name = class_path.rpartition(".")
-    parameters = inspect.signature(getattr(import_module(module), name)).parameters
+    found = getattr(sys.modules.get(module), name, None)  # nothing is imported to explain a mistake
+    if not callable(found):
+        return []
+    parameters = inspect.signature(found).parameters
     return [p.name for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]

@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 from upseg.errors import UpsegError
+from upseg.files import printable
 
 _PACKAGE = Path(__file__).parents[1]
 _CHECKOUT = _PACKAGE.parents[1]
@@ -37,8 +38,11 @@ def find_recipe(name: str) -> Path:
     Raises:
         UpsegError: If there is neither.
     """
-    if Path(name).is_file():
-        return Path(name)
+    try:
+        if Path(name).is_file():
+            return Path(name)
+    except (OSError, ValueError) as error:  # a name too long, or with a NUL
+        raise UpsegError(f"{printable(name)}: cannot be looked at ({error})") from error
     known = recipes()
     if name in known:
         return known[name]

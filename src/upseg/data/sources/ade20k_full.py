@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from upseg.data.sources.ade20k_classes import STUFF_NAMES
 from upseg.data.sources.folders import choose_split, find_folder, image_of, list_files
 from upseg.data.sources.label_images import read_mask_image, truth_file
 from upseg.errors import DataError
+from upseg.files import parse_json, read_plain
 from upseg.formats.metadata import integer_of, list_of, object_of
 from upseg.segmentation import Category
 
@@ -86,11 +86,11 @@ class ADE20KFull(Dataset):
 
 def _load_json(path: Path) -> Any:
     """Parse an annotation; some files of the release are in Latin-1, which JSON does not allow."""
-    content = path.read_bytes()
+    content = read_plain(path)
     try:
-        return json.loads(content)
+        return parse_json(content)
     except UnicodeDecodeError:
-        return json.loads(content.decode("latin-1"))
+        return parse_json(content.decode("latin-1"))
 
 
 def _category(row: dict[str, Any]) -> Category:

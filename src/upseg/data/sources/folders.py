@@ -203,6 +203,8 @@ def _image_shape(path: Path) -> tuple[int, int] | None:
     from PIL import Image, UnidentifiedImageError
 
     try:
+        if path.exists() and not path.is_file():
+            raise ImageError("this is not a regular file")
         with decoding_errors(), Image.open(path) as image:
             # asking a PNG for an orientation that it does not have would decode all of it
             upright = (image.format == "PNG" and "exif" not in image.info) or orientation(image) < 5

@@ -17,11 +17,14 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64, Shaped, UInt8
 
 from upseg.errors import DataError
+from upseg.files import check_openable
 
 _BLOCK = 1 << 23  # bytes read at a time: what is computed from one block stays in the processor's cache
 _QUOTE, _BACKSLASH, _MINUS, _OPEN_BRACE, _CLOSE_BRACE, _OPEN_BRACKET, _CLOSE_BRACKET = b'"\\-{}[]'
 _DEPTH_OF_TABLE, _DEPTH_OF_ROW = 2, 3  # inside the file's one object, a list at 2, and in it an object at 3
 _MOST_DIGITS = 18
+_LONGEST_KEY = 4096  # characters: all keys of a table take as much memory as the longest
+_MOST_STEPS = 100_000  # backslashes or blanks in a row
 
 _STRUCTURAL = np.zeros(256, bool)
 _STRUCTURAL[list(b'"{}[]')] = True
@@ -106,11 +109,18 @@ def index_json(path: Path, keys: Mapping[str, str]) -> JsonIndex:
     """
     scanner = _Scanner(path, keys)
     try:
+        check_openable(path)
         stamp = _stamp(path)
         with path.open("rb") as file:
             _scan_blocks(scanner, file)
     except OSError as error:
         raise DataError(f"{path}: the file cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not a JSON file with tables, as COCO's are: {error}") from error
+    except (IndexError, OverflowError) as error:
+        raise scanner.broken("its structure is damaged") from error
+    except MemoryError as error:
+        raise DataError(f"{path}: there is not enough memory to index this file") from error
     return JsonIndex(path, {name: found.table() for name, found in scanner.found.items()}, stamp)
 
 
@@ -179,7 +189,7 @@ class _Scanner:
         block = _structure(np.frombuffer(data, np.uint8), self._depth)
         closed = np.flatnonzero(block.depths <= 0)[:1]
         if (self._offset and self._depth == 0 and len(block.brackets)) or np.any(closed + 1 < len(block.brackets)):
-            raise self._broken("there is more after its last bracket")
+            raise self.broken("there is more after its last bracket")
         # the block falls into stretches: the rest of a table, then whole tables, then the beginning of one
         borders = np.flatnonzero(block.depths < _DEPTH_OF_TABLE)
         ends = np.append(borders, len(block.brackets))
@@ -199,7 +209,7 @@ class _Scanner:
     def finish(self) -> None:
         """Check that the file was complete."""
         if self._depth != 0 or self._offset == 0:
-            raise self._broken("it ends before its brackets are closed; is it cut off?")
+            raise self.broken("it ends before its brackets are closed; is it cut off?")
 
     def _table_after(self, block: _Block, border: int) -> tuple[str | None, int]:
         """The table that begins right after a place between tables, and the number of its first bracket in it."""
@@ -244,7 +254,7 @@ class _Scanner:
         if not np.array_equal(owners, np.arange(len(starts))):
             counts = np.bincount(owners, minlength=len(starts))
             wrong = int(np.flatnonzero(counts != 1)[0])
-            raise self._broken(
+            raise self.broken(
                 f"row {already + wrong} of {name!r} has {counts[wrong]} members {self.keys[name]!r}, not 1"
             )
         values = _integers(block.data, places)
@@ -253,7 +263,7 @@ class _Scanner:
         texts = [_value(bytes(block.data[p:s])) for p, s in zip(places.tolist(), stops.tolist(), strict=True)]
         if None in texts:
             wrong = already + texts.index(None)
-            raise self._broken(f"{self.keys[name]!r} in row {wrong} of {name!r} must be an integer or a text")
+            raise self.broken(f"{self.keys[name]!r} in row {wrong} of {name!r} must be an integer or a text")
         return np.array(texts, np.str_)
 
     def _finish_block(self, block: _Block, done: int, table: str | None) -> None:
@@ -263,7 +273,8 @@ class _Scanner:
         self._table = table if self._depth == _DEPTH_OF_TABLE else None
         self._offset += done
 
-    def _broken(self, reason: str) -> DataError:
+    def broken(self, reason: str) -> DataError:
+        """The error that the file leads to."""
         return DataError(f"{self.path}: not a JSON file with tables, as COCO's are: {reason}")
 
 
@@ -287,6 +298,8 @@ def _escaped(data: UInt8[np.ndarray, " bytes"], places: Int64[np.ndarray, " n"])
         going = going[(places[going] >= step) & (data[places[going] - step] == _BACKSLASH)]
         escaped[going] ^= True
         step += 1
+        if step > _MOST_STEPS:
+            raise ValueError(f"it has more than {_MOST_STEPS:,} backslashes in a row")
     return escaped
 
 
@@ -301,7 +314,11 @@ def _member_places(block: _Block, name: bytes, start: int, stop: int) -> Int64[n
     closing = closing[block.depths[np.searchsorted(block.brackets, closing) - 1] == _DEPTH_OF_ROW]
     places, colons = closing + 1, np.zeros(len(closing), bool)
     moving = _BETWEEN[block.data[places]]
+    steps = 0
     while moving.any():
+        steps += 1
+        if steps > _MOST_STEPS:
+            raise ValueError(f"it has more than {_MOST_STEPS:,} blanks in a row")
         colons |= block.data[places] == ord(":")
         places = places + moving
         moving = _BETWEEN[block.data[places]]
@@ -318,7 +335,7 @@ def _integers(data: UInt8[np.ndarray, " bytes"], places: Int64[np.ndarray, " n"]
     going = np.ones(len(places), bool)
     while True:
         figures = data[places].astype(np.int64) - ord("0")
-        going &= (figures >= 0) & (figures <= 9)
+        going &= (figures >= 0) & (figures <= 9) & (digits <= _MOST_DIGITS)
         if not going.any():
             break
         values = np.where(going, values * 10 + figures, values)
@@ -334,9 +351,10 @@ def _value(text: bytes) -> str | None:
     """The integer or text that some JSON begins with, as a text; None for anything else."""
     try:
         value, _ = json.JSONDecoder().raw_decode(text.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    found = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    return found if found is None or len(found) <= _LONGEST_KEY else None
 
 
 def _read(file: BinaryIO, start: int, stop: int) -> bytes:

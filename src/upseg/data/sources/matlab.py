@@ -16,9 +16,13 @@ import numpy as np
 from jaxtyping import Shaped
 
 from upseg.data.sources.label_images import truth_file
+from upseg.files import read_plain
 
 _HEADER = 128  # bytes
 _MOST_BYTES = 1 << 28  # of a variable when it is no longer compressed
+_MOST_NUMBERS = 1 << 26  # of an array, which may take 8 times as many bytes here as in the file
+_MOST_ARRAYS = 100_000  # in a cell array or structure
+_MOST_DIMENSIONS = 32
 _MOST_LEVELS = 16  # cells in structures in cells ...
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCTURE = 1, 2
@@ -43,22 +47,22 @@ def read_matlab(path: Path, variable: str, holds: str) -> Any:
         DataError: If the file is missing, damaged, or does not have the variable.
     """
     with truth_file(path, holds):
-        content = path.read_bytes()
+        content = read_plain(path)
         order = {b"IM": "<", b"MI": ">"}.get(content[126:_HEADER])
         if order is None or not content.startswith(b"MATLAB 5.0"):
             raise ValueError("it is no MATLAB file of version 5 to 7.2")
-        elements = _Elements(content[_HEADER:], order)
+        elements = _Elements(memoryview(content)[_HEADER:], order)
         while elements.more():
             kind, data = elements.take()
             if kind == _COMPRESSED:
-                kind, data = _Elements(_decompressed(data), order).take()
+                kind, data = _Elements(memoryview(_decompressed(data)), order).take()
             name, array = _Matrix(data, order).read(variable) if kind == _MATRIX else ("", None)
             if name == variable:
                 return array
         raise ValueError(f"it has no variable {variable!r}")
 
 
-def _decompressed(data: bytes) -> bytes:
+def _decompressed(data: memoryview) -> bytes:
     stream = zlib.decompressobj()
     content = stream.decompress(data, _MOST_BYTES)
     if stream.unconsumed_tail:
@@ -70,7 +74,7 @@ def _decompressed(data: bytes) -> bytes:
 class _Elements:
     """A sequence of data elements: a tag with kind and number of bytes, then the bytes, filled up to multiples of 8."""
 
-    content: bytes
+    content: memoryview  # parts of it are not copied
     order: str
     place: int = 0
 
@@ -80,7 +84,7 @@ class _Elements:
     def remaining(self) -> int:
         return len(self.content) - self.place
 
-    def take(self) -> tuple[int, bytes]:
+    def take(self) -> tuple[int, memoryview]:
         """The kind and the bytes of the next element."""
         tag = np.frombuffer(self._bytes(4), f"{self.order}u4")[0]
         kind, count = int(tag) & 0xFFFF, int(tag) >> 16
@@ -101,7 +105,7 @@ class _Elements:
             raise ValueError(f"expected numbers, got an element of the kind {kind}")
         return np.frombuffer(data, self.order + _STORED[kind])
 
-    def _bytes(self, count: int) -> bytes:
+    def _bytes(self, count: int) -> memoryview:
         if count > self.remaining():
             raise ValueError("the file is cut off")
         self.place += count
@@ -111,7 +115,7 @@ class _Elements:
 class _Matrix:
     """The elements of one array: flags, dimensions, name, and what it holds."""
 
-    def __init__(self, data: bytes, order: str, level: int = 0) -> None:
+    def __init__(self, data: memoryview, order: str, level: int = 0) -> None:
         if level > _MOST_LEVELS:
             raise ValueError(f"arrays lie in more than {_MOST_LEVELS} others")
         self.elements, self.order, self.level = _Elements(data, order), order, level
@@ -121,11 +125,11 @@ class _Matrix:
         if not self.elements.more():
             return "", None
         flags = self.elements.numbers()
-        shape = tuple(int(length) for length in self.elements.numbers())
-        name = self.elements.take()[1].decode("ascii")
+        shape = tuple(int(length) for length in self.elements.numbers()[: _MOST_DIMENSIONS + 1])
+        name = bytes(self.elements.take()[1]).decode("ascii")
         if wanted not in (None, name):
             return name, None
-        if not flags.size or len(shape) < 2 or min(shape) < 0:
+        if not flags.size or not 2 <= len(shape) <= _MOST_DIMENSIONS or min(shape) < 0:
             raise ValueError(f"the array {name!r} has no class, or the dimensions {shape}")
         return name, self._content(int(flags[0]) & 0xFF, shape)
 
@@ -134,12 +138,14 @@ class _Matrix:
             values = self.elements.numbers()
             if len(values) != math.prod(shape):
                 raise ValueError(f"an array of the dimensions {shape} holds {len(values)} numbers")
+            if len(values) > _MOST_NUMBERS:
+                raise ValueError(f"an array holds more than {_MOST_NUMBERS:,} numbers")
             return values.astype(_NUMERIC[kind]).reshape(shape, order="F")
         if kind == _CELL:
             return self._arrays(shape, 1)[0]
         if kind == _STRUCTURE:
             length = int(self.elements.numbers()[0])
-            names = self.elements.take()[1]
+            names = bytes(self.elements.take()[1])
             if length < 1 or len(names) % length:
                 raise ValueError("the names of the fields of a structure are damaged")
             fields = [names[i : i + length].split(b"\0")[0].decode("ascii") for i in range(0, len(names), length)]
@@ -149,6 +155,8 @@ class _Matrix:
     def _arrays(self, shape: tuple[int, ...], fields: int) -> list[Shaped[np.ndarray, "*shape"]]:
         """Arrays of this shape of further arrays, one for each field; fields vary fastest, then columns run down."""
         count = math.prod(shape)
+        if count * fields > _MOST_ARRAYS:
+            raise ValueError(f"more than {_MOST_ARRAYS:,} arrays lie in one")
         if count * fields * 8 > self.elements.remaining():  # each takes a tag at least
             raise ValueError(f"{count} arrays with {fields} fields do not fit into the file")
         found = np.empty((count, fields), object)
