@@ -4,12 +4,13 @@ VENV = .venv
 JOBS = 2
 OUT = out
 PHOTO =
+BEFORE =
 ARGS =
 
 BIN = $(VENV)/bin
 SOURCES = src tests examples docs benchmarks tools
 
-.PHONY: help demo test lint format docs constraints
+.PHONY: help demo test lint format docs same constraints
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +21,7 @@ help:
 	@echo 'make lint     check style, formatting and types'
 	@echo 'make format   put style and formatting right where that can be done by itself'
 	@echo 'make docs     build the documentation into docs/_build/html'
+	@echo 'make same BEFORE=folder    compare what this checkout does with what another one does, byte for byte'
 	@echo 'Another Python: make test PYTHON=python3.12 VENV=.venv-3.12'
 
 demo: $(VENV)/.installed
@@ -37,6 +39,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+# whether this checkout behaves as another one does, byte for byte
+same: $(VENV)/.installed-dev
+	$(BIN)/python tools/same_behaviour.py "$(BEFORE)" . --cache "$(OUT)/behaviour"
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
