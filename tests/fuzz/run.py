@@ -41,7 +41,7 @@ def read_damaged(names: list[str], seed: int, count: int, first: int) -> None:
             for number in range(max(first, index * count), (index + 1) * count):
                 _say(number=number, name=reader.name, said="begun")
                 path.unlink()
-                path.write_bytes(mutated(intact, Random(f"{seed} {reader.name} {number - index * count}")))  # noqa: S311
+                path.write_bytes(mutated(intact, Random(f"{seed} {reader.name} {number - index * count}")))
                 signal.alarm(SECONDS)
                 said, text = _outcome(lambda r=reader, p=path: answer(r, p), expected if reader.is_checked else None)
                 signal.alarm(0)
