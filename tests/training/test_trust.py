@@ -24,6 +24,7 @@ def ours() -> dict[str, Any]:
         "class_path": "upseg.methods.entity.task.EntityTask",
         "init_args": {"settings": {"backbone": "resnet10t"}, "pretrained": False},
     }
+    content["optimization"] = {"learning_rate": 0.001}
     content["data"]["init_args"]["targets"] = {"class_path": "upseg.methods.entity.targets.EntityTargets"}
     return content
 
