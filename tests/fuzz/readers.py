@@ -175,7 +175,11 @@ READERS = {
         Reader("image gif", _picture("x.gif"), read_image),
         Reader("image bmp", _picture("x.bmp"), read_image),
         Reader("image tiff", _tiff("x.tif", picture(), compression="lzw", photometric="rgb"), read_image),
-        Reader("image ome-tiff", _tiff("x.ome.tif", _IDS[None].repeat(2, 0), metadata=_OME), read_image),
+        Reader(
+            "image ome-tiff",
+            _tiff("x.ome.tif", _IDS[None].repeat(2, 0), metadata=_OME),
+            lambda path: read_image(path, channels=[0]),
+        ),
         Reader("labels tiff", _tiff("y.tif", _IDS, compression="zstd", tile=(16, 16)), read_segment_map),
         Reader("labels png", lambda f: _saved(f / "y.png"), read_segment_map),
         Reader(
