@@ -3,6 +3,7 @@ PYTHON = python3
 VENV = .venv
 JOBS = 2
 OUT = out
+FUZZ = 10000
 PHOTO =
 BEFORE =
 ARGS =
@@ -10,7 +11,7 @@ ARGS =
 BIN = $(VENV)/bin
 SOURCES = src tests examples docs benchmarks tools
 
-.PHONY: help demo test lint format docs same constraints
+.PHONY: help demo test fuzz lint format docs same constraints
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +19,7 @@ help:
 	@echo '              (make demo PHOTO=mine.jpg OUT=folder for another photo and folder)'
 	@echo 'make test     install into $(VENV) with the tools for development, run all tests'
 	@echo '              (make test ARGS="tests/formats -k coco" for some of them; JOBS=4 for more at a time)'
+	@echo 'make fuzz     read $(FUZZ) damaged files (make fuzz FUZZ=100000 for more)'
 	@echo 'make lint     check style, formatting and types'
 	@echo 'make format   put style and formatting right where that can be done by itself'
 	@echo 'make docs     build the documentation into docs/_build/html'
@@ -30,6 +32,9 @@ demo: $(VENV)/.installed
 # tests run side by side, so each computes on one core
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+fuzz: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $(FUZZ) $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(SOURCES)

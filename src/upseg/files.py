@@ -51,8 +51,7 @@ def read_plain(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) ->
         ValueError: If it is no regular file, or too large.
     """
     status = os.stat(path)  # noqa: PTH116 - of a name of any kind
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("this is not a regular file")
+    check_openable(path)
     if status.st_size > most_bytes:
         raise ValueError(f"it has {status.st_size:,} bytes, more than the {most_bytes:,} that it can have")
     with open(path, "rb") as file:  # noqa: PTH123

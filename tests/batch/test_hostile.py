@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from upseg.batch.jobs import ImageJob, lacks_memory
 from upseg.batch.journal import JOURNAL_NAME
 from upseg.batch.workers import run_in_workers, threads_of_an_image
 from upseg.errors import ModelError
-from upseg.models.registry import find_model
+from upseg.models.registry import Model, find_model
+from upseg.segmentation import Segmenter
 
 
 @pytest.mark.parametrize("name", ["y" * 300 + ".png", "a\0b.png", "x" * 300 + "/*.png"])
@@ -67,8 +69,7 @@ def test_a_journal_that_is_no_file_is_set_aside(tmp_path, photos, kind) -> None:
     "damage",
     [
         b"[" * 200_000,
-        b'{"version": 1, "event": "finished", "input": [], "source": {}, "size": "x", "mtime_ns": 1, "settings": 1, '
-        b'"outputs": ["a.png"], "segments": "many"}',
+        b'{"version":1,"event":"finished","input":[],"source":{},"size":"x","mtime_ns":1,"settings":1,"outputs":["a.png"]}',
         b'{"version": 1, "outputs": ["a.png"]}',
         b'{"version": ' + b"9" * 10_000 + b"}",
         b"\xff\0\xfe",
@@ -94,22 +95,26 @@ def test_results_under_an_old_name_are_named(tmp_path, photos) -> None:
     assert run(tmp_path / "photos", out).stale == (out / "a.png.png",)
 
 
-class DyingModel:
-    """Stands for a model whose loading is killed as often as there are files in a folder."""
+@dataclass(frozen=True)
+class DyingModel(Model):
+    """A model whose loading is killed so many times."""
 
-    def __init__(self, folder: Path, kills: int) -> None:
-        self.folder, self.kills = folder, kills
-        self.model = find_model("threshold")
-        self.implementation = self.model.implementation
+    folder: Path = Path()
+    kills: int = 0
 
-    def load(self, device: str) -> object:
+    def load(self, device: str = "auto") -> Segmenter:
         for number in range(self.kills):
             try:
                 (self.folder / f"kill-{number}").touch(exist_ok=False)
             except FileExistsError:
                 continue
             os.kill(os.getpid(), signal.SIGKILL)
-        return self.model.load(device)
+        return Model.load(self, device)
+
+
+def dying(folder: Path, kills: int) -> DyingModel:
+    model = find_model("threshold")
+    return DyingModel(model.name, model.method, model.implementation, model.settings, folder=folder, kills=kills)
 
 
 def jobs_for(folder: Path) -> list[ImageJob]:
@@ -118,13 +123,13 @@ def jobs_for(folder: Path) -> list[ImageJob]:
 
 def test_a_process_killed_while_it_loads_the_model_is_replaced(tmp_path, photos) -> None:
     jobs = jobs_for(photos("a.png", "b.png", "c.png"))
-    outcomes = run_in_workers(jobs, DyingModel(tmp_path, 2), device="cpu", workers=2, on_begin=lambda _: None)  # type: ignore[arg-type]
+    outcomes = run_in_workers(jobs, dying(tmp_path, 2), device="cpu", workers=2, on_begin=lambda _: None)
     assert {number: result.status for number, result in outcomes} == {0: "done", 1: "done", 2: "done"}
 
 
 def test_where_every_process_dies_it_ends(tmp_path, photos) -> None:
     jobs = jobs_for(photos("a.png"))
-    outcomes = run_in_workers(jobs, DyingModel(tmp_path, 50), device="cpu", workers=1, on_begin=lambda _: None)  # type: ignore[arg-type]
+    outcomes = run_in_workers(jobs, dying(tmp_path, 50), device="cpu", workers=1, on_begin=lambda _: None)
     with pytest.raises(ModelError, match="cannot be loaded: its process died"):
         list(outcomes)
 

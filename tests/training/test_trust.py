@@ -20,7 +20,11 @@ EVIL = "import pathlib\npathlib.Path({mark!r}).touch()\nclass Evil:\n    def __i
 def ours() -> dict[str, Any]:
     """A recipe that names nothing but upseg's code."""
     content = recipe()
-    content["model"] = {"class_path": "upseg.methods.entity.task.EntityTask", "init_args": {"backbone": "resnet10t"}}
+    content["model"] = {
+        "class_path": "upseg.methods.entity.task.EntityTask",
+        "init_args": {"settings": {"backbone": "resnet10t"}, "pretrained": False},
+    }
+    content["optimization"] = {"learning_rate": 0.001}
     content["data"]["init_args"]["targets"] = {"class_path": "upseg.methods.entity.targets.EntityTargets"}
     return content
 

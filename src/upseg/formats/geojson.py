@@ -162,6 +162,8 @@ def _features_of(data: object) -> tuple[list[dict[str, Any]], dict[str, Any] | N
     if kind == "FeatureCollection":
         features = [object_of(f, "a feature") for f in list_of(collection.get("features"), "features")]
         ours = collection.get("upseg")
+        if ours is None and any(isinstance(v, dict) and "checksum" in v for v in collection.values()):
+            raise ValueError("what upseg noted in it is damaged")  # without it the size of the map is not known
         return features, None if ours is None else object_of(ours, "upseg")
     if kind == "Feature":
         return [collection], None

@@ -50,7 +50,7 @@ def check_most(settings: Mapping[str, Any]) -> None:
                 raise ValueError(f"{name} must be at most {most}, got {_short(number)}")
 
 
-def _short(number: float) -> str:
+def _short(number: int | float) -> str:
     """A number in a few characters; Python refuses to write out very long ones."""
     return str(number) if abs(number) < 10**30 else "one of more than 30 digits"
 

@@ -155,6 +155,8 @@ def _load_png(
 def _read_tiff(path: Path, max_pixels: int) -> StoredLabels:
     with decoding_errors(), tifffile.TiffFile(path) as file:
         page = _only_page(file)
+        if min(page.imagelength, page.imagewidth) < 1:
+            raise ImageError("the file is damaged: its label map has no pixels")
         check_size(page.imagelength, page.imagewidth, max_pixels)
         check_size(max(page.tilelength, 1), max(page.tilewidth, 1), max_pixels)
         if page.samplesperpixel > _MOST_CHANNELS:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,28 @@ def test_a_file_that_changed_is_noticed(tmp_path: Path) -> None:
     path.write_text('{"a": [{"id": 10}]}')
     with pytest.raises(DataError, match="has changed since it was opened"):
         index.rows("a", np.array([0]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"images": [}{"id": 1}]}',
+        '{"images": [{"id": ' + "9" * 300_000 + "}]}",
+        '{"images": [{"id"' + " " * 200_000 + ": 1}]}",
+        '{"images": [{"id": "' + "x" * 5_000 + '"}]}',
+        '{"images": [{"id": "' + "\\\\" * 100_000 + '"}]}',
+        '{"images": ' + "[" * 100_000,
+    ],
+)
+def test_hostile_files_end_in_one_clear_error(tmp_path, text) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match="not a JSON file with tables") as error:
+        list(index_json(path, {"images": "id"}).all_rows("images"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_pipe_is_not_opened(tmp_path) -> None:
+    os.mkfifo(tmp_path / "x.json")
+    with pytest.raises(DataError, match="not a regular file"):
+        index_json(tmp_path / "x.json", {})

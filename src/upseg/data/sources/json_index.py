@@ -233,6 +233,8 @@ class _Scanner:
         starts = block.brackets[first:end][(depths == _DEPTH_OF_ROW) & (characters == _OPEN_BRACE)][: len(stops)]
         if not len(stops):
             return 0
+        if len(starts) != len(stops) or np.any(starts >= stops):
+            raise self.broken(f"the brackets of the rows of {name!r} do not fit together")
         rows = self.found[name]
         if rows.keys is not None:
             rows.keys.append(self._row_keys(name, block, starts, stops, len(rows)))

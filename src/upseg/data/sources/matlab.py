@@ -67,6 +67,8 @@ def _decompressed(data: memoryview) -> bytes:
     content = stream.decompress(data, _MOST_BYTES)
     if stream.unconsumed_tail:
         raise ValueError(f"a variable takes more than {_MOST_BYTES:,} bytes")
+    if not stream.eof:  # the checksum stands at the end
+        raise ValueError("a compressed variable is cut off")
     return content
 
 
