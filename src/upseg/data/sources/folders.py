@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from jaxtyping import Integer
+
 from upseg.data.dataset import OnError
 from upseg.data.sample import LazyImage
 from upseg.errors import DataError, ImageError
-from upseg.images.decoding import decoding_errors, orientation
+from upseg.images.decoding import decoding_errors, orientation, oriented
 from upseg.images.reading import IMAGE_SUFFIXES
 
 IMAGES = tuple(sorted(IMAGE_SUFFIXES))
 LABELS = (".png", ".tif", ".tiff")
+_SIDEWAYS = 5  # the first orientation tag with which rows and columns change places
 
 
 @dataclass(frozen=True)
@@ -189,27 +193,50 @@ def image_of(path: Path, shape: tuple[int, int], truth: Path) -> LazyImage:
     Raises:
         DataError: If the image is missing, is no image, or has another size.
     """
-    found = _image_shape(path)
+    return paired_image(path, np.broadcast_to(np.uint8(0), shape), truth, is_turned=True)[0]
+
+
+def paired_image(
+    path: Path, labels: Integer[np.ndarray, "h w"], truth: Path, *, is_turned: bool
+) -> tuple[LazyImage, Integer[np.ndarray, "h2 w2"]]:
+    """An image and its ground truth, both the right way up.
+
+    Where the image has an orientation tag, the ground truth was made either of what the tag shows or of what is stored.
+    Ground truth that fits only what is stored is turned with it.
+
+    Args:
+        path: The image file.
+        labels: Its ground truth.
+        truth: The file of the ground truth, for the message.
+        is_turned: Whether the ground truth has been turned already, by a tag of its own.
+
+    Raises:
+        DataError: As `image_of`.
+    """
+    shape, (found, tag) = (labels.shape[0], labels.shape[1]), _image_shape(path)
+    if found != shape and tag >= _SIDEWAYS and found == shape[::-1] and not is_turned:
+        return LazyImage(path, found), oriented(labels, tag)
     if found is not None and found != shape:
         raise DataError(
             f"{truth}: its ground truth is {shape[0]} x {shape[1]} pixels (height x width), but its image {path} is "
             f"{found[0]} x {found[1]}; the two files do not belong together"
         )
-    return LazyImage(path, shape)
+    return LazyImage(path, shape), labels
 
 
-def _image_shape(path: Path) -> tuple[int, int] | None:
-    """(H, W) of an image the right way up; None for what only decoding can tell."""
+def _image_shape(path: Path) -> tuple[tuple[int, int] | None, int]:
+    """(H, W) of an image the right way up, None for what only decoding can tell; and its orientation tag."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with decoding_errors(), Image.open(path) as image:
             # asking a PNG for an orientation that it does not have would decode all of it
-            upright = (image.format == "PNG" and "exif" not in image.info) or orientation(image) < 5
-            return (image.height, image.width) if upright else (image.width, image.height)
+            tag = 1 if image.format == "PNG" and "exif" not in image.info else orientation(image)
+            shape = (image.height, image.width)
+            return (shape if tag < _SIDEWAYS else shape[::-1]), tag
     except UnidentifiedImageError as error:
         if path.suffix.lower() in (".tif", ".tiff"):
-            return None
+            return None, 1
         raise DataError(f"{path}: this is not an image") from error
     except ImageError as error:
         if not path.is_file():
