@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from upseg.commands.options import Channels, Normalize
 from upseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def evaluate(
     images: _Images = None,
     assignments: _Assignments = None,
     depth_scale: _DepthScale = 1000.0,
+    channels: Channels = None,
+    normalize: Normalize = None,
     output: _Output = None,
     per_image: _PerImage = None,
     worst: _Worst = None,
@@ -69,7 +72,7 @@ def evaluate(
 
     if worst is not None and picture.suffix.lower() not in _SUFFIXES:
         raise DataError(f"{picture}: the name of the picture must end in .png or .jpg")
-    dataset = _open_truth(truth, split, assignments)
+    dataset = _open_truth(truth, split, assignments, channels, normalize)
     names = None if images is None else read_names(images, "names of images")
     rank = per_image is not None or worst is not None
     options: dict[str, Any] = {"images": names, "rank": rank, "depth_scale": depth_scale}
@@ -93,14 +96,16 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _open_truth(truth: str, split: str | None, assignments: list[str] | None) -> Dataset:
+def _open_truth(
+    truth: str, split: str | None, assignments: list[str] | None, channels: str | None, normalize: str | None
+) -> Dataset:
     """The ground truth; its images are decoded only to draw them."""
     from upseg.commands.data import open_for_command
 
     source, _, place = truth.partition(":")
     if not place:
         raise DataError(f"--truth must be DATASET:PATH, such as bsds500:BSR, got {truth!r}")
-    dataset = open_for_command(source, Path(place), split, None, assignments)
+    dataset = open_for_command(source, Path(place), split, None, assignments, channels, normalize)
     dataset.decode_images = False
     return dataset
 

@@ -6,9 +6,9 @@ import operator
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
 from typing import Literal, SupportsIndex
 
+from upseg.data.names import Names
 from upseg.data.sample import Sample
 from upseg.errors import DataError
 from upseg.images.label_values import LabelValues
@@ -128,14 +128,11 @@ class Dataset(ABC):
         return Derived(self, [self._position(name) for name in names])
 
     def _position(self, name: str) -> int:
-        if not hasattr(self, "_positions"):
-            self._positions: dict[str, list[int]] = {}
-            for position, known in enumerate(self.names):
-                for key in {known, PurePosixPath(known).name}:
-                    self._positions.setdefault(key, []).append(position)
-        for key in (name, str(PurePosixPath(name).with_suffix("")) if name else name):
-            if len(found := self._positions.get(key, [])) == 1:
-                return found[0]
+        if not hasattr(self, "_known"):
+            self._known = Names(self.names)
+            self._positions = {known: position for position, known in enumerate(self.names)}
+        if len(found := self._known.find(name)) == 1:
+            return self._positions[found[0]]
         raise DataError(
             f"there {'is no sample' if not found else f'are {len(found)} samples'} named {name!r}; "
             f"names are such as {', '.join(self.names[:3])}"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
-from upseg.data.sources.folders import IMAGES, list_files
+from upseg.data.names import Names, normal_name
+from upseg.data.sources.folders import list_files
 from upseg.data.sources.label_images import read_label_image, truth_file
 from upseg.errors import DataError, FormatError
 from upseg.formats import FORMATS
@@ -67,15 +67,12 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
         DataError: If there is no such folder, no prediction in it, or none of them belongs to any sample.
     """
     found = _find_files(folder, suffixes)
-    by_last = _by_last_part(found)
-    names_by_last = _by_last_part(names)
+    known, predicted = Names(names), Names(found)
     files: dict[str, Path] = {}
     for name in names:
-        last = PurePosixPath(name).name  # without suffix, as data sets call images
-        candidates = [key for key in (name, *(f"{name}{suffix}" for suffix in IMAGES)) if key in found]
-        if not candidates and len(names_by_last[last]) == 1:
-            candidates = by_last.get(last, [])
-        if len(candidates) == 1 or candidates[:1] == [name]:
+        candidates = predicted.find(name)
+        # a prediction that can be another image's as well is nobody's
+        if len(candidates) == 1 and known.find(candidates[0]) == [name]:
             files[name] = found[candidates[0]]
     if not files:
         raise DataError(
@@ -147,7 +144,7 @@ def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         if not fitting or any(low.endswith(suffix) for suffix in _NOT_READ if suffix not in suffixes):
             continue
         suffix = max(fitting, key=len)
-        key = name[: -len(suffix)]
+        key = normal_name(name[: -len(suffix)])
         rank = suffixes.index(suffix)
         if key in ranked and ranked[key][0] == rank:
             raise DataError(f"{folder} holds both {ranked[key][1].name} and {name}; which of the two is meant?")
@@ -156,12 +153,3 @@ def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     if not ranked:
         raise DataError(f"{folder} should hold {holds}, but none of its files is such")
     return {key: path for key, (_, path) in sorted(ranked.items())}
-
-
-def _by_last_part(names: Iterable[str]) -> dict[str, list[str]]:
-    """The names that end alike, an image's suffix aside."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        last = PurePosixPath(name)
-        groups[last.stem if last.suffix.lower() in IMAGES else last.name].append(name)
-    return groups

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from upseg.batch.inputs import InputImage, InputKind, find_images
 from upseg.batch.jobs import ImageJob, Outcome, StepCallback, progress_option
 from upseg.batch.journal import Journal
+from upseg.data.names import name_key, normal_name
 from upseg.data.sources.folders import image_of
 from upseg.errors import DataError
 from upseg.files import printable
@@ -67,12 +68,14 @@ class Photos:
         self.folders = [] if folder is None else [folder]
         found = find_images(self.folders, journal.folder, journal.knows, PHOTOS) if folder is not None else []
         own = {mask.path.resolve() for mask in masks if mask.problem is None}  # both may lie in one folder
-        self._by_key: defaultdict[PurePosixPath, list[InputImage]] = defaultdict(list)
+        self._by_key: defaultdict[str, list[InputImage]] = defaultdict(list)
+        self._by_whole_name: defaultdict[str, list[InputImage]] = defaultdict(list)
         self._by_name: defaultdict[str, list[InputImage]] = defaultdict(list)
         for photo in found:
             if photo.problem is None and photo.path.resolve() not in own:
-                self._by_key[photo.key].append(photo)
-                self._by_name[photo.key.name].append(photo)
+                self._by_key[name_key(photo.name)].append(photo)
+                self._by_whole_name[normal_name(photo.name)].append(photo)
+                self._by_name[PurePosixPath(name_key(photo.name)).name].append(photo)
 
     def roles(self) -> dict[Path, str]:
         """Every photo, and what messages call it."""
@@ -86,14 +89,15 @@ class Photos:
         """
         if not self.folders:
             return None
-        fitting = self._by_key.get(mask.key, [])
+        key = name_key(mask.name)
+        fitting = self._by_whole_name.get(key) or self._by_key.get(key, [])
         if len(fitting) == 1:
             return fitting[0]
         wanted = printable(self.folders[0] / f"{mask.key}.*")
         if fitting:
             shown = " and ".join(printable(str(photo.name)) for photo in fitting[:2])
             raise DataError(f"several photos {wanted} would be its own: {shown}; leave one there")
-        alike = self._by_name.get(mask.key.name, [])
+        alike = self._by_name.get(PurePosixPath(key).name, [])
         hint = f"; is it {printable(alike[0].path)}? The folders have to fit" if len(alike) == 1 else ""
         raise DataError(f"it has no photo: there is no {wanted} with the suffix of an image{hint}")
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from upseg.data.dataset import OnError
+from upseg.data.names import name_key, normal_name
 from upseg.data.sample import LazyImage
 from upseg.errors import DataError, ImageError
 from upseg.images.decoding import decoding_errors, orientation, oriented
@@ -38,8 +39,16 @@ class Listing:
         return self.folder / self.files[key]
 
     def name(self, key: str) -> str:
-        """The file without its suffix, below the folder."""
-        return str(PurePosixPath(self.files[key]).with_suffix(""))
+        """What an image is called: its file without suffix, below the folder; with it where its key has it."""
+        file = self.files[key]
+        return key if normal_name(file) == key else normal_name(PurePosixPath(file).with_suffix(""))
+
+    def called_like(self, images: Listing) -> Listing:
+        """The same files; those that are called like an image with its suffix (`x.jpg.png`) have the image's key."""
+        other = {key: name_key(key) for key in self.files if key not in images.files}
+        free = {key: plain for key, plain in other.items() if plain in images.files and plain not in self.files}
+        fitting = {key: plain for key, plain in free.items() if normal_name(images.files[plain]) == key}
+        return Listing(self.folder, {fitting.get(key, key): file for key, file in self.files.items()})
 
 
 def find_folder(root: Path, places: Iterable[str], holds: str) -> Path:
@@ -70,7 +79,9 @@ def _find(root: Path, places: Iterable[str], fits: Callable[[Path], bool], what:
     return found
 
 
-def list_files(folder: Path, endings: Sequence[str], holds: str, *, recursive: bool = False) -> Listing:
+def list_files(
+    folder: Path, endings: Sequence[str], holds: str, *, recursive: bool = False, whole_names: bool = False
+) -> Listing:
     """All files in a folder that end in a certain way, keyed by what comes before that ending, in order of the keys.
 
     Args:
@@ -78,21 +89,26 @@ def list_files(folder: Path, endings: Sequence[str], holds: str, *, recursive: b
         endings: How the names end, in lower case; the first one that fits is cut off to make the key.
         holds: What the files are, for messages.
         recursive: Whether to look in folders below it as well.
+        whole_names: Whether files that would have one key (`x.jpg`, `x.png`) have their whole names as keys.
 
     Raises:
         DataError: If there is no such folder, no such file in it, or two files have one key.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} should be a folder with {holds}, but there is none; {nearest_contents(folder)}")
-    files: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for name in _walk(folder, recursive=recursive):
         ending = next((e for e in endings if name.lower().endswith(e)), None)
-        if ending is None:
-            continue
-        key = name[: len(name) - len(ending)]
-        if key in files:
-            raise DataError(f"{folder} holds both {files[key]} and {name}; which of the two is meant?")
-        files[key] = name
+        if ending is not None:
+            found.setdefault(normal_name(name[: len(name) - len(ending)] or "."), []).append(name)
+    files: dict[str, str] = {}
+    for key, names in found.items():
+        if len({*map(normal_name, names)}) < len(names) or (len(names) > 1 and not whole_names):
+            raise DataError(f"{folder} holds both {names[0]} and {names[1]}; which of the two is meant?")
+        for own, name in ((key, names[0]),) if len(names) == 1 else ((normal_name(name), name) for name in names):
+            if own in files:
+                raise DataError(f"{folder} holds both {files[own]} and {name}; which of the two is meant?")
+            files[own] = name
     if not files:
         raise DataError(
             f"{folder} should hold {holds} ({', '.join(f'*{ending}' for ending in endings)}), {_contents(folder)}"

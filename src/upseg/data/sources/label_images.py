@@ -72,13 +72,11 @@ def read_mask_image(path: Path) -> Bool[np.ndarray, "h w"]:
     """Read the mask of one object from a PNG: all pixels that are not black.
 
     Raises:
-        DataError: If the file is missing, damaged, or all black.
+        DataError: If the file is missing or damaged.
     """
     with truth_file(path, "a mask"):
         pixels = read_png_pixels(path)
         mask: Bool[np.ndarray, "h w"] = pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2)
-        if not mask.any():
-            raise ValueError("the mask is empty")
         return mask
 
 

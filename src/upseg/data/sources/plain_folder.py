@@ -183,7 +183,7 @@ def open_folder(
         return _open_json(base, truth, on_error, only)
     if only is not None:
         raise DataError(f"only=... chooses categories of a COCO JSON file, but {base} has {truth.name}")
-    images = list_files(base / "images" / below, IMAGES, "images", recursive=True)
+    images = list_files(base / "images" / below, IMAGES, "images", recursive=True, whole_names=True)
     truths = list_files(truth / below, LABELS, "label maps or class masks", recursive=True)
     if truth.name == "labels":
         return LabelFolder(images, truths, on_error, void=unknown)
