@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from upseg.commands.batches import run_and_report
-from upseg.commands.options import DEFAULT_OUTPUT, AsJson, Channels, Debug, Device, Normalize, Output, Quiet, channel_numbers
+from upseg.commands.options import (
+    DEFAULT_OUTPUT,
+    AsJson,
+    Channels,
+    Debug,
+    Device,
+    Normalize,
+    Output,
+    Quiet,
+    channel_numbers,
+)
 
 _Paths = Annotated[list[str], typer.Argument(help="Images, folders (searched throughout) and globs.")]
 _Model = Annotated[

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from upseg.errors import ImageError
 from upseg.images.normalization import parse_normalization
-from upseg.images.reading import ImageLike, read_image
+from upseg.images.reading import ImageLike, TensorLike, read_image
 
 _AUTOMATIC = "auto"
 _RGB = 3
@@ -63,8 +63,11 @@ class ReadingOptions:
         return read_image(image, **options)
 
     def read_for_model(self, image: ImageLike) -> Float32[np.ndarray, "h w 3"]:
-        """As `read`; but an (H, W, 3) array of floats has been read already, and stays as it is."""
-        is_read = isinstance(image, np.ndarray) and image.dtype.kind == "f" and image.shape[2:] == (_RGB,)
+        """As `read`; but an (H, W, 3) array or (3, H, W) tensor of floats has been read already, and stays as it is."""
+        if isinstance(image, np.ndarray):
+            is_read = image.dtype.kind == "f" and image.shape[2:] == (_RGB,)
+        else:
+            is_read = isinstance(image, TensorLike) and image.is_floating_point() and len(image.shape) == _RGB  # type: ignore[attr-defined]
         return read_image(image) if is_read else self.read(image)
 
 

@@ -233,7 +233,7 @@ def _is_polygon(part: object) -> bool:
     """Whether it is a list x0, y0, x1, y1, ... of numbers, of at least three corners."""
     return (
         isinstance(part, list)
-        and len(part) >= 6  # noqa: PLR2004
+        and len(part) >= 6
         and len(part) % 2 == 0
         and all(type(number) in (int, float) and math.isfinite(number) for number in part)
     )
