@@ -241,6 +241,8 @@ def _print_summary(summary: DatasetSummary) -> None:
         typer.echo(f"{min(summary.annotators)} to {max(summary.annotators)} annotators for each image")
     if summary.without_segments:
         typer.echo(f"{summary.without_segments} samples have no segment")
+    if summary.values:
+        typer.echo(f"values: {summary.values}")
     table = Table("id", "category", "kind", "images", "segments", "crowds", "share of pixels")
     for row in data["categories"]:
         table.add_row(
@@ -252,7 +254,9 @@ def _print_summary(summary: DatasetSummary) -> None:
         )
     if data["categories"]:
         Console().print(table)
-    _print_list("masks that a label map cannot show", summary.left_out)
+    for kind, count in sorted(summary.left_out_kinds.items()):
+        typer.echo(f"left out: {count} x {kind}")
+    _print_list("masks that a label map cannot show or nobody can use", summary.left_out)
     _print_list("problems", summary.problems)
 
 

@@ -151,6 +151,8 @@ def _name_what_is_left_out(result: Evaluation) -> None:
     _print_list("images without a prediction, left out of the scores", result.missing)
     _print_list("predictions without ground truth, left out of the scores", [str(path) for path in result.extra])
     _print_list("problems, left out of the scores", result.problems)
+    for kind, count in sorted(result.left_out.items()):
+        typer.echo(f"left out of the ground truth: {count} x {kind}", err=True)
 
 
 def _print_list(title: str, texts: Sequence[str]) -> None:

@@ -12,10 +12,13 @@ from jaxtyping import Float32
 
 from upseg.data.names import Names, normal_name
 from upseg.data.sources.folders import list_files
-from upseg.data.sources.label_images import read_label_image, truth_file
+from upseg.data.sources.label_images import read_label_image, read_values, truth_file
 from upseg.errors import DataError, FormatError
 from upseg.formats import FORMATS
 from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, read_depth_png
+from upseg.formats.metadata import reading
+from upseg.images.label_maps import LABEL_SUFFIXES, read_label_map
+from upseg.images.label_values import LabelValues
 from upseg.segmentation import Segmentation
 
 SEGMENTATION_SUFFIXES: tuple[str, ...] = (*(form.suffix for form in FORMATS.values() if form.read), ".tiff")
@@ -117,9 +120,38 @@ def read_depth(path: Path, scale: float = 1000.0) -> Float32[np.ndarray, "h w"]:
     return np.asarray(metres, np.float32)
 
 
-def reader_of(depth_scale: float | None) -> Callable[[Path], Segmentation | Float32[np.ndarray, "_ _"]]:
-    """What reads a prediction: as segments without a `depth_scale`, as depth with one."""
-    return Segmentation.load if depth_scale is None else partial(read_depth, scale=depth_scale)
+def reader_of(
+    depth_scale: float | None, values: LabelValues | None = None
+) -> Callable[[Path], Segmentation | Float32[np.ndarray, "_ _"]]:
+    """What reads a prediction.
+
+    Args:
+        depth_scale: None for segments; else of depth, as `read_depth` has it.
+        values: What the ground truth says about numbers; label maps of other programs are read alike.
+    """
+    if depth_scale is not None:
+        return partial(read_depth, scale=depth_scale)
+    return partial(read_segments, void=None if values is None or values.are_classes else values.void)
+
+
+def read_segments(path: Path, void: frozenset[int] | None = None) -> Segmentation:
+    """Read predicted segments in any format.
+
+    Args:
+        path: The file.
+        void: What is void in label maps of other programs, as `upseg.images.label_values.LabelValues` has it.
+
+    Raises:
+        FormatError: If the file cannot be read.
+        DataError: If it is a label map of nothing but 0 and 255, and nobody said what 255 is.
+    """
+    if path.suffix.lower() not in LABEL_SUFFIXES:
+        return Segmentation.load(path)
+    with reading(path, "a label map"):
+        stored = read_label_map(path)
+    if stored.note is not None:
+        return Segmentation.load(path)
+    return Segmentation.from_labels(np.maximum(read_values(path, LabelValues(void=void)).values, 0))
 
 
 def classified(files: Iterable[Path]) -> bool:

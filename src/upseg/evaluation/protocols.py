@@ -158,6 +158,8 @@ def _update_coco_instances(
     """
     metric = totals[0]
     things, classes, scores = _detections(prediction, metric.categories)
+    if unknown := {*classes.values()} - {category.id for category in metric.categories}:
+        raise ValueError(f"it has the category {min(unknown)}, which is none of the ground truth's")
     if annotations is None:
         truth = _looked_up(sample, [segment.id if segment.is_thing else 0 for segment in sample.segments])
         known = {s.id: s.category.id for s in sample.segments if s.is_thing and s.category is not None}

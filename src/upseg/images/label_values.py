@@ -1,4 +1,4 @@
-"""What the numbers in a label map mean: background, void, or something that was labelled. Said here and nowhere else."""
+"""What the numbers in a label map mean: background, void, or something labelled. Said here and nowhere else."""
 
 from __future__ import annotations
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from upseg.batch.inputs import InputImage, InputKind, find_images
 from upseg.batch.jobs import ImageJob, Outcome, StepCallback, progress_option
 from upseg.batch.journal import Journal
 from upseg.data.names import name_key, normal_name
-from upseg.data.sources.folders import image_of
 from upseg.errors import DataError
 from upseg.files import printable
 from upseg.split.classes import MaskClasses
@@ -42,11 +41,11 @@ class MaskJob(ImageJob):
         Raises:
             DataError: If the mask or the photo cannot be read, or they do not belong together.
         """
-        semantic_map = self.classes.read(self.path)
-        photo = None if self.photo is None else image_of(self.photo, semantic_map.shape, self.path)
-        pixels = photo.read() if photo is not None and self.needs_photo else None
+        semantic_map, photo = self.classes.read_with(self.path, self.photo)
+        pixels = replace(photo, reading=self.reading).read() if photo is not None and self.needs_photo else None
         found = segmenter.split(pixels, semantic_map, **progress_option(on_step))
-        return Outcome(found.with_provenance({**found.provenance, "image": self.image, "mask": self.name}), pixels)
+        facts = {"image": self.image, "mask": self.name, **(self.reading.facts() if pixels is not None else {})}
+        return Outcome(found.with_provenance({**found.provenance, **facts}), pixels)
 
     def photo_stamp(self) -> list[int]:
         """What changes when the photo is changed.

@@ -128,8 +128,9 @@ class CocoJson(CocoTables):
     """Instances: a mask for each annotation, as polygons or run lengths.
 
     An image without any annotation is a sample without segments. What cannot be used of an annotation (a box without a
-    mask, a line of two points, a class that is not listed) is left out and listed in `Sample.left_out`. Where instances overlap, the one with the smaller area
-    lies on top, and crowds lie below all others; instances that are wholly hidden are listed in `Sample.left_out`.
+    mask, a line of two points, a class that is not listed) is left out and listed in `Sample.left_out`. Where instances
+    overlap, the one with the smaller area lies on top, and crowds lie below all others; instances that are wholly
+    hidden are listed there too.
 
     Args:
         annotation_file: The JSON file.

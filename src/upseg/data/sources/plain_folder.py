@@ -52,7 +52,9 @@ class LabelFolder(PairedFiles):
 
 
 class MaskFolder(PairedFiles):
-    """`images/NAME.*` beside `masks/NAME.png` or `.tif`: each value of a mask is a class, 0, 255 and negative ones are unlabelled.
+    """`images/NAME.*` beside `masks/NAME.png` or `.tif`: each value of a mask is a class, as `values` says.
+
+    Void is unlabelled, and 0 too.
 
     All pixels of a class are one segment. Without a table of categories a class is called by its value and counts as
     stuff, because a class mask tells no objects apart, unless somebody says otherwise; classes of things are crowds.
