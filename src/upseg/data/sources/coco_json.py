@@ -310,9 +310,9 @@ def _join(
         raise DataError(f"{index.path}: the ids of images and the image_ids of annotations must be of one type")
     ranks = np.argsort(image_ids, kind="stable")
     in_order = image_ids[ranks]
-    if np.any(in_order[1:] == in_order[:-1]):
-        twice = in_order[1:][in_order[1:] == in_order[:-1]][0]
-        raise DataError(f"{index.path}: two images have the id {twice}")
+    of_two = (in_order[1:] == in_order[:-1]) & (row_owners[ranks[1:]] != row_owners[ranks[:-1]])
+    if of_two.any():
+        raise DataError(f"{index.path}: two images have the id {in_order[1:][of_two][0]}")
     places = np.minimum(np.searchsorted(in_order, references), len(in_order) - 1)
     known = in_order[places] == references
     problems: list[str] = []
