@@ -246,7 +246,7 @@ def test_an_error_of_the_data_in_the_middle_is_one_line(tmp_path, monkeypatch) -
         raise DataError("image 7 is damaged")
 
     monkeypatch.setattr(TinyTask, "training_step", broken)
-    with pytest.raises(UpsegError, match="^the training stopped: image 7 is damaged$") as caught:
+    with pytest.raises(UpsegError, match=r"^the training stopped: image 7 is damaged$") as caught:
         opened(tmp_path, recipe()).run()
     assert isinstance(caught.value.__cause__, DataError)
 

@@ -69,5 +69,5 @@ def _few(names: Sequence[str], share: float, salt: str) -> set[str]:
         folders.setdefault(str(PurePosixPath(name).parent), []).append(name)
     groups = [folders[folder] for folder in sorted(folders)]
     total = min(max(1, round(share * len(names))), len(names) - 1)
-    counts = apportion([len(group) for group in groups], total)
+    counts = apportion([float(len(group)) for group in groups], total)
     return {name for group, count in zip(groups, counts, strict=True) for name in group[:count]}

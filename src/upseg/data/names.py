@@ -14,10 +14,10 @@ from upseg.images.reading import IMAGE_SUFFIXES
 
 
 def normal_name(name: str | PurePosixPath) -> str:
-    """A name with slashes, in Unicode's composed form, without the parts that say nothing.
+    r"""A name with slashes, in Unicode's composed form, without the parts that say nothing.
 
     Example:
-        >>> normal_name("./a\\\\b.png")
+        >>> normal_name("./a\\b.png")
         'a/b.png'
     """
     return str(PurePosixPath(unicodedata.normalize("NFC", str(name)).replace("\\", "/")))

@@ -13,6 +13,7 @@ import numpy as np
 
 from upseg.data.dataset import Dataset
 from upseg.data.sample import Sample
+from upseg.errors import DataError
 from upseg.segmentation import Category
 
 
@@ -140,7 +141,13 @@ def summarise(dataset: Dataset, progress: Callable[[int, int], None] | None = No
         >>> summary.samples, summary.median_size()
         (4, (32, 48))
     """
-    summary = DatasetSummary(categories={category: CategoryCount() for category in dataset.categories})
+    try:
+        categories = dataset.categories
+    except DataError:  # of which every sample will say what is wrong
+        if dataset.on_error == "raise":
+            raise
+        categories = ()
+    summary = DatasetSummary(categories={category: CategoryCount() for category in categories})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="skipped", category=UserWarning)  # they are in the summary
         for index in range(len(dataset)):

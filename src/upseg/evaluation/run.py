@@ -202,11 +202,11 @@ def _result(
 
     scores = dict(protocol.scores(totals)) if images else {}
     if images and math.isnan(scores[protocol.score]):
-        problems = [
-            *problems,
-            f"{protocol.score} cannot be computed: in {images} images {protocol.name} finds nothing to count (no segment "
-            "of the ground truth that is no crowd and not void, or only classes that the protocol leaves out)",
-        ]
+        nothing = (
+            f"{protocol.score} cannot be computed: in {images} images {protocol.name} finds nothing to count (all is "
+            "void, crowd, or of classes that it leaves out)"
+        )
+        problems = [*problems, nothing]
     return Evaluation(
         protocol,
         reader,

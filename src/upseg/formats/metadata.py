@@ -240,7 +240,8 @@ def assemble_stored(stored: StoredLabels) -> Segmentation:
 
 def without_void(stored: StoredLabels) -> Integer[np.ndarray, "h w"]:
     """The numbers with 0 for void, as `upseg.images.label_values.LabelValues` has it."""
-    return np.maximum(LabelValues().meaning(stored), 0)
+    without: Integer[np.ndarray, "h w"] = np.maximum(LabelValues().meaning(stored), 0)
+    return without
 
 
 def read_category(value: object, thing_key: str) -> Category:

@@ -81,8 +81,8 @@ def split_files(
             left out for the baselines.
         classes: What the values of pixels mean.
         settings: What shall differ from the model's own settings.
-        formats: Names in `upseg.formats.FORMATS`. What is drawn for people only (`overlay`, `svg`) cannot be gathered in
-            the COCO file: where nothing else is asked for, `png` is written too.
+        formats: Names in `upseg.formats.FORMATS`. Pictures (`overlay`) cannot be gathered in the COCO file: where
+            nothing else is asked for, `png` is written too.
         workers: How many masks to split side by side, each in its own process; 1 for this process.
         device: As `upseg.load_model` takes it.
         reading: How to read the photos; what it leaves open the model says.
@@ -174,7 +174,16 @@ def _gather(
     observer: BatchObserver,
     place: int,
 ) -> tuple[tuple[ImageResult, ...], Path | None, str | None]:
-    """Bring the COCO file up to date, from the file of each result at a place; what cannot be read has failed after all.
+    """Bring the COCO file up to date; what cannot be read back has failed after all.
+
+    Args:
+        results: What came of the masks.
+        names: What each is called.
+        classes: What their values mean.
+        about: What the file says of itself.
+        journal: Of the folder of results.
+        observer: Told how it goes.
+        place: Which of a result's files is read.
 
     Returns:
         The results; the COCO file, if there is one; and why it is not up to date, if it is not.

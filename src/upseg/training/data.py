@@ -37,7 +37,7 @@ class _Readable:
 class WholeBatches(DataLoader[Sample]):
     """Batches of the samples that could be read; one without any is left out."""
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Go through them.
 
         Raises:

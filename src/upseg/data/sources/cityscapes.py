@@ -105,7 +105,7 @@ class CityscapesPanoptic(PanopticJson):
         super().__init__(file, pngs, [images], on_error=on_error)
 
     @cached_property
-    def names(self) -> Sequence[str]:  # type: ignore[override]
+    def names(self) -> Sequence[str]:
         """The images' files without suffix; the file names in the JSON file are not those of the images."""
         return [self.name_of(row) for row in self._index.all_rows("images")]
 

@@ -38,6 +38,8 @@ class LabelFolder(PairedFiles):
         void: The numbers that are unlabelled beside 0 and negative ones; None for 255 in palettes.
     """
 
+    values: LabelValues
+
     def __init__(
         self, images: Listing, labels: Listing, on_error: OnError = "raise", *, void: frozenset[int] | None = None
     ) -> None:
@@ -75,6 +77,8 @@ class MaskFolder(PairedFiles):
     Raises:
         DataError: If files have no partner, or the table says of 0 or of the background what `background` does not.
     """
+
+    values: LabelValues
 
     def __init__(
         self,
