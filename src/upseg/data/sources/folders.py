@@ -19,6 +19,7 @@ from upseg.images.reading import IMAGE_SUFFIXES
 
 IMAGES = tuple(sorted(IMAGE_SUFFIXES))
 LABELS = (".png", ".tif", ".tiff")
+_TIFF_ROWS, _TIFF_COLUMNS = 257, 256
 _SIDEWAYS = 5  # the first orientation tag with which rows and columns change places
 
 
@@ -248,7 +249,9 @@ def _image_shape(path: Path) -> tuple[tuple[int, int] | None, int]:
         with decoding_errors(), Image.open(path) as image:
             # asking a PNG for an orientation that it does not have would decode all of it
             tag = 1 if image.format == "PNG" and "exif" not in image.info else orientation(image)
-            shape = (image.height, image.width)
+            # of TIFF Pillow gives the size of what the tag shows
+            tags = getattr(image, "tag_v2", {})
+            shape = (int(tags.get(_TIFF_ROWS, image.height)), int(tags.get(_TIFF_COLUMNS, image.width)))
             return (shape if tag < _SIDEWAYS else shape[::-1]), tag
     except UnidentifiedImageError as error:
         if path.suffix.lower() in (".tif", ".tiff"):
