@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests.batch.segmenters import DeepSegmenter, DeepSettings
-from upseg.batch.jobs import ImageJob, ReadingOptions, run_job
+from upseg.batch.jobs import ImageJob, run_job
 from upseg.batch.run import BatchSummary, segment_files
 from upseg.errors import UpsegError
 from upseg.formats.depth import read_depth_png
+from upseg.images.options import ReadingOptions
 from upseg.images.reading import read_image
 from upseg.models.registry import find_model
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from upseg.batch.jobs import ImageResult, ReadingOptions
+from upseg.batch.jobs import ImageResult
 from upseg.batch.journal import JOURNAL_NAME
 from upseg.batch.run import BatchObserver, BatchSummary, segment_files
 from upseg.errors import ImageError, ModelError, UpsegError
 from upseg.files import atomic_path
+from upseg.images.options import ReadingOptions
 from upseg.segmentation import Segmentation
 
 BUG, NO_MEMORY = (255, 0, 255), (255, 255, 0)

@@ -4,9 +4,10 @@ import pytest
 from PIL import Image
 
 from tests.batch.test_run import BUG, contents, run
-from upseg.batch.jobs import ImageJob, ImageResult, ReadingOptions
+from upseg.batch.jobs import ImageJob, ImageResult
 from upseg.batch.workers import run_in_workers
 from upseg.errors import ModelError
+from upseg.images.options import ReadingOptions
 from upseg.models.registry import find_model
 
 DEADLY = (0, 255, 255)

@@ -10,12 +10,12 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from tests.data.sources.trees import draw_bsds500, write_cut_image
+from tests.data.sources.trees import coco_tables, draw_bsds500, numbers, write_cut_image, write_image, write_json
 from tests.evaluation.predicted import CASES, predict, predict_depth
 from upseg.commands.evaluate import evaluate
 from upseg.errors import DataError
 from upseg.evaluation.protocols import PROTOCOLS
-from upseg.segmentation import Segmentation
+from upseg.segmentation import Category, Segmentation
 
 APP = typer.Typer()
 APP.command()(evaluate)
@@ -179,3 +179,43 @@ def test_a_damaged_image_stops_only_the_picture(flawed: list[object], tmp_path: 
 def test_the_help_names_all_protocols() -> None:
     text = " ".join(run("--help").output.replace("│", " ").split())
     assert all(name in text for name in PROTOCOLS)
+
+
+def coco_truth(root: Path, *rows: dict) -> list[object]:
+    """Ground truth with these annotations, and a prediction of the first one's pixels."""
+    write_image(root / "truth" / "images" / "a.png")
+    tables = coco_tables(["a.png"])
+    write_json(
+        root / "truth" / "file.json", {**tables, "annotations": [{**tables["annotations"][0], **r} for r in rows]}
+    )
+    prediction = Segmentation.from_labels(numbers(1, 0), categories={1: Category(17, "cat")})
+    prediction.save(root / "predicted" / "a.json")
+    return ["-p", root / "predicted", "--truth", f"folder:{root / 'truth'}"]
+
+
+@pytest.mark.parametrize("protocol", ["cells", "coco-instances", "voc-instances", "entity"])
+def test_a_score_over_nothing_is_a_problem(protocol: str, tmp_path: Path) -> None:
+    arguments = coco_truth(tmp_path, {"iscrowd": 1})
+    result = run(protocol, *arguments)
+    assert result.exit_code == 1
+    assert f"cannot be computed: in 1 images {protocol} finds nothing to count" in result.stderr
+
+
+def test_what_is_left_out_of_the_truth_is_counted_and_the_rest_measured(tmp_path: Path) -> None:
+    arguments = coco_truth(tmp_path, {}, {"id": 9, "segmentation": [], "bbox": [0, 0, 2, 2]})
+    for protocol in ("cells", "coco-instances"):
+        result = run(protocol, *arguments)
+        assert result.exit_code == 0, result.output
+        assert "left out of the ground truth: 1 x annotation is only a box" in result.stderr
+        report = json.loads(run(protocol, *arguments, "--json").stdout)
+        assert report["scores"]["ap"] == pytest.approx(1)
+        assert report["left_out"] == {"annotation is only a box": 1}
+
+
+def test_a_class_that_the_truth_has_not_is_named(tmp_path: Path) -> None:
+    arguments = coco_truth(tmp_path, {})
+    other = Segmentation.from_labels(numbers(1, 0), categories={1: Category(7, "dog")})
+    other.save(tmp_path / "predicted" / "a.json")
+    result = run("coco-instances", *arguments)
+    assert result.exit_code == 1
+    assert "a.json does not fit the ground truth of a: it has the category 7" in result.stderr

@@ -57,13 +57,13 @@ def test_the_shortest_command_writes_a_label_map_for_each_mask_and_a_file_of_all
 def test_the_options_reach_the_result(split, tmp_path) -> None:
     options = ("--classes", "classes.txt", "--stuff", "2,3", "--void", "255,1", "--set", "connectivity=2")
     assert split("masks", "-o", "out", *options, *IMAGES, "-f", "overlay", "--format", "coco")[0] == 0
-    found = Segmentation.load(tmp_path / "out" / "a.png")
+    found = Segmentation.load(tmp_path / "out" / "a.json")
     assert [(segment.category.name, segment.category.is_thing) for segment in found] == [
         ("blob", False),
         ("ground", False),
     ]
     assert found.provenance["settings"] == {"connectivity": 2, "minimum_area": 0}
-    assert files(tmp_path / "out")[:3] == ["a.json", "a.overlay.png", "a.png"]
+    assert files(tmp_path / "out")[:3] == ["a.json", "a.overlay.png", "b.json"]
     data = json.loads((tmp_path / "out" / "instances.json").read_text())
     assert [row["file_name"] for row in data["images"]] == ["a.jpg", "b.jpg", "sub/c.jpg"]
     assert [row["name"] for row in data["categories"]] == ["cell"]
@@ -257,3 +257,16 @@ def test_progress_is_drawn_on_a_terminal(split, tmp_path) -> None:
     assert "1/3" in text
     assert "image" not in text
     assert "one file of all" in text
+
+
+def test_classes_are_those_of_a_data_set_or_of_the_table_beside_the_masks(split, tmp_path) -> None:
+    def names(*options: str) -> list[tuple[str, bool]]:
+        assert split("masks", "-o", "out", *options)[0] == 0
+        found = Segmentation.load(tmp_path / "out" / "a.png")
+        return sorted({(segment.category.name, segment.category.is_thing) for segment in found})
+
+    assert names() == [("class-1", True), ("class-2", True), ("class-3", True)]
+    assert names("--classes", "voc") == [("aeroplane", True), ("bicycle", True), ("bird", True)]
+    rows = [{"id": 1, "name": "cell"}, {"id": 2, "name": "blob"}, {"id": 3, "name": "ground", "isthing": 0}]
+    (tmp_path / "categories.json").write_text(json.dumps(rows))
+    assert names() == [("blob", True), ("cell", True), ("ground", False)]

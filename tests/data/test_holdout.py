@@ -2,7 +2,9 @@ import pickle
 
 import pytest
 
+from upseg.data.dataset import Dataset
 from upseg.data.holdout import HashedPart, is_validation
+from upseg.data.sample import Sample
 from upseg.data.shapes import ShapeScenes
 from upseg.errors import DataError
 
@@ -48,4 +50,39 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="share"):
         HashedPart(scenes(3), "train", share=1.0)
     with pytest.raises(DataError, match="none falls"):
-        HashedPart(scenes(1), "validation", share=1e-9)
+        HashedPart(scenes(60), "validation", share=1e-9)
+
+
+@pytest.mark.parametrize("count", range(2, 60))
+def test_both_parts_of_every_set_have_an_image(count: int) -> None:
+    whole = scenes(count)
+    train, validation = HashedPart(whole, "train"), HashedPart(whole, "validation")
+    assert sorted([*train.names, *validation.names]) == sorted(whole.names)
+    if count < 50:
+        assert len(validation) == max(1, round(count / 5))
+
+
+def test_a_small_set_gives_images_of_each_folder_in_proportion() -> None:
+    names = [f"{folder}/{number}" for folder in "ab" for number in range(10)]
+    found = HashedPart(Named(names), "validation").names
+    assert sorted(name[0] for name in found) == ["a", "a", "b", "b"]
+
+
+def test_one_image_has_no_parts() -> None:
+    with pytest.raises(DataError, match="at least 2 images are needed, the data set has 1"):
+        HashedPart(scenes(1), "train")
+
+
+class Named(Dataset):
+    """Nothing but names."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self._names = names
+
+    @property
+    def names(self) -> list[str]:
+        return self._names
+
+    def load(self, index: int) -> Sample:
+        raise NotImplementedError

@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.sources.trees import draw_bsds500, draw_coco_instances, draw_depth_folders, numbers, write_image
+from tests.data.sources.trees import (
+    coco_tables,
+    draw_bsds500,
+    draw_coco_instances,
+    draw_depth_folders,
+    draw_masks,
+    numbers,
+    write_image,
+    write_json,
+)
 from upseg.data.sample import Sample
 from upseg.data.sources import open_dataset
 from upseg.data.summary import DatasetSummary, summarise
@@ -68,3 +77,38 @@ def test_nothing_is_a_summary_too() -> None:
     data = DatasetSummary().as_json()
     assert data["samples"] == 0
     assert data["height"] == {"smallest": 0, "median": 0, "largest": 0}
+
+
+def coco_folder(root: Path, *rows: dict) -> Path:
+    write_image(root / "images" / "a.png")
+    tables = coco_tables(["a.png"])
+    annotations = [{**tables["annotations"][0], **row} for row in rows]
+    write_json(root / "file.json", {**tables, "annotations": annotations})
+    return root
+
+
+def test_what_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
+    box = {"segmentation": [], "bbox": [0, 0, 2, 2]}
+    coco_folder(tmp_path, {"id": 1}, {"id": 2, **box}, {"id": 3, **box}, {"id": 4, "category_id": 99})
+    summary = summarise(open_dataset("folder", tmp_path))
+    assert (summary.samples, summary.segments, summary.problems) == (1, 1, [])
+    assert summary.left_out_kinds == {
+        "annotation is only a box": 2,
+        "annotation has a category that is not in the table of categories": 1,
+    }
+
+
+def test_a_data_set_of_crowds_or_of_nothing_is_a_problem(tmp_path: Path) -> None:
+    crowds = summarise(open_dataset("folder", coco_folder(tmp_path / "crowds", {"iscrowd": 1})))
+    assert [text.startswith("all 1 segments are crowds (iscrowd 1)") for text in crowds.problems] == [True]
+    nothing = summarise(open_dataset("folder", coco_folder(tmp_path / "nothing", {"segmentation": []})))
+    assert [text.startswith("none of the 1 samples has a segment") for text in nothing.problems] == [True]
+    draw_masks(tmp_path / "masks")
+    assert summarise(open_dataset("folder", tmp_path / "masks", things=True)).problems == []
+
+
+def test_the_summary_says_what_values_mean(tmp_path: Path) -> None:
+    draw_masks(tmp_path)
+    dataset = open_dataset("folder", tmp_path, void="7")
+    assert summarise(dataset).as_json()["values"] == str(dataset.values)
+    assert "7 and negative numbers void" in str(dataset.values)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from tests.data.sources.trees import write_map
 from upseg.errors import DataError
@@ -21,6 +22,7 @@ from upseg.evaluation.predictions import (
 )
 from upseg.formats import FORMATS, output_paths, write
 from upseg.formats.depth import write_depth_png
+from upseg.images.label_values import LabelValues
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 
@@ -153,3 +155,29 @@ def test_classes_are_told_by_the_first_file_with_a_segment(tmp_path: Path) -> No
     assert classified(files)
     Segmentation.from_labels(LABELS).save(files[2])
     assert not classified(files)
+
+
+def test_images_that_only_their_suffix_tells_apart_have_each_its_prediction(tmp_path: Path) -> None:
+    put(tmp_path, "x.jpg.png", "x.png.png")
+    assert told(matched(tmp_path, "x.jpg", "x.png"), tmp_path) == {"x.jpg": "x.jpg.png", "x.png": "x.png.png"}
+
+
+def test_a_prediction_that_can_be_of_two_images_is_of_none_and_named(tmp_path: Path) -> None:
+    put(tmp_path, "x.png", "y.png")
+    found = matched(tmp_path, "x.jpg", "x.png", "y")
+    assert told(found, tmp_path) == {"y": "y.png"}
+    assert found.missing == ("x.jpg", "x.png")
+    assert [path.name for path in found.extra] == ["x.png"]
+
+
+def test_names_are_the_same_in_whatever_form_of_unicode(tmp_path: Path) -> None:
+    put(tmp_path, "gru\u0308n.png")
+    assert told(matched(tmp_path, "gr\u00fcn"), tmp_path) == {"gr\u00fcn": "gru\u0308n.png"}
+
+
+def test_a_mask_of_0_and_255_is_no_prediction_unless_the_ground_truth_says_what_255_is(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 255]], np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: its only value beside 0 is 255"):
+        reader_of(None)(tmp_path / "a.png")
+    assert len(reader_of(None, LabelValues(void=frozenset()))(tmp_path / "a.png")) == 1
+    assert len(reader_of(None, LabelValues(void=frozenset({255})))(tmp_path / "a.png")) == 0

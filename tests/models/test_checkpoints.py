@@ -1,3 +1,4 @@
+import json
 import os
 import warnings
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 
 from tests.models.learned import BAND, BandNetwork, BandSegmenter, BandSettings
 from upseg.errors import ModelError
+from upseg.images.options import ReadingOptions
 from upseg.models import registry as models
 from upseg.models.checkpoints import checkpoint_record, read_checkpoint
 from upseg.models.registry import find_model
@@ -125,6 +127,8 @@ def test_code_in_a_checkpoint_is_named_and_not_run(tmp_path) -> None:
         (content(prefix=3), "prefix must be a str, got 3"),
         (content(prefix="model."), "no weights whose names begin with 'model.'"),
         (content(classes=[{"name": "cell"}]), "classes must be a list"),
+        (content(reading=["minmax"]), "reading must be a dict"),
+        (content(reading={"normalize": "often"}), "reading: normalize: expected auto"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused(tmp_path, value, message) -> None:
@@ -152,3 +156,12 @@ def test_weights_that_do_not_fit_the_settings_make_no_model(tmp_path) -> None:
     with pytest.raises(ModelError, match=r"m: the model cannot be saved: .*shift is float \(2,\), not float \(5,\)"):
         found.save_pretrained(tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+def test_how_images_were_read_goes_from_the_checkpoint_to_the_model(tmp_path) -> None:
+    path = saved(tmp_path / "a.ckpt", content(reading={"channels": [1], "normalize": "minmax"}))
+    folder = read_checkpoint(path).save_pretrained(tmp_path / "model")
+    assert json.loads((folder / "config.json").read_text())["reading"] == {"channels": [1], "normalize": "minmax"}
+    old = content()
+    del old["upseg"]["reading"]
+    assert read_checkpoint(saved(tmp_path / "b.ckpt", old)).reading == ReadingOptions()

@@ -2,11 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from safetensors.torch import load_file, save_file
 
 from tests.models.learned import BAND, BandNetwork, BandSegmenter, BandSettings
 from upseg.errors import ModelError
+from upseg.images.options import ReadingOptions
 from upseg.models import registry as models
 from upseg.models.folders import read_config
 from upseg.models.learned import Steps
@@ -170,3 +172,19 @@ def test_steps_are_counted_and_told() -> None:
     step()
     Steps(1, None)()
     assert told == [(1, 2), (2, 2)]
+
+
+def test_a_model_reads_files_as_it_was_trained_and_says_so(tmp_path) -> None:
+    stored = np.zeros((4, 4, 2), np.uint16)
+    stored[..., 1] = np.arange(16).reshape(4, 4)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="minisblack", planarconfig="contig")
+    reading = ReadingOptions((1,), normalize="minmax")
+    folder = save(tmp_path / "m", weights=weights(0.0), reading=reading)
+    segmenter = BandSegmenter.from_pretrained(folder, "cpu")
+    found = segmenter.segment(tmp_path / "a.tif")
+    expected = np.arange(16).reshape(4, 4) / 15
+    assert ((found.labels > 0) == ((expected >= 0.25) & (expected <= 0.75))).all()
+    assert found.provenance["normalize"] == "minmax"
+    assert segmenter.segment(reading.read(tmp_path / "a.tif")) == found
+    assert find_model(segmenter.save_pretrained(tmp_path / "n")).reading == reading
+    assert find_model(folder).fingerprint() != find_model(save(tmp_path / "o", weights=weights(0.0))).fingerprint()

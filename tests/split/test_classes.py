@@ -2,11 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from upseg.errors import DataError, UpsegError
 from upseg.segmentation import Category
-from upseg.split.classes import MaskClasses, read_class_names
+from upseg.split.classes import MaskClasses, classes_beside, named_classes, read_class_names
 
 PIXELS = np.array([[0, 2, 2], [255, 9, 2]], np.uint8)
 
@@ -56,17 +57,39 @@ def test_an_empty_mask_has_no_segments(tmp_path) -> None:
     assert len(MaskClasses().read(tmp_path / "a.png")) == 0
 
 
-def test_names_come_from_the_list_and_kinds_from_the_options_and_the_model(mask) -> None:
-    known = {2: Category(2, "sky", is_thing=False), 9: Category(9, "car")}
-    assert MaskClasses(known=known).category(2) == Category(2, "sky", is_thing=False)
-    listed = MaskClasses({2: "heaven", 9: "cart", 11: "none"}, frozenset({9}), known=known)
-    assert [listed.category(value) for value in (2, 9)] == [
-        Category(2, "heaven", is_thing=False),
-        Category(9, "cart", is_thing=False),
-    ]
-    assert [category.id for category in listed.categories()] == [2, 9, 11]
-    assert MaskClasses(known=known).categories() == list(known.values())
-    assert MaskClasses(known=known).category(4) == Category(4, "class-4")
+def test_names_come_from_the_list_and_kinds_from_the_options() -> None:
+    listed = MaskClasses({2: "heaven", 9: "cart", 11: "none"}, frozenset({9}))
+    assert listed.categories() == [Category(2, "heaven"), Category(9, "cart", is_thing=False), Category(11, "none")]
+    assert MaskClasses().category(4) == Category(4, "class-4")
+    assert MaskClasses().categories() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "one"),
+    [
+        ("voc", 20, Category(9, "chair")),
+        ("ade20k", 150, Category(3, "sky", is_thing=False)),
+        ("cityscapes", 19, Category(26, "car")),
+        ("coco", 182, Category(1, "person")),
+    ],
+)
+def test_classes_of_data_sets_are_known_by_name(name: str, count: int, one: Category) -> None:
+    classes = named_classes(name)
+    assert len(classes.categories()) == count
+    assert classes.category(one.id) == one
+    assert named_classes("nothing") is None
+
+
+def test_a_table_beside_the_masks_names_classes(tmp_path) -> None:
+    (tmp_path / "masks").mkdir()
+    assert classes_beside(tmp_path / "masks") is None
+    rows = '[{"id": 0, "name": "ground"}, {"id": 3, "name": "cell"}, {"id": 4, "name": "glass", "isthing": 0}]'
+    (tmp_path / "categories.json").write_text(rows)
+    expected = [Category(3, "cell"), Category(4, "glass", is_thing=False)]
+    assert classes_beside(tmp_path / "masks").categories() == expected
+    (tmp_path / "masks" / "categories.json").write_text("{}")
+    with pytest.raises(DataError, match=r"masks/categories\.json"):
+        classes_beside(tmp_path / "masks")
 
 
 def test_values_that_the_list_has_not_are_named(mask, tmp_path) -> None:
@@ -77,12 +100,9 @@ def test_values_that_the_list_has_not_are_named(mask, tmp_path) -> None:
         MaskClasses({2: "cell"}).read(mask)
 
 
-def test_negative_values_are_no_classes(tmp_path) -> None:
-    import tifffile
-
+def test_negative_values_are_void(tmp_path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.array([[0, 3, -4]], np.int16))
-    with pytest.raises(DataError, match="ids of classes are 1 or more, got -4"):
-        MaskClasses().read(tmp_path / "a.tif")
+    assert MaskClasses().read(tmp_path / "a.tif").labels.tolist() == [[0, 1, 0]]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from upseg.errors import FormatError, ImageError, ModelError, UpsegError
 from upseg.methods.baiseg import BaisegSegmenter, BaisegSettings
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.segmentation import Category, Segmentation
+from upseg.split.run import DEFAULT_FORMATS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
@@ -65,13 +66,13 @@ def test_our_reader_finds_photos_and_instances(root) -> None:
 def test_a_model_gets_the_photo_and_the_classes(root) -> None:
     summary = run(root, model="halves", formats=("overlay", "coco"))
     assert set(statuses(summary).values()) == {"done"}
-    found = Segmentation.load(root / "out" / "a.png")
+    found = Segmentation.load(root / "out" / "a.json")
     cells = [segment for segment in found if segment.category == Category(1, "cell")]
     assert [segment.bbox[1] < SHAPE[1] // 2 for segment in cells] == [True, False]
     assert found.provenance["seen"] == [*SHAPE, 3]
     data = instances(root)
     assert {row["score"] for row in data["annotations"]} == {0.5}
-    assert {"a.overlay.png", "a.json"} <= set(contents(root / "out"))
+    assert {name for name in contents(root / "out") if name.startswith("a.")} == {"a.overlay.png", "a.json"}
     assert json.loads((root / "out" / "a.json").read_text())["images"][0]["file_name"] == "a.jpg"
 
 
@@ -141,9 +142,26 @@ def test_a_mask_may_be_called_like_the_coco_file(root) -> None:
     draw(root, "instances")
     summary = run(root, formats=("coco",))
     assert set(statuses(summary).values()) == {"done"}
-    assert {"instances.png.json", "instances.png.png", "instances.json"} <= set(contents(root / "out"))
+    assert {"instances.png.json", "instances.json"} <= set(contents(root / "out"))
     assert len(instances(root)["images"]) == 4
     assert set(statuses(run(root, formats=("coco",))).values()) == {"skipped"}
+
+
+@pytest.mark.parametrize(
+    ("formats", "expected"),
+    [
+        ((), {"a.png"}),
+        (("tif",), {"a.tif"}),
+        (("overlay",), {"a.png", "a.overlay.png"}),
+        (("panoptic", "overlay"), {"a.panoptic.json", "a.panoptic.png", "a.overlay.png"}),
+        (("overlay", "geojson", "tif"), {"a.overlay.png", "a.geojson", "a.tif"}),
+    ],
+)
+def test_what_is_asked_for_is_written_and_the_coco_file_is_made_of_it(root, formats, expected) -> None:
+    summary = run(root, formats=formats or DEFAULT_FORMATS)
+    assert summary.problem is None
+    assert {name for name in contents(root / "out") if name.startswith("a.")} == expected
+    assert len(instances(root)["annotations"]) == 9
 
 
 def test_workers_give_the_same_bytes(root) -> None:

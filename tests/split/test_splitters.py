@@ -89,3 +89,12 @@ def test_a_folder_that_is_called_like_a_baseline_is_a_folder_if_it_is_a_path(tmp
 def test_the_settings_of_a_baseline_are_its_own() -> None:
     assert splitter_settings("components") is ComponentsSettings
     assert splitter_settings("distance") is DistanceSettings
+
+
+def test_by_default_distance_cuts_less_and_leaves_crumbs_out_and_components_nothing() -> None:
+    assert DistanceSettings() == DistanceSettings(minimum_area=20, prominence=2.0)
+    assert ComponentsSettings() == ComponentsSettings(minimum_area=0)
+    classes = np.zeros((12, 30), np.int32)
+    classes[2:7, 2:7] = classes[1, 12] = 1
+    assert len(find_splitter("distance").load().split(None, Segmentation.from_labels(classes))) == 1
+    assert len(find_splitter("components").load().split(None, Segmentation.from_labels(classes))) == 2

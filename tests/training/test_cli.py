@@ -14,7 +14,7 @@ from PIL import Image
 from tests.training.tiny import TinyTask, losses, recipe, rows, train, write
 from upseg.data.shapes import CATEGORIES
 from upseg.errors import DataError, UpsegError
-from upseg.training.cli import Training
+from upseg.training.cli import Training, _last_line
 
 SCENES = "upseg.data.shapes.ShapeScenes"
 
@@ -243,12 +243,12 @@ def test_a_metric_that_is_not_logged_is_named_with_those_that_are(tmp_path) -> N
         training.run()
 
 
-def test_an_error_in_the_middle_keeps_its_trace(tmp_path, monkeypatch) -> None:
+def test_an_error_of_the_data_in_the_middle_is_one_line(tmp_path, monkeypatch) -> None:
     def broken(self: TinyTask, batch: Any, index: int) -> None:
         raise DataError("image 7 is damaged")
 
     monkeypatch.setattr(TinyTask, "training_step", broken)
-    with pytest.raises(RuntimeError, match="the training stopped: image 7 is damaged") as caught:
+    with pytest.raises(UpsegError, match=r"^the training stopped: image 7 is damaged$") as caught:
         opened(tmp_path, recipe()).run()
     assert isinstance(caught.value.__cause__, DataError)
 
@@ -288,3 +288,16 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(tmp_path, monkeypatch, capsys
     assert end.value.code == 130
     assert capsys.readouterr().err == f"upseg: stopped; the same command with --resume goes on from {output}\n"
     assert (output / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_training_without_a_step_is_no_success(tmp_path) -> None:
+    with pytest.raises(UpsegError, match="the training made no step, so nothing was learned"):
+        opened(tmp_path, recipe(), "--trainer.max_epochs", "0").run()
+
+
+def test_what_a_worker_says_becomes_one_line() -> None:
+    told = (
+        "Caught DataError in DataLoader worker process 0.\nOriginal Traceback:\n  x\nupseg.errors.DataError: a is cut\n"
+    )
+    assert _last_line(told) == "a is cut"
+    assert _last_line("a\nb") == "a b"

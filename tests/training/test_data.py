@@ -12,12 +12,15 @@ from tests.data.samples import Numbered
 from tests.data.test_batches import areas
 from tests.training.trained import trained
 from upseg.data.batches import Batch
+from upseg.data.dataset import Dataset
 from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES, ShapeScenes
 from upseg.data.transforms import Augmentation
+from upseg.errors import DataError
+from upseg.images.options import ReadingOptions
 from upseg.segmentation import Category
-from upseg.training.data import MixedDataModule
+from upseg.training.data import MixedDataModule, check_learnable
 
 # Python 3.12 warns when a process with threads forks, which PyTorch's loaders do
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
@@ -136,3 +139,58 @@ def test_data_sets_that_disagree_about_classes_are_refused() -> None:
     other._categories = (Category(CATEGORIES[0].id, "something else"),)
     with pytest.raises(ValueError, match=f"id {CATEGORIES[0].id} is '{CATEGORIES[0].name}' in one"):
         MixedDataModule([WeightedDataset(ShapeScenes(3, (8, 8))), WeightedDataset(other)], targets=Counted())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.filterwarnings("ignore:skipped:UserWarning")
+def test_damaged_samples_are_left_out_of_validation(workers: int) -> None:
+    (loader,) = module(workers, validation=[Numbered("b", 4, [1], "skip")]).val_dataloader()
+    assert [name for batch in loader for name in batch.names] == ["b0", "b2", "b3"]
+    (loader,) = module(workers, validation=[Numbered("b", 4, [1], "skip")], validation_batch_size=2).val_dataloader()
+    assert [len(batch) for batch in loader] == [1, 2]
+    (loader,) = module(workers, validation=[Numbered("b", 2, [0, 1], "skip")]).val_dataloader()
+    with pytest.raises(DataError, match="none of the 2 samples to validate on can be read"):
+        list(loader)
+
+
+def test_batches_shrink_to_what_there_is() -> None:
+    data = MixedDataModule([WeightedDataset(Numbered("a", 3))], batch_size=8, workers=0)
+    with pytest.warns(UserWarning, match="an epoch has 3 draws: batches have 3 samples, not 8"):
+        assert [len(batch) for batch in data.train_dataloader()] == [3]
+
+
+def crowds(*, all_of_them: bool, has_objects: bool = True) -> Dataset:
+    class Crowds(Numbered):
+        def load(self, index: int) -> Sample:
+            whole = super().load(index)
+            is_crowd = {s.id for s in whole.segments} if all_of_them or index == 0 else set()
+            return Sample.from_labels(whole.image, whole.segment_map, crowds=is_crowd)
+
+    dataset = Crowds("c", 3)
+    dataset.has_objects = has_objects
+    return dataset
+
+
+def test_data_without_anything_to_learn_is_refused() -> None:
+    check_learnable(crowds(all_of_them=False))
+    check_learnable(crowds(all_of_them=True, has_objects=False))
+    with pytest.raises(DataError, match=r"all \d+ segments to learn from are crowds"):
+        check_learnable(crowds(all_of_them=True))
+    with pytest.raises(DataError, match="none of the 2 samples that can be read has a segment"):
+        check_learnable(Unlabelled("d", 2))
+
+
+class Unlabelled(Numbered):
+    def load(self, index: int) -> Sample:
+        whole = super().load(index)
+        return Sample.from_labels(whole.image, whole.segment_map * 0)
+
+
+def test_images_are_read_in_one_way_which_the_model_will_know() -> None:
+    data = module(channels=[0], normalize="minmax", validation=[Numbered("v", 2)])
+    assert data.reading == ReadingOptions((0,), normalize="minmax")
+    assert {s.dataset.reading for s in data.samples.sources} | {v.reading for v in data.validation} == {data.reading}
+    one, other = Numbered("a", 2), Numbered("b", 2)
+    other.reading = ReadingOptions(normalize="none")
+    with pytest.raises(ValueError, match="must be read in one way"):
+        MixedDataModule([WeightedDataset(one), WeightedDataset(other)])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from upseg.data.names import normal_name
 from upseg.errors import ImageError, UpsegError
 from upseg.files import printable
 from upseg.formats import FORMATS, output_paths
@@ -306,7 +306,7 @@ def _clashing(
 
 def _key(file: PurePosixPath) -> str:
     """The same for names that some file systems cannot tell apart."""
-    return unicodedata.normalize("NFC", str(file)).casefold()
+    return normal_name(file).casefold()
 
 
 def _below(path: Path, folder: Path) -> str:

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from upseg.errors import UpsegError
 from upseg.files import printable, remove_partials
 from upseg.formats import formats_that_need, output_paths, write
-from upseg.images.reading import DEFAULT_MAX_PIXELS, read_image
+from upseg.images.options import ReadingOptions
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Segmentation
 
@@ -28,15 +28,6 @@ NO_MEMORY = (
     "there is not enough memory for this image; use fewer workers, make the image smaller, or set the model to work "
     "at a smaller size"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingOptions:
-    """How images are read; see `upseg.images.reading.read_image`."""
-
-    channels: tuple[int, ...] | None = None
-    page: int | None = None
-    max_pixels: int = DEFAULT_MAX_PIXELS
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -71,7 +62,7 @@ class ImageJob:
     name: str
     stem: Path
     formats: tuple[str, ...]
-    reading: ReadingOptions = ReadingOptions()
+    reading: ReadingOptions = ReadingOptions()  # noqa: RUF009 - frozen
     status: Status = "done"
 
     @property
@@ -89,8 +80,7 @@ class ImageJob:
         Raises:
             UpsegError: If something is wrong with this input.
         """
-        reading = self.reading
-        image = read_image(self.path, channels=reading.channels, page=reading.page, max_pixels=reading.max_pixels)
+        image = self.reading.read(self.path)
         found, depth = _segment(image, segmenter, on_step, with_depth=bool(formats_that_need("depth", self.formats)))
         return Outcome(found.with_provenance({**found.provenance, **_origin(self)}), image, depth)
 
@@ -201,6 +191,4 @@ def progress_option(on_step: StepCallback | None) -> dict[str, StepCallback]:
 
 def _origin(job: ImageJob) -> dict[str, Any]:
     """Which pixels were segmented."""
-    channels = None if job.reading.channels is None else list(job.reading.channels)
-    chosen = {"channels": channels, "page": job.reading.page}
-    return {"image": job.name, **{key: value for key, value in chosen.items() if value is not None}}
+    return {"image": job.name, **job.reading.facts()}

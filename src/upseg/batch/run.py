@@ -12,13 +12,14 @@ from typing import Any
 
 from upseg import __version__
 from upseg.batch.inputs import InputImage, OutputPlan, earlier_results, find_images, plan_outputs
-from upseg.batch.jobs import ImageJob, ImageResult, ReadingOptions, Status, StepCallback, run_job
+from upseg.batch.jobs import ImageJob, ImageResult, Status, StepCallback, run_job
 from upseg.batch.journal import InputState, Journal
 from upseg.batch.resume import Claim, Decision, digest_of
 from upseg.batch.workers import run_in_workers, threads_of_an_image
 from upseg.errors import UpsegError
 from upseg.files import printable
 from upseg.formats import formats_that_need
+from upseg.images.options import ReadingOptions
 from upseg.models.registry import Model, find_model
 
 DEFAULT_FORMATS = ("png", "overlay")
@@ -109,7 +110,7 @@ def segment_files(
         formats: Names in `upseg.formats.FORMATS`.
         workers: How many images to segment side by side, each in its own process; 1 for this process.
         device: As `upseg.load_model` takes it.
-        reading: How to read the images.
+        reading: How to read the images; what it leaves open the model says.
         overwrite: Whether files that upseg did not write, or wrote for another image, may be replaced.
         observer: Told how it goes.
 
@@ -127,7 +128,10 @@ def segment_files(
         )
     journal = Journal(folder)
     images = find_images(paths, folder, journal.knows)
-    digest = digest_of([__version__, chosen.fingerprint(), reading.channels, reading.page])
+    reading = reading.over(chosen.reading)
+    facts, normalize = reading.facts(), reading.facts().get("normalize")
+    chosen_pixels = [facts.get("channels"), facts.get("page"), *([] if normalize is None else [normalize])]
+    digest = digest_of([__version__, chosen.fingerprint(), *chosen_pixels])
 
     def describe(image: InputImage, stem: Path) -> tuple[ImageJob, str]:
         return ImageJob(image.path, str(image.name), stem, formats, reading), digest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upseg.commands.options import AsJson, Device
+from upseg.commands.options import AsJson, Channels, Device, Normalize, channel_numbers
 from upseg.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -94,13 +94,15 @@ def check(
     images: _Images = None,
     assignments: _Assignments = None,
     fast: _Fast = False,
+    channels: Channels = None,
+    normalize: Normalize = None,
     as_json: AsJson = False,
 ) -> None:
     """Read all of a data set and say what is in it and what is wrong with it; exit code 1 if anything is."""
     from upseg.commands.progress import progress_bar
     from upseg.data.summary import summarise
 
-    dataset = open_for_command(source, path, split, images, assignments)
+    dataset = open_for_command(source, path, split, images, assignments, channels, normalize)
     dataset.decode_images = not fast
     with progress_bar("samples") as show:
         summary = summarise(dataset, show)
@@ -123,6 +125,8 @@ def show(
     count: _Count = 4,
     seed: _Seed = None,
     names: _Names = None,
+    channels: Channels = None,
+    normalize: Normalize = None,
 ) -> None:
     """Draw samples of a data set: image, segments and names side by side."""
     from PIL import Image
@@ -133,7 +137,7 @@ def show(
     kind = _SUFFIXES.get(output.suffix.lower())
     if kind is None:
         raise DataError(f"{output}: the name of the picture must end in .png or .jpg")
-    dataset = open_for_command(source, path, split, images, assignments)
+    dataset = open_for_command(source, path, split, images, assignments, channels, normalize)
     chosen = dataset.subset(names) if names else dataset
     wanted = range(len(chosen)) if names else _choice(len(chosen), count, seed)
     samples = [sample for sample in map(chosen.read, wanted) if sample is not None]
@@ -155,6 +159,8 @@ def pseudo_depth(
     images: _Images = None,
     assignments: _Assignments = None,
     device: Device = "auto",
+    channels: Channels = None,
+    normalize: Normalize = None,
     overwrite: _Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -168,7 +174,7 @@ def pseudo_depth(
     from upseg.commands.progress import progress_bar
     from upseg.data.depth_models import TransformersDepth
 
-    dataset = open_for_command(source, path, split, images, assignments)
+    dataset = open_for_command(source, path, split, images, assignments, channels, normalize)
     teacher = TransformersDepth(model, predicts.value if predicts else None, device)
     origin = f"{source}/{split}" if split else source
     with progress_bar("samples") as show:
@@ -192,7 +198,13 @@ def _choice(total: int, count: int, seed: int | None) -> list[int]:
 
 
 def open_for_command(
-    source: str, path: Path, split: str | None, images: Path | None, assignments: list[str] | None
+    source: str,
+    path: Path,
+    split: str | None,
+    images: Path | None,
+    assignments: list[str] | None,
+    channels: str | None = None,
+    normalize: str | None = None,
 ) -> Dataset:
     """A data set as the commands' options name it: only the names in the file `images`, `key=value` options applied."""
     from upseg.data.sources import SOURCES, open_dataset
@@ -204,7 +216,9 @@ def open_for_command(
             options = parse_assignments(assignments, SOURCES[source].options_class())
         except ModelError as error:
             raise DataError(f"{source}: {error}") from error
-    return open_dataset(source, path, split=split, on_error="skip", images=images, **options)
+    chosen = channel_numbers(channels)
+    reading: dict[str, Any] = {"channels": chosen, "normalize": normalize}
+    return open_dataset(source, path, split=split, on_error="skip", images=images, **reading, **options)
 
 
 def _print_summary(summary: DatasetSummary) -> None:
@@ -227,6 +241,8 @@ def _print_summary(summary: DatasetSummary) -> None:
         typer.echo(f"{min(summary.annotators)} to {max(summary.annotators)} annotators for each image")
     if summary.without_segments:
         typer.echo(f"{summary.without_segments} samples have no segment")
+    if summary.values:
+        typer.echo(f"values: {summary.values}")
     table = Table("id", "category", "kind", "images", "segments", "crowds", "share of pixels")
     for row in data["categories"]:
         table.add_row(
@@ -238,7 +254,9 @@ def _print_summary(summary: DatasetSummary) -> None:
         )
     if data["categories"]:
         Console().print(table)
-    _print_list("masks that a label map cannot show", summary.left_out)
+    for kind, count in sorted(summary.left_out_kinds.items()):
+        typer.echo(f"left out: {count} x {kind}")
+    _print_list("masks that a label map cannot show or nobody can use", summary.left_out)
     _print_list("problems", summary.problems)
 
 

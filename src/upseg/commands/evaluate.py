@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from upseg.commands.options import Channels, Normalize
 from upseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def evaluate(
     images: _Images = None,
     assignments: _Assignments = None,
     depth_scale: _DepthScale = 1000.0,
+    channels: Channels = None,
+    normalize: Normalize = None,
     output: _Output = None,
     per_image: _PerImage = None,
     worst: _Worst = None,
@@ -87,7 +90,7 @@ def evaluate(
 
     if worst is not None and picture.suffix.lower() not in _SUFFIXES:
         raise DataError(f"{picture}: the name of the picture must end in .png or .jpg")
-    dataset = _open_truth(truth, split, assignments)
+    dataset = _open_truth(truth, split, assignments, channels, normalize)
     names = None if images is None else read_names(images, "names of images")
     rank = per_image is not None or worst is not None
     options: dict[str, Any] = {"images": names, "rank": rank, "depth_scale": depth_scale}
@@ -121,14 +124,16 @@ def _what_is_measured(predictions: Path | None, model: str | None, device: str) 
     return predictions if predictions is not None else load_model(str(model), device)
 
 
-def _open_truth(truth: str, split: str | None, assignments: list[str] | None) -> Dataset:
+def _open_truth(
+    truth: str, split: str | None, assignments: list[str] | None, channels: str | None, normalize: str | None
+) -> Dataset:
     """The ground truth; its images are decoded only to draw them."""
     from upseg.commands.data import open_for_command
 
     source, _, place = truth.partition(":")
     if not place:
         raise DataError(f"--truth must be DATASET:PATH, such as bsds500:BSR, got {truth!r}")
-    dataset = open_for_command(source, Path(place), split, None, assignments)
+    dataset = open_for_command(source, Path(place), split, None, assignments, channels, normalize)
     dataset.decode_images = False
     return dataset
 
@@ -179,6 +184,8 @@ def _name_what_is_left_out(result: Evaluation) -> None:
     _print_list("images without a prediction, left out of the scores", result.missing)
     _print_list("predictions without ground truth, left out of the scores", [str(path) for path in result.extra])
     _print_list("problems, left out of the scores", result.problems)
+    for kind, count in sorted(result.left_out.items()):
+        typer.echo(f"left out of the ground truth: {count} x {kind}", err=True)
 
 
 def _print_list(title: str, texts: Sequence[str]) -> None:

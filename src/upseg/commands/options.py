@@ -7,10 +7,36 @@ from typing import Annotated
 
 import typer
 
+from upseg.errors import UpsegError
+
 DEFAULT_OUTPUT = Path("upseg-out")
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
+Channels = Annotated[
+    str | None, typer.Option(metavar="N[,N,N]", help="Channels to take as grey, or as red, green and blue, from 0.")
+]
+Normalize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|none|minmax|LOW,HIGH",
+        help="How pixels become numbers in [0, 1]: by percentiles of each channel, or of 8 bits as they are (auto).",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of each failure.")]
+
+
+def channel_numbers(text: str | None) -> tuple[int, ...] | None:
+    """What `--channels` names.
+
+    Raises:
+        UpsegError: If it is not one number, or three.
+    """
+    if text is None:
+        return None
+    numbers = text.split(",")
+    if len(numbers) not in (1, 3) or not all(number.strip().isdecimal() for number in numbers):
+        raise UpsegError(f"--channels must be one number, or three with commas between, counted from 0, got {text!r}")
+    return tuple(int(number) for number in numbers)

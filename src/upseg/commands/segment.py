@@ -8,8 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from upseg.commands.batches import run_and_report
-from upseg.commands.options import DEFAULT_OUTPUT, AsJson, Debug, Device, Output, Quiet
-from upseg.errors import UpsegError
+from upseg.commands.options import (
+    DEFAULT_OUTPUT,
+    AsJson,
+    Channels,
+    Debug,
+    Device,
+    Normalize,
+    Output,
+    Quiet,
+    channel_numbers,
+)
 
 _Paths = Annotated[list[str], typer.Argument(help="Images, folders (searched throughout) and globs.")]
 _Model = Annotated[
@@ -35,9 +44,6 @@ _Depth = Annotated[
     bool, typer.Option("--depth", help="Also write depth, a 16-bit PNG and a picture, of models that predict it.")
 ]
 _Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Images segmented side by side.")]
-_Channels = Annotated[
-    str | None, typer.Option(metavar="N[,N,N]", help="Channels to take as grey, or as red, green and blue, from 0.")
-]
 _Page = Annotated[int | None, typer.Option(min=0, help="Which plane of a TIFF stack to segment, from 0.")]
 _MaxPixels = Annotated[int | None, typer.Option(min=1, help="Refuse larger images; without it 200,000,000.")]
 _Overwrite = Annotated[
@@ -58,7 +64,8 @@ def segment(
     depth: _Depth = False,
     workers: _Workers = 1,
     device: Device = "auto",
-    channels: _Channels = None,
+    channels: Channels = None,
+    normalize: Normalize = None,
     page: _Page = None,
     max_pixels: _MaxPixels = None,
     overwrite: _Overwrite = False,
@@ -70,9 +77,8 @@ def segment(
 
     A second run with the same arguments does only what is missing. One broken image never stops the rest.
     """
-    from upseg.batch.jobs import ReadingOptions
     from upseg.batch.run import segment_files
-    from upseg.images.reading import DEFAULT_MAX_PIXELS
+    from upseg.images.options import ReadingOptions
 
     summary = run_and_report(
         lambda display: segment_files(
@@ -83,7 +89,7 @@ def segment(
             formats=_formats(formats, overlay=overlay, depth=depth),
             workers=workers,
             device=device,
-            reading=ReadingOptions(_channel_numbers(channels), page, max_pixels or DEFAULT_MAX_PIXELS),
+            reading=ReadingOptions(channel_numbers(channels), page, max_pixels, normalize),
             overwrite=overwrite,
             observer=display,
         ),
@@ -112,12 +118,3 @@ def _settings(model: str, assignments: Sequence[str] | None, **options: Any) -> 
 
     typed = parse_assignments(assignments, settings_class(model)) if assignments else {}
     return {**typed, **{key: value for key, value in options.items() if value is not None}}
-
-
-def _channel_numbers(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    numbers = text.split(",")
-    if len(numbers) not in (1, 3) or not all(number.strip().isdecimal() for number in numbers):
-        raise UpsegError(f"--channels must be one number, or three with commas between, counted from 0, got {text!r}")
-    return tuple(int(number) for number in numbers)

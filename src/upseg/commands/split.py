@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from upseg.commands.batches import run_and_report
-from upseg.commands.options import DEFAULT_OUTPUT, AsJson, Debug, Device, Output, Quiet
+from upseg.commands.options import (
+    DEFAULT_OUTPUT,
+    AsJson,
+    Channels,
+    Debug,
+    Device,
+    Normalize,
+    Output,
+    Quiet,
+    channel_numbers,
+)
 from upseg.errors import UpsegError
 
 if TYPE_CHECKING:
@@ -38,8 +48,12 @@ _Images = Annotated[
     typer.Option("--images", help="Folder of the photos: that of masks/a/b.png is a/b with any suffix in it."),
 ]
 _Classes = Annotated[
-    Path | None,
-    typer.Option("--classes", help="Text file with `id name` in each line, or names alone, which count from 1."),
+    str | None,
+    typer.Option(
+        "--classes",
+        help="voc, ade20k, cityscapes or coco; or a text file with `id name` in each line, or names alone, which count "
+        "from 1. Without it the categories.json beside the masks, if there is one.",
+    ),
 ]
 _Stuff = Annotated[
     list[str] | None,
@@ -53,7 +67,7 @@ _Assignments = Annotated[
 ]
 _Formats = Annotated[
     list[str] | None,
-    typer.Option("--format", "-f", help="Another format beside png, such as overlay, tif or coco; repeatable."),
+    typer.Option("--format", "-f", help="png, tif, coco, geojson, overlay, ...; repeatable. Without any: png."),
 ]
 _Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Masks split side by side.")]
 _Overwrite = Annotated[
@@ -73,30 +87,35 @@ def split(
     formats: _Formats = None,
     workers: _Workers = 1,
     device: Device = "auto",
+    channels: Channels = None,
+    normalize: Normalize = None,
     overwrite: _Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Split class masks into instances: a label map for each, and COCO JSON for all.
+    """Split class masks into instances: one result for each, and COCO JSON for all.
 
     A second run with the same arguments does only what is missing. One broken mask never stops the rest.
     """
-    from upseg.split.run import split_files
+    from upseg.images.options import ReadingOptions
+    from upseg.split.run import DEFAULT_FORMATS, split_files
 
+    listed = None if classes is None else Path(classes)
     summary = run_and_report(
         lambda display: split_files(
             masks,
             output,
             model=model,
             images=images,
-            classes=_mask_classes(classes, stuff, void),
+            classes=_mask_classes(classes, stuff, void, masks),
             settings=_settings(model, assignments),
-            formats=formats or (),
+            formats=formats or DEFAULT_FORMATS,
             workers=workers,
             device=device,
+            reading=ReadingOptions(channel_numbers(channels), normalize=normalize),
             overwrite=overwrite,
-            protected={} if classes is None else {classes: "the list of classes"},
+            protected={listed: "the list of classes"} if listed is not None and listed.is_file() else {},
             observer=display,
         ),
         "mask",
@@ -121,14 +140,23 @@ def _settings(model: str, assignments: Sequence[str] | None) -> dict[str, Any]:
     return parse_assignments(assignments, splitter_settings(model)) if assignments else {}
 
 
-def _mask_classes(path: Path | None, stuff: Sequence[str] | None, void: str | None) -> MaskClasses:
-    """What the values in masks mean, from the options."""
-    from upseg.split.classes import MaskClasses, read_class_names
+def _mask_classes(
+    named: str | None, stuff: Sequence[str] | None, void: str | None, masks: Sequence[str]
+) -> MaskClasses:
+    """What the values in masks mean, from the options, or from the table beside the masks."""
+    from upseg.split.classes import MaskClasses, classes_beside, named_classes, read_class_names
 
-    unknown = None
+    if named is None:
+        folders = [Path(mask) if Path(mask).is_dir() else Path(mask).parent for mask in masks]
+        found = classes_beside(folders[0]) if len({*folders}) == 1 else None
+    elif Path(named).is_file() or (found := named_classes(named)) is None:
+        found = MaskClasses(read_class_names(Path(named)))
+    chosen = found or MaskClasses()
+    ids = frozenset(_ids("--stuff", stuff or ()))
+    unknown = chosen.void
     if void is not None:
         unknown = frozenset[int]() if void.strip().lower() == _NO_VOID else _ids("--void", [void])
-    return MaskClasses(None if path is None else read_class_names(path), _ids("--stuff", stuff or ()), unknown)
+    return MaskClasses(chosen.names, chosen.stuff | ids, unknown)
 
 
 def _ids(option: str, texts: Sequence[str]) -> frozenset[int]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from upseg.commands.options import Channels, Normalize, channel_numbers
 from upseg.errors import UpsegError
 
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
@@ -50,6 +51,8 @@ def train(
     output: _Output = None,
     resume: _Resume = False,
     trust: _Trust = False,
+    channels: Channels = None,
+    normalize: Normalize = None,
     list_recipes: _List = False,
 ) -> None:
     """Train a method from a recipe.
@@ -73,6 +76,9 @@ def train(
     options = [*(rest or ())]
     options += [] if data_root is None else ["--data_root", str(data_root)]
     options += [] if output is None else ["--output", str(output)]
+    numbers = channel_numbers(channels)
+    options += [] if numbers is None else ["--data.channels", str(list(numbers))]
+    options += [] if normalize is None else ["--data.normalize", normalize]
     _train(paths, options, Path("runs", name_of(paths[0])), resume=resume, trust=trust)
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from upseg.data.sample import Sample, TruthSegment
+from upseg.errors import DataError
 from upseg.segmentation import Category
 
 Targets = Callable[[Sample], Mapping[str, Tensor]]
@@ -83,18 +84,25 @@ class Collate:
     def __init__(self, targets: Targets | None = None) -> None:
         self.targets = targets
 
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
+    def __call__(self, samples: Sequence[Sample | None]) -> Batch | None:
         """Stack samples.
 
         Args:
-            samples: At least one, all of one height and width.
+            samples: All of one height and width; None for one that could not be read.
+
+        Returns:
+            None where no sample could be read.
 
         Raises:
-            ValueError: If they differ in size.
+            DataError: If they differ in size.
         """
+        whole = [sample for sample in samples if sample is not None]
+        return self._stack(whole) if whole else None
+
+    def _stack(self, samples: Sequence[Sample]) -> Batch:
         sizes = sorted({sample.shape for sample in samples})
         if len(sizes) != 1:
-            raise ValueError(
+            raise DataError(
                 f"the samples of a batch must have one height and width, got {sizes}; "
                 "crop them to one size (upseg.data.transforms), or take batches of one"
             )

@@ -6,11 +6,13 @@ import operator
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
 from typing import Literal, SupportsIndex
 
+from upseg.data.names import Names
 from upseg.data.sample import Sample
 from upseg.errors import DataError
+from upseg.images.label_values import LabelValues
+from upseg.images.options import ReadingOptions
 from upseg.segmentation import Category
 
 OnError = Literal["raise", "skip"]
@@ -27,6 +29,9 @@ class Dataset(ABC):
         decode_images: Whether reading a sample also decodes its image, so that a damaged one is found at once; if not,
             it is decoded when somebody looks at it, which saves time where only the ground truth is wanted.
         on_error: What iterating and `read` do with a damaged sample.
+        reading: How images are read: which channels, how they are normalised.
+        values: What the numbers of its label maps mean; None where the data set has its own rules.
+        has_objects: Whether things are told apart; if not, as in class masks, they are crowds without anything wrong.
 
     Example:
         >>> from upseg.data import ShapeScenes
@@ -34,6 +39,9 @@ class Dataset(ABC):
         >>> [sample.shape for sample in dataset.subset(["shapes-0-2", "shapes-0-0"])]
         [(32, 48), (32, 48)]
     """
+
+    values: LabelValues | None = None
+    has_objects: bool = True
 
     def __init__(
         self, categories: Iterable[Category] = (), on_error: OnError = "raise", problems: Iterable[str] = ()
@@ -43,6 +51,7 @@ class Dataset(ABC):
         self._categories = tuple(categories)
         self.on_error = on_error
         self.decode_images = True
+        self.reading = ReadingOptions()
         self._found_at_opening = tuple(problems)
         self._damaged: dict[int, str] = {}
 
@@ -71,7 +80,7 @@ class Dataset(ABC):
         number = operator.index(index)
         if not -len(self) <= number < len(self):
             raise IndexError(f"the data set has {len(self)} samples, there is no number {number}")
-        sample = self.load(number % len(self))
+        sample = self.load(number % len(self)).read_with(self.reading)
         if self.decode_images:
             _ = sample.image
         return sample
@@ -119,14 +128,11 @@ class Dataset(ABC):
         return Derived(self, [self._position(name) for name in names])
 
     def _position(self, name: str) -> int:
-        if not hasattr(self, "_positions"):
-            self._positions: dict[str, list[int]] = {}
-            for position, known in enumerate(self.names):
-                for key in {known, PurePosixPath(known).name}:
-                    self._positions.setdefault(key, []).append(position)
-        for key in (name, str(PurePosixPath(name).with_suffix("")) if name else name):
-            if len(found := self._positions.get(key, [])) == 1:
-                return found[0]
+        if not hasattr(self, "_known"):
+            self._known = Names(self.names)
+            self._positions = {known: position for position, known in enumerate(self.names)}
+        if len(found := self._known.find(name)) == 1:
+            return self._positions[found[0]]
         raise DataError(
             f"there {'is no sample' if not found else f'are {len(found)} samples'} named {name!r}; "
             f"names are such as {', '.join(self.names[:3])}"
@@ -143,7 +149,8 @@ class Derived(Dataset):
 
     def __init__(self, whole: Dataset, indices: Sequence[int] | None = None) -> None:
         super().__init__((), whole.on_error, whole.problems)
-        self.decode_images = whole.decode_images
+        self.decode_images, self.reading = whole.decode_images, whole.reading
+        self.values, self.has_objects = whole.values, whole.has_objects
         self._whole = whole
         self._indices = range(len(whole)) if indices is None else indices
         names = whole.names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float32, Int32, Integer
 
 from upseg.errors import DataError, ImageError
 from upseg.functional.label_maps import border_pixels, canonical_order, segment_areas
+from upseg.images.options import ReadingOptions
 from upseg.segmentation import Category, Segmentation
 
 IGNORE = -1
@@ -54,10 +55,12 @@ class LazyImage:
     Attributes:
         path: The file.
         shape: (H, W) that its pixels have to have.
+        reading: How to read it.
     """
 
     path: Path
     shape: tuple[int, int]
+    reading: ReadingOptions = ReadingOptions()  # noqa: RUF009 - frozen
 
     def read(self) -> Float32[np.ndarray, "h w 3"]:
         """Decode it to (H, W, 3) RGB in [0, 1].
@@ -65,10 +68,8 @@ class LazyImage:
         Raises:
             DataError: If it is damaged, or not of the expected size.
         """
-        from upseg.images.reading import read_image
-
         try:
-            image = read_image(self.path)
+            image = self.reading.read(self.path)
         except ImageError as error:
             raise DataError(str(error)) from error
         if image.shape[:2] != self.shape:
@@ -239,6 +240,12 @@ class Sample:
         derived = {"semantic": self.semantic_map, "instances": self.instance_map, "entities": self.entity_map}
         labels = derived[of]() if of in derived else self.segment_map
         return border_pixels(labels)
+
+    def read_with(self, reading: ReadingOptions) -> Sample:
+        """The same sample, whose image, if it has not been decoded, will be read like this."""
+        if isinstance(self._image, LazyImage):
+            self._image = replace(self._image, reading=reading)
+        return self
 
     def to_segmentation(self) -> Segmentation:
         """The same segments as a `Segmentation`, to draw them or to write them to a file; crowds are segments there."""

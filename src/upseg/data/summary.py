@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 
 from upseg.data.dataset import Dataset
 from upseg.data.sample import Sample
+from upseg.errors import DataError
 from upseg.segmentation import Category
 
 
@@ -39,7 +41,9 @@ class DatasetSummary:
     Attributes:
         samples: Number of samples that could be read.
         problems: What is wrong with the data set and with the samples that could not be read.
-        left_out: What annotations have but a label map cannot show, one text each.
+        left_out: What annotations have but a label map cannot show, or nobody can use, one text each.
+        left_out_kinds: How many of them there are of each kind.
+        values: What the numbers of label maps mean; empty where the data set has its own rules.
         without_segments: Number of samples without any segment.
         with_depth: Number of samples with depth.
         segments: Number of segments.
@@ -53,6 +57,8 @@ class DatasetSummary:
     samples: int = 0
     problems: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    left_out_kinds: Counter[str] = field(default_factory=Counter)
+    values: str = ""
     without_segments: int = 0
     with_depth: int = 0
     segments: int = 0
@@ -66,6 +72,7 @@ class DatasetSummary:
         """Count one sample."""
         self.samples += 1
         self.left_out += [f"{sample.name}: {text}" for text in sample.left_out]
+        self.left_out_kinds.update(map(kind_of, sample.left_out))
         self.without_segments += not sample.segments
         self.with_depth += sample.depth is not None
         self.segments += len(sample.segments)
@@ -111,6 +118,8 @@ class DatasetSummary:
                 }
                 for category, count in self.categories.items()
             ],
+            "values": self.values or None,
+            "left_out_kinds": dict(sorted(self.left_out_kinds.items())),
             "left_out": self.left_out,
             "problems": self.problems,
         }
@@ -132,7 +141,13 @@ def summarise(dataset: Dataset, progress: Callable[[int, int], None] | None = No
         >>> summary.samples, summary.median_size()
         (4, (32, 48))
     """
-    summary = DatasetSummary(categories={category: CategoryCount() for category in dataset.categories})
+    try:
+        categories = dataset.categories
+    except DataError:  # of which every sample will say what is wrong
+        if dataset.on_error == "raise":
+            raise
+        categories = ()
+    summary = DatasetSummary(categories={category: CategoryCount() for category in categories})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="skipped", category=UserWarning)  # they are in the summary
         for index in range(len(dataset)):
@@ -141,5 +156,21 @@ def summarise(dataset: Dataset, progress: Callable[[int, int], None] | None = No
                 summary.add(sample)
             if progress is not None:
                 progress(index + 1, len(dataset))
-    summary.problems = dataset.problems
+    summary.values = "" if dataset.values is None else str(dataset.values)
+    summary.problems = [*dataset.problems, *_nothing_in(summary, has_objects=dataset.has_objects)]
     return summary
+
+
+def kind_of(left_out: str) -> str:
+    """What is wrong with something that was left out, whichever it is: `annotation 7 is only a box` without the 7."""
+    return re.sub(r"^(\w+) \S+ ", r"\1 ", left_out)
+
+
+def _nothing_in(summary: DatasetSummary, *, has_objects: bool) -> list[str]:
+    """What is wrong if there is nothing to learn or to measure."""
+    crowds = sum(count.crowds for count in summary.categories.values())
+    if summary.samples and summary.segments == 0 and not summary.with_depth:
+        return [f"none of the {summary.samples} samples has a segment: there is nothing to learn, and nothing to find"]
+    if has_objects and summary.segments and crowds == summary.segments:
+        return [f"all {crowds} segments are crowds (iscrowd 1): nothing is learned of them, and no metric counts them"]
+    return []

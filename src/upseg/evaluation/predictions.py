@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
 from upseg.data.dataset import Dataset
-from upseg.data.sources.folders import IMAGES, list_files
-from upseg.data.sources.label_images import read_label_image, truth_file
+from upseg.data.names import Names, normal_name
+from upseg.data.sources.folders import list_files
+from upseg.data.sources.label_images import read_label_image, read_values, truth_file
 from upseg.errors import DataError, FormatError
 from upseg.evaluation.json_sets import InFile, WholeMasks, predictions_in
 from upseg.formats import FORMATS
 from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, read_depth_png
+from upseg.formats.metadata import reading
+from upseg.images.label_maps import LABEL_SUFFIXES, read_label_map
+from upseg.images.label_values import LabelValues
 from upseg.segmentation import Segmentation, Segmenter
 
 SEGMENTATION_SUFFIXES: tuple[str, ...] = (
@@ -76,15 +79,12 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
         DataError: If there is no such folder, no prediction in it, or none of them belongs to any sample.
     """
     found = _find_files(folder, suffixes)
-    by_last = _by_last_part(found)
-    names_by_last = _by_last_part(names)
+    known, predicted = Names(names), Names(found)
     files: dict[str, Path | InFile] = {}
     for name in names:
-        last = PurePosixPath(name).name  # without suffix, as data sets call images
-        candidates = [key for key in (name, *(f"{name}{suffix}" for suffix in IMAGES)) if key in found]
-        if not candidates and len(names_by_last[last]) == 1:
-            candidates = by_last.get(last, [])
-        if len(candidates) == 1 or candidates[:1] == [name]:
+        candidates = predicted.find(name)
+        # a prediction that can be another image's as well is nobody's
+        if len(candidates) == 1 and known.find(candidates[0]) == [name]:
             files[name] = found[candidates[0]]
     if not files:
         raise DataError(
@@ -151,9 +151,38 @@ def read_depth(path: Path, scale: float = 1000.0) -> Float32[np.ndarray, "h w"]:
     return np.asarray(metres, np.float32)
 
 
-def reader_of(depth_scale: float | None) -> Callable[[Path], Segmentation | Float32[np.ndarray, "_ _"]]:
-    """What reads a prediction: as segments without a `depth_scale`, as depth with one."""
-    return Segmentation.load if depth_scale is None else partial(read_depth, scale=depth_scale)
+def reader_of(
+    depth_scale: float | None, values: LabelValues | None = None
+) -> Callable[[Path], Segmentation | Float32[np.ndarray, "_ _"]]:
+    """What reads a prediction.
+
+    Args:
+        depth_scale: None for segments; else of depth, as `read_depth` has it.
+        values: What the ground truth says about numbers; label maps of other programs are read alike.
+    """
+    if depth_scale is not None:
+        return partial(read_depth, scale=depth_scale)
+    return partial(read_segments, void=None if values is None or values.are_classes else values.void)
+
+
+def read_segments(path: Path, void: frozenset[int] | None = None) -> Segmentation:
+    """Read predicted segments in any format.
+
+    Args:
+        path: The file.
+        void: What is void in label maps of other programs, as `upseg.images.label_values.LabelValues` has it.
+
+    Raises:
+        FormatError: If the file cannot be read.
+        DataError: If it is a label map of nothing but 0 and 255, and nobody said what 255 is.
+    """
+    if path.suffix.lower() not in LABEL_SUFFIXES:
+        return Segmentation.load(path)
+    with reading(path, "a label map"):
+        stored = read_label_map(path)
+    if stored.note is not None:
+        return Segmentation.load(path)
+    return Segmentation.from_labels(np.maximum(read_values(path, LabelValues(void=void)).values, 0))
 
 
 def classified(files: Iterable[Path | InFile]) -> bool:
@@ -180,7 +209,7 @@ def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         if not fitting or any(low.endswith(suffix) for suffix in _NOT_READ if suffix not in suffixes):
             continue
         suffix = max(fitting, key=len)
-        key = name[: -len(suffix)]
+        key = normal_name(name[: -len(suffix)])
         rank = suffixes.index(suffix)
         if key in ranked and ranked[key][0] == rank:
             raise DataError(f"{folder} holds both {ranked[key][1].name} and {name}; which of the two is meant?")
@@ -189,12 +218,3 @@ def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     if not ranked:
         raise DataError(f"{folder} should hold {holds}, but none of its files is such")
     return {key: path for key, (_, path) in sorted(ranked.items())}
-
-
-def _by_last_part(names: Iterable[str]) -> dict[str, list[str]]:
-    """The names that end alike, an image's suffix aside."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        last = PurePosixPath(name)
-        groups[last.stem if last.suffix.lower() in IMAGES else last.name].append(name)
-    return groups

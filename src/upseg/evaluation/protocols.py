@@ -166,6 +166,8 @@ def _update_coco_instances(
         results = [_run_lengths(row, sample.shape) for row in prediction.rows if row["category_id"] in of_things]
     else:
         things, classes, scores = _detections(prediction, metric.categories)
+        if unknown := {*classes.values()} - {category.id for category in metric.categories}:
+            raise ValueError(f"it has the category {min(unknown)}, which is none of the ground truth's")
         results = label_map_rows(number, things, category_id=classes, score=scores)
     if annotations is None:
         truth = _looked_up(sample, [segment.id if segment.is_thing else 0 for segment in sample.segments])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from upseg.data.dataset import Dataset
 from upseg.data.sources.coco_json import CocoJson
+from upseg.data.summary import kind_of
 from upseg.errors import DataError, FormatError
 from upseg.evaluation.json_sets import InFile, WholeMasks
 from upseg.evaluation.predictions import (
@@ -60,6 +62,7 @@ class Evaluation:
         missing: Names of images without prediction, which the scores leave out.
         extra: Predictions without ground truth.
         problems: Ground truth or predictions that could not be used, each with its reason; the scores leave them out.
+        left_out: How much of each kind the annotations have that a label map cannot show, or nobody can use.
     """
 
     protocol: Protocol
@@ -71,6 +74,7 @@ class Evaluation:
     missing: tuple[str, ...] = ()
     extra: tuple[Path | InFile, ...] = ()
     problems: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -88,6 +92,7 @@ class Evaluation:
             "missing": list(self.missing),
             "extra": [str(path) for path in self.extra],
             "problems": list(self.problems),
+            "left_out": dict(self.left_out),
         }
 
 
@@ -125,16 +130,16 @@ def evaluate(
     matching = _matching(chosen, predictions, dataset)
     if images is not None:
         matching = matching.only(dataset.subset(images).names)
-    reader = reader_of(depth_scale if chosen.needs_depth else None)
+    reader = reader_of(depth_scale if chosen.needs_depth else None, dataset.values)
     has_classes = not chosen.needs_depth and classified(matching.files.values())
     totals = chosen.accumulators(dataset.categories, has_classes)
     ranking: list[ImageScores] = []
-    problems = list(dataset.problems)
+    problems, left_out = list(dataset.problems), Counter[str]()
     measured = 0
     indices = {name: index for index, name in enumerate(dataset.names)}
     for done, (name, path) in enumerate(matching.files.items(), start=1):
         try:
-            one = _measure(chosen, dataset, indices[name], path, reader, has_classes)
+            one = _measure(chosen, dataset, indices[name], path, reader, has_classes, left_out)
         except (DataError, FormatError) as error:
             problems.append(str(error))
         else:
@@ -145,7 +150,7 @@ def evaluate(
                 ranking.append(ImageScores(name, indices[name], path, chosen.scores(one)))
         if progress is not None:
             progress(done, len(matching.files))
-    return _result(chosen, reader, totals, matching, ranking, problems, measured)
+    return replace(_result(chosen, reader, totals, matching, ranking, problems, measured), left_out=left_out)
 
 
 def _checked(name: str, dataset: Dataset) -> Protocol:
@@ -170,7 +175,13 @@ def _matching(protocol: Protocol, predictions: Path | Segmenter, dataset: Datase
 
 
 def _measure(
-    protocol: Protocol, dataset: Dataset, index: int, path: Path | InFile, reader: Reader, has_classes: bool
+    protocol: Protocol,
+    dataset: Dataset,
+    index: int,
+    path: Path | InFile,
+    reader: Reader,
+    has_classes: bool,
+    left_out: Counter[str],
 ) -> tuple[Accumulator, ...]:
     """The totals of one image alone; an image that fails halfway leaves nothing behind."""
     sample = dataset[index]
@@ -183,7 +194,12 @@ def _measure(
             f"{sample.name}, got {prediction.shape[0]} x {prediction.shape[1]}; give it the image's size"
         )
     one = protocol.accumulators(dataset.categories, has_classes)
-    options = {"annotations": dataset.rows(index)[1]} if protocol.as_annotated and isinstance(dataset, CocoJson) else {}
+    options: dict[str, Any] = {}
+    if protocol.as_annotated and isinstance(dataset, CocoJson):
+        image, rows, _ = dataset.annotations(index)
+        # an image that was turned has other rows and columns than the masks
+        options = {"annotations": rows} if (image["height"], image["width"]) == sample.shape else {}
+    left_out.update(map(kind_of, sample.left_out))
     try:
         protocol.update(one, index, sample, prediction, **options)
     except ValueError as error:
@@ -204,11 +220,18 @@ def _result(
         score = image.scores[protocol.score]
         return (True, 0.0) if math.isnan(score) else (False, score if protocol.higher_is_better else -score)
 
+    scores = dict(protocol.scores(totals)) if images else {}
+    if images and math.isnan(scores[protocol.score]):
+        nothing = (
+            f"{protocol.score} cannot be computed: in {images} images {protocol.name} finds nothing to count (all is "
+            "void, crowd, or of classes that it leaves out)"
+        )
+        problems = [*problems, nothing]
     return Evaluation(
         protocol,
         reader,
         images,
-        dict(protocol.scores(totals)) if images else {},
+        scores,
         [
             {"id": category.id, "name": category.name, "is_thing": category.is_thing, **scores}
             for total in totals

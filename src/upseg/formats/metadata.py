@@ -17,6 +17,7 @@ from upseg.errors import FormatError
 from upseg.files import check_openable, parse_json, read_json
 from upseg.functional.label_maps import label_checksum, segment_areas, segment_boxes
 from upseg.images.label_maps import StoredLabels
+from upseg.images.label_values import LabelValues
 from upseg.images.reading import DEFAULT_MAX_PIXELS
 from upseg.segmentation import Category, Segment, Segmentation
 
@@ -26,7 +27,6 @@ LARGEST_MAP = DEFAULT_MAX_PIXELS
 
 _MOST_NUMBER = 1e300  # beyond it computing with coordinates gives no numbers any more
 
-VOC_VOID = 255
 """The unlabelled border in the palette PNGs of PASCAL VOC, and of the many programs that write them so."""
 
 
@@ -248,12 +248,9 @@ def assemble_stored(stored: StoredLabels) -> Segmentation:
 
 
 def without_void(stored: StoredLabels) -> Integer[np.ndarray, "h w"]:
-    """The numbers with 0 for void: 0 itself, what is below it, and in a palette PNG 255, as PASCAL VOC has it."""
-    values = stored.values
-    void = values < 0
-    if stored.has_palette:
-        void |= values == VOC_VOID
-    return np.where(void, values.dtype.type(0), values) if void.any() else values
+    """The numbers with 0 for void, as `upseg.images.label_values.LabelValues` has it."""
+    without: Integer[np.ndarray, "h w"] = np.maximum(LabelValues().meaning(stored), 0)
+    return without
 
 
 def read_category(value: object, thing_key: str) -> Category:

@@ -19,14 +19,15 @@ from torch import Tensor, nn
 
 from upseg.errors import ModelError
 from upseg.files import printable
-from upseg.models.folders import read_categories
+from upseg.images.options import ReadingOptions
+from upseg.models.folders import read_categories, read_options
 from upseg.models.registry import METHODS, settings_class
 from upseg.models.saving import save_pretrained
 from upseg.segmentation import Category
 from upseg.settings import current_names
 
 RECORD_KEY = "upseg"
-_RECORD_TYPES = {"method": str, "settings": dict, "classes": list, "training": dict, "prefix": str}
+_RECORD_TYPES = {"method": str, "settings": dict, "classes": list, "training": dict, "prefix": str, "reading": dict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Checkpoint:
         categories: The classes it knows.
         training: How it came to be.
         weights: The network's `state_dict`.
+        reading: How the images were read that it was trained on.
     """
 
     method: str
@@ -46,6 +48,7 @@ class Checkpoint:
     categories: tuple[Category, ...]
     training: Mapping[str, Any]
     weights: Mapping[str, Tensor]
+    reading: ReadingOptions = ReadingOptions()  # noqa: RUF009 - frozen
 
     def save_pretrained(
         self,
@@ -79,6 +82,7 @@ class Checkpoint:
             categories=self.categories,
             training={**self.training, **(training or {})},
             description=description,
+            reading=self.reading,
             half=half,
         )
 
@@ -90,6 +94,7 @@ def checkpoint_record(
     categories: Iterable[Category] = (),
     training: Mapping[str, Any] | None = None,
     prefix: str = "network.",
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """What a LightningModule stores as `checkpoint["upseg"]`: plain types, which load without running code.
 
@@ -99,6 +104,7 @@ def checkpoint_record(
         categories: The classes the model knows.
         training: How the model came to be, as JSON can hold it; `data` says in a few words what it was trained on.
         prefix: What the names of the weights to export begin with in the checkpoint's `state_dict`.
+        reading: How the images were read that it was trained on.
     """
     return {
         "method": method,
@@ -106,6 +112,7 @@ def checkpoint_record(
         "classes": [asdict(category) for category in categories],
         "training": dict(training or {}),
         "prefix": prefix,
+        "reading": reading.of_model(),
     }
 
 
@@ -200,7 +207,7 @@ def _read(content: Any) -> Checkpoint:
     if not isinstance(record, dict) or not isinstance(state, dict):
         raise ModelError("this is a checkpoint of something else: it does not say which of upseg's methods it is of")
     for key, expected in _RECORD_TYPES.items():
-        value = record.get(key)
+        value = record.get(key, {} if key == "reading" else None)  # those of before have none
         if not isinstance(value, expected):
             raise ModelError(f"the checkpoint's {key} must be a {expected.__name__}, got {value!r:.100}")
     if record["method"] not in METHODS or not METHODS[record["method"]].learned:
@@ -211,4 +218,5 @@ def _read(content: Any) -> Checkpoint:
         raise ModelError(f"the checkpoint has no weights whose names begin with {prefix!r}")
     categories = read_categories(record["classes"])
     settings = current_names(record["settings"], settings_class(record["method"]))
-    return Checkpoint(record["method"], settings, categories, record["training"], weights)
+    reading = read_options(record.get("reading", {}))
+    return Checkpoint(record["method"], settings, categories, record["training"], weights, reading)

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from upseg.errors import ModelError
+from upseg.errors import ImageError, ModelError
 from upseg.files import atomic_path, printable, read_json
+from upseg.images.options import ReadingOptions, options_from_json
 from upseg.segmentation import Category
 
 CONFIG_NAME = "config.json"
@@ -20,7 +21,8 @@ PACKAGED_MODELS = Path(__file__).parents[1] / "pretrained"
 
 _MOST_BYTES = 4 << 20
 _MOST_CLASSES = 65_536
-_KEYS = ("method", "description", "settings", "classes", "training")
+_KEYS = ("method", "description", "settings", "classes", "reading", "training")
+_OBJECTS = ("settings", "reading", "training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class ModelConfig:
         categories: The classes the model knows; `classes` in the file.
         training: How the model came to be, as JSON can hold it; `data` says in a few words what it was trained on.
         description: One line for people.
+        reading: How the images were read that it was trained on, and are read where nobody says otherwise.
     """
 
     method: str
@@ -40,6 +43,7 @@ class ModelConfig:
     categories: tuple[Category, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
+    reading: ReadingOptions = ReadingOptions()  # noqa: RUF009 - frozen
 
     def as_json(self) -> dict[str, Any]:
         """What the file holds; keys without content are left out."""
@@ -48,6 +52,7 @@ class ModelConfig:
             "description": self.description,
             "settings": dict(self.settings),
             "classes": [asdict(category) for category in self.categories],
+            "reading": self.reading.of_model(),
             "training": dict(self.training),
         }
         return {key: value for key, value in values.items() if value}
@@ -65,8 +70,8 @@ def read_config(folder: Path) -> ModelConfig:
         raise ModelError("there is no such file; a model is a folder that has one") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"this is not a readable JSON file ({error})") from error
-    if not isinstance(config, dict) or not all(isinstance(config.get(k, {}), dict) for k in ("settings", "training")):
-        raise ModelError("a model's configuration, and the settings and training in it, must be JSON objects")
+    if not isinstance(config, dict) or not all(isinstance(config.get(k, {}), dict) for k in _OBJECTS):
+        raise ModelError(f"a model's configuration, and {', '.join(_OBJECTS)} in it, must be JSON objects")
     unknown = sorted(set(config) - set(_KEYS))
     if unknown:
         raise ModelError(f"unknown keys {', '.join(unknown)}; a configuration has {', '.join(_KEYS)}")
@@ -74,7 +79,20 @@ def read_config(folder: Path) -> ModelConfig:
     if not isinstance(method, str) or not isinstance(description, str):
         raise ModelError(f"method and description must be texts, got {method!r:.100} and {description!r:.100}")
     categories = read_categories(config.get("classes", []))
-    return ModelConfig(method, config.get("settings", {}), categories, config.get("training", {}), description)
+    reading = read_options(config.get("reading", {}))
+    return ModelConfig(method, config.get("settings", {}), categories, config.get("training", {}), description, reading)
+
+
+def read_options(values: Mapping[str, Any]) -> ReadingOptions:
+    """How images are read, as `config.json` and checkpoints have it.
+
+    Raises:
+        ModelError: If it is not as `ReadingOptions.of_model` makes it.
+    """
+    try:
+        return options_from_json(values)
+    except ImageError as error:
+        raise ModelError(f"reading: {error}") from error
 
 
 def read_categories(classes: Any) -> tuple[Category, ...]:

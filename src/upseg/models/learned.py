@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from upseg.errors import ModelError
 from upseg.files import printable
-from upseg.images.reading import ImageLike, read_image
+from upseg.images.options import ReadingOptions
+from upseg.images.reading import ImageLike
 from upseg.layers.threads import torch_threads
 from upseg.models.hub import push_to_hub
 from upseg.models.registry import find_model
@@ -50,11 +51,13 @@ class LearnedSegmenter(Generic[_Settings, _Network]):
         method: The name of the method, a key of `upseg.models.registry.METHODS`.
         training: How the model came to be, from its `config.json`; as there, `data` says what it was trained on.
         description: One line for people, from its `config.json`.
+        image_reading: How images are read that it is given as files, or as anything but (H, W, 3) arrays of floats.
     """
 
     method: ClassVar[str]
     training: Mapping[str, Any] = MappingProxyType({})
     description: str = ""
+    image_reading: ReadingOptions = ReadingOptions()
 
     def __init__(
         self,
@@ -115,13 +118,14 @@ class LearnedSegmenter(Generic[_Settings, _Network]):
         Raises:
             ImageError: If the image cannot be read.
         """
-        pixels = torch.from_numpy(read_image(image)).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(self.image_reading.read_for_model(image)).permute(2, 0, 1)[None]
         with torch_threads(self.settings.threads), torch.inference_mode():
             yield pixels
 
     def provenance(self, **facts: Any) -> dict[str, Any]:
         """How a result came to be: the method, its settings as JSON has them, and further facts."""
-        return {"method": self.method, "settings": json.loads(json.dumps(asdict(self.settings))), **facts}
+        settings, reading = json.loads(json.dumps(asdict(self.settings))), self.image_reading.of_model()
+        return {"method": self.method, "settings": settings, **reading, **facts}
 
     @classmethod
     def from_pretrained(
@@ -152,6 +156,7 @@ class LearnedSegmenter(Generic[_Settings, _Network]):
             categories=self.categories,
             training=self.training,
             description=self.description,
+            reading=self.image_reading,
             half=half,
         )
 

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from upseg.errors import ModelError
 from upseg.files import printable
+from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
 from upseg.models.folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, packaged_models, read_config
 from upseg.segmentation import Category, Segmentation, Segmenter
@@ -104,6 +105,7 @@ class Model:
         categories: The classes it knows; empty for class-agnostic models.
         training: How it came to be, as its `config.json` says.
         description: One line for people.
+        reading: How images are read for it.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Model:
     categories: tuple[Category, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict, hash=False)
     description: str = ""
+    reading: ReadingOptions = ReadingOptions()  # noqa: RUF009 - frozen
 
     @property
     def predicts_depth(self) -> bool:
@@ -136,6 +139,7 @@ class Model:
         segmenter = make(self.settings, place, weights=self.weights, categories=self.categories)
         # so that a model saved again still says how it came to be
         segmenter.training, segmenter.description = self.training, self.description
+        segmenter.image_reading = self.reading
         return cast("Segmenter", segmenter)
 
     def fingerprint(self) -> str:
@@ -145,6 +149,7 @@ class Model:
             "settings": asdict(self.settings),
             "categories": [asdict(category) for category in self.categories],
             "weights": _digest(self.weights) if self.weights else None,
+            **self.reading.of_model(),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=repr).encode()).hexdigest()
 
@@ -242,7 +247,8 @@ def build_model(name: str, config: ModelConfig, weights: Path, settings: Mapping
     named = {**current_names(config.settings, known), **current_names(chosen, known)}
     built = build_settings(known, named, preset=preset)
     found = weights if method.learned else None
-    return Model(name, config.method, method, built, found, config.categories, config.training, config.description)
+    told = (config.training, config.description, config.reading)
+    return Model(name, config.method, method, built, found, config.categories, *told)
 
 
 def settings_class(model: str | Path) -> type:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from upseg.errors import ModelError
 from upseg.files import printable
+from upseg.images.options import ReadingOptions
 from upseg.models.folders import WEIGHTS_NAME, ModelConfig, written_folder
 from upseg.models.registry import build_model
 from upseg.segmentation import Category
@@ -38,6 +39,7 @@ def save_pretrained(
     categories: tuple[Category, ...] = (),
     training: Mapping[str, Any] | None = None,
     description: str = "",
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     half: bool = False,
 ) -> Path:
     """Write a model folder: `config.json` and `model.safetensors`, whole or not at all.
@@ -52,6 +54,7 @@ def save_pretrained(
         categories: The classes the model knows.
         training: How the model came to be, as JSON can hold it; `data` says in a few words what it was trained on.
         description: One line for people.
+        reading: How images are read for it.
         half: Store the weights as 16-bit floats, which halves the file; they are loaded as 32-bit ones.
 
     Returns:
@@ -62,7 +65,7 @@ def save_pretrained(
             bits), or `folder` holds something else or cannot be written.
     """
     target = Path(folder)
-    config = ModelConfig(method, settings, tuple(categories), training or {}, description)
+    config = ModelConfig(method, settings, tuple(categories), training or {}, description, reading)
     stored = {key: _stored(key, value, half=half) for key, value in weights.items()}
     with written_folder(target, config) as path:
         try:

@@ -130,7 +130,9 @@ class DistanceSettings(ComponentsSettings):
             more than this below the lower one, in pixels, above 0.
     """
 
-    prominence: float = 1.0
+    # between photos and nuclei: `docs/command-line.md` has the figures
+    minimum_area: int = 20
+    prominence: float = 2.0
 
     def __post_init__(self) -> None:
         ComponentsSettings.__post_init__(self)

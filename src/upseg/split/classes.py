@@ -5,39 +5,49 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from upseg.data.sources.folders import read_names
-from upseg.data.sources.label_images import read_label_image
+from upseg.data.sample import LazyImage
+from upseg.data.sources.folders import paired_image, read_names
+from upseg.data.sources.label_images import read_values, truth_file
 from upseg.errors import DataError, UpsegError
 from upseg.files import printable
+from upseg.formats.metadata import list_of, load_json, object_of, read_category
+from upseg.images.label_values import LabelValues
 from upseg.segmentation import Category, Segmentation
 
-DEFAULT_VOID = 255
 _NUMBERED = re.compile(r"(\d+)\s+(.+)")
 _SHOWN = 5  # ids in an error
+_TABLE = "categories.json"
+_NOT_EVALUATED = frozenset({255, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30})
+CLASS_SETS: Mapping[str, tuple[str, str, frozenset[int] | None]] = {
+    "voc": ("voc2012", "CATEGORIES", None),
+    "ade20k": ("ade20k_classes", "CATEGORIES", None),
+    "cityscapes": ("cityscapes", "CATEGORIES", _NOT_EVALUATED),
+    "coco": ("coco_stuff_classes", "CATEGORIES", None),
+}
+"""For each data set whose classes are known by name: where they are, and what is void beside the usual."""
 
 
 @dataclass(frozen=True)
 class MaskClasses:
-    """What the values in class masks mean; 0 is always the background.
+    """What the values in class masks mean; 0 is always the background, and negative ones are void.
 
     Attributes:
         names: Names by value; a mask may then have no other values. None where any value may occur.
         stuff: The values of classes that stay one segment each.
         void: The values that mean that nobody knows. None for 255, but not where a mask has no other value beside 0:
             there 255 is most likely the class.
-        known: The classes of the model: they give names that `names` does not, and say which are stuff too.
     """
 
     names: Mapping[int, str] | None = None
     stuff: frozenset[int] = frozenset()
     void: frozenset[int] | None = None
-    known: Mapping[int, Category] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wrong = sorted(value for value in self.stuff if value <= 0 or value in (self.void or ()))
@@ -49,22 +59,22 @@ class MaskClasses:
 
     def category(self, value: int) -> Category:
         """The class that a value stands for."""
-        known = self.known.get(value)
-        name = known.name if known is not None else f"class-{value}"
-        if self.names is not None:
-            name = self.names[value]
-        is_thing = value not in self.stuff and (known is None or known.is_thing)
-        return Category(value, name, is_thing)
+        name = f"class-{value}" if self.names is None else self.names[value]
+        return Category(value, name, is_thing=value not in self.stuff)
 
     def categories(self) -> list[Category]:
         """All classes that are known before any mask was read."""
-        return [self.category(value) for value in (self.known if self.names is None else self.names)]
+        return [self.category(value) for value in self.names or ()]
 
     def facts(self) -> list[Any]:
         """All that decides about a result, as JSON can hold it."""
         names = None if self.names is None else sorted(self.names.items())
-        known = sorted((c.id, c.name, c.is_thing) for c in self.known.values())
-        return [names, sorted(self.stuff), None if self.void is None else sorted(self.void), known]
+        return [names, sorted(self.stuff), None if self.void is None else sorted(self.void), []]
+
+    @property
+    def values(self) -> LabelValues:
+        """The same for who reads label maps."""
+        return LabelValues(are_classes=True, void=self.void)
 
     def read(self, path: Path) -> Segmentation:
         """Read a class mask: one segment for each class, in the order of their first pixels.
@@ -75,27 +85,32 @@ class MaskClasses:
         Raises:
             DataError: If it cannot be read, or has a value that is no class.
         """
-        values, places = np.unique(read_label_image(path), return_inverse=True)
-        present = set(values.tolist()) - {0}
-        void = {DEFAULT_VOID} if self.void is None else self.void
-        if self.void is None and present == void:
-            raise DataError(
-                f"{printable(path)}: its only value beside 0 is {DEFAULT_VOID}, which means void; if it is a class "
-                "here, say so with --void none"
-            )
-        classes = present - void
+        return self.read_with(path, None)[0]
+
+    def read_with(self, path: Path, photo: Path | None) -> tuple[Segmentation, LazyImage | None]:
+        """Read a class mask and find its photo, both the right way up.
+
+        Args:
+            path: As `read` has it.
+            photo: The file of its photo; None where there is none.
+
+        Raises:
+            DataError: As `read` raises it, and if the photo is missing or has another size.
+        """
+        stored = read_values(path, self.values)
+        image, values = None, stored.values
+        if photo is not None:
+            image, values = paired_image(photo, values, path, is_turned=stored.is_turned)
+        classes = {value for value in np.unique(values).tolist() if value > 0}
         self._check(classes, path)
-        numbers = np.array([value if value in classes else 0 for value in values.tolist()], np.int64)
         categories = {value: self.category(value) for value in classes}
-        return Segmentation.from_labels(numbers[places], categories=categories)
+        return Segmentation.from_labels(np.maximum(values, 0), categories=categories), image
 
     def _check(self, classes: set[int], path: Path) -> None:
-        wrong = sorted(value for value in classes if value < 0 or (self.names is not None and value not in self.names))
+        wrong = sorted(value for value in classes if self.names is not None and value not in self.names)
         if not wrong:
             return
         shown = f"{', '.join(map(str, wrong[:_SHOWN]))}{', ...' if len(wrong) > _SHOWN else ''}"
-        if wrong[0] < 0:
-            raise DataError(f"{printable(path)}: the ids of classes are 1 or more, got {shown}")
         raise DataError(
             f"{printable(path)}: it has values that are not in the list of classes: {shown}; add them there, or give "
             "them as void with --void"
@@ -131,3 +146,37 @@ def read_class_names(path: Path) -> dict[int, str]:
         if twice:
             raise DataError(f"{printable(path)}: two classes have the {what} {twice[0]}")
     return {value: name for value, name in pairs if value > 0}
+
+
+def named_classes(name: str) -> MaskClasses | None:
+    """What the values mean in the class masks of a data set; None if there is none of that name.
+
+    Args:
+        name: One of `CLASS_SETS`.
+    """
+    if name not in CLASS_SETS:
+        return None
+    module, table, void = CLASS_SETS[name]
+    found: tuple[Category, ...] = getattr(import_module(f"upseg.data.sources.{module}"), table)
+    categories = [category for category in found if category.id > 0]
+    return MaskClasses(
+        {category.id: category.name for category in categories},
+        frozenset(category.id for category in categories if not category.is_thing),
+        void,
+    )
+
+
+def classes_beside(folder: Path) -> MaskClasses | None:
+    """What a table `categories.json` in a folder of masks, or beside it, says; None where there is none.
+
+    Raises:
+        DataError: If it is no list of categories.
+    """
+    path = next((place / _TABLE for place in (folder, folder.parent) if (place / _TABLE).is_file()), None)
+    if path is None:
+        return None
+    with truth_file(path, "a list of categories"):
+        rows = list_of(load_json(path), "the file")
+        found = [read_category(object_of(row, "a category"), "isthing") for row in rows]
+    kept = [category for category in found if category.id > 0]
+    return MaskClasses({c.id: c.name for c in kept}, frozenset(c.id for c in kept if not c.is_thing))

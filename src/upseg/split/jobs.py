@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from upseg.batch.inputs import InputImage, InputKind, find_images
 from upseg.batch.jobs import ImageJob, Outcome, StepCallback, progress_option
 from upseg.batch.journal import Journal
-from upseg.data.sources.folders import image_of
+from upseg.data.names import name_key, normal_name
 from upseg.errors import DataError
 from upseg.files import printable
 from upseg.split.classes import MaskClasses
@@ -41,11 +41,11 @@ class MaskJob(ImageJob):
         Raises:
             DataError: If the mask or the photo cannot be read, or they do not belong together.
         """
-        semantic_map = self.classes.read(self.path)
-        photo = None if self.photo is None else image_of(self.photo, semantic_map.shape, self.path)
-        pixels = photo.read() if photo is not None and self.needs_photo else None
+        semantic_map, photo = self.classes.read_with(self.path, self.photo)
+        pixels = replace(photo, reading=self.reading).read() if photo is not None and self.needs_photo else None
         found = segmenter.split(pixels, semantic_map, **progress_option(on_step))
-        return Outcome(found.with_provenance({**found.provenance, "image": self.image, "mask": self.name}), pixels)
+        facts = {"image": self.image, "mask": self.name, **(self.reading.facts() if pixels is not None else {})}
+        return Outcome(found.with_provenance({**found.provenance, **facts}), pixels)
 
     def photo_stamp(self) -> list[int]:
         """What changes when the photo is changed.
@@ -67,12 +67,14 @@ class Photos:
         self.folders = [] if folder is None else [folder]
         found = find_images(self.folders, journal.folder, journal.knows, PHOTOS) if folder is not None else []
         own = {mask.path.resolve() for mask in masks if mask.problem is None}  # both may lie in one folder
-        self._by_key: defaultdict[PurePosixPath, list[InputImage]] = defaultdict(list)
+        self._by_key: defaultdict[str, list[InputImage]] = defaultdict(list)
+        self._by_whole_name: defaultdict[str, list[InputImage]] = defaultdict(list)
         self._by_name: defaultdict[str, list[InputImage]] = defaultdict(list)
         for photo in found:
             if photo.problem is None and photo.path.resolve() not in own:
-                self._by_key[photo.key].append(photo)
-                self._by_name[photo.key.name].append(photo)
+                self._by_key[name_key(photo.name)].append(photo)
+                self._by_whole_name[normal_name(photo.name)].append(photo)
+                self._by_name[PurePosixPath(name_key(photo.name)).name].append(photo)
 
     def roles(self) -> dict[Path, str]:
         """Every photo, and what messages call it."""
@@ -86,14 +88,15 @@ class Photos:
         """
         if not self.folders:
             return None
-        fitting = self._by_key.get(mask.key, [])
+        key = name_key(mask.name)
+        fitting = self._by_whole_name.get(key) or self._by_key.get(key, [])
         if len(fitting) == 1:
             return fitting[0]
         wanted = printable(self.folders[0] / f"{mask.key}.*")
         if fitting:
             shown = " and ".join(printable(str(photo.name)) for photo in fitting[:2])
             raise DataError(f"several photos {wanted} would be its own: {shown}; leave one there")
-        alike = self._by_name.get(mask.key.name, [])
+        alike = self._by_name.get(PurePosixPath(key).name, [])
         hint = f"; is it {printable(alike[0].path)}? The folders have to fit" if len(alike) == 1 else ""
         raise DataError(f"it has no photo: there is no {wanted} with the suffix of an image{hint}")
 

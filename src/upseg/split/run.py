@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from upseg import __version__
 from upseg.batch.inputs import InputImage, InputKind, check_not_searched, find_images, plan_outputs
-from upseg.batch.jobs import ImageResult, ReadingOptions
+from upseg.batch.jobs import ImageResult
 from upseg.batch.journal import InputState, Journal
 from upseg.batch.resume import Claim, Decision, digest_of
 from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch, stale_results
 from upseg.errors import FormatError, UpsegError
 from upseg.files import printable
-from upseg.formats import formats_that_need
+from upseg.formats import FORMATS, formats_that_need, output_paths
 from upseg.formats.coco_folder import write_coco_folder
-from upseg.formats.png import read_png
+from upseg.images.options import ReadingOptions
 from upseg.models.registry import Model
 from upseg.segmentation import Segmentation
 from upseg.split.baselines import BASELINES
@@ -29,6 +29,7 @@ from upseg.split.splitters import find_splitter
 
 INSTANCES = PurePosixPath("instances.json")
 """The COCO file of a folder of results."""
+DEFAULT_FORMATS = ("png",)
 MASKS = InputKind("mask", "split", frozenset({".png", ".tif", ".tiff"}))
 
 
@@ -58,9 +59,10 @@ def split_files(
     images: str | PathLike[str] | None = None,
     classes: MaskClasses = MaskClasses(),  # noqa: B008 - frozen
     settings: Mapping[str, Any] | None = None,
-    formats: Sequence[str] = (),
+    formats: Sequence[str] = DEFAULT_FORMATS,
     workers: int = 1,
     device: str = "auto",
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     overwrite: bool = False,
     protected: Mapping[Path, str] | None = None,
     observer: BatchObserver | None = None,
@@ -79,9 +81,11 @@ def split_files(
             left out for the baselines.
         classes: What the values of pixels mean.
         settings: What shall differ from the model's own settings.
-        formats: Names in `upseg.formats.FORMATS`, beside the label map `png`.
+        formats: Names in `upseg.formats.FORMATS`. Pictures (`overlay`) cannot be gathered in the COCO file: where
+            nothing else is asked for, `png` is written too.
         workers: How many masks to split side by side, each in its own process; 1 for this process.
         device: As `upseg.load_model` takes it.
+        reading: How to read the photos; what it leaves open the model says.
         overwrite: Whether files that upseg did not write, or wrote for another mask, may be replaced.
         protected: Further files that must not be replaced, and what they are.
         observer: Told how it goes.
@@ -91,10 +95,10 @@ def split_files(
     """
     started = time.perf_counter()
     check_workers(workers)
-    folder, observer, formats = Path(output), observer or BatchObserver(), tuple(dict.fromkeys(("png", *formats)))
+    folder, observer, formats = Path(output), observer or BatchObserver(), _with_one_to_read(formats)
     chosen = find_splitter(model, **(settings or {}))
     _check_request(chosen, formats, images)
-    classes = replace(classes, known={c.id: c for c in chosen.categories})
+    reading = reading.over(chosen.reading)
     journal = Journal(folder)
     _claim(journal).decide(overwrite=overwrite)  # refuses at once what would come to light after hours
     masks = find_images(paths, folder, journal.knows, MASKS)
@@ -105,13 +109,14 @@ def split_files(
     files = [INSTANCES, *(file for plan in plans.values() for file in plan.files)]
     check_not_searched(files, folder, photos.folders, PHOTOS)
     needs_photo = chosen.method not in BASELINES or bool(formats_that_need("image", formats))
-    facts = [__version__, chosen.fingerprint(), *classes.facts()]
+    pixels = reading.facts() if needs_photo else {}
+    facts = [__version__, chosen.fingerprint(), *classes.facts(), *([pixels] if pixels else [])]
     names: dict[Path, str] = {}
 
     def describe(mask: InputImage, stem: Path) -> tuple[MaskJob, str]:
         photo = photos.of(mask)
         names[mask.path] = name = str((photo or mask).name)
-        path, reading = None if photo is None else photo.path, ReadingOptions()
+        path = None if photo is None else photo.path
         job = MaskJob(mask.path, str(mask.name), stem, formats, reading, "done", classes, path, name, needs_photo)
         return job, digest_of([*facts, name, job.photo_stamp()])
 
@@ -126,7 +131,7 @@ def split_files(
         observer=observer,
     )
     about = f"class masks split into instances by upseg {__version__} ({chosen.method})"
-    results, instances, problem = _gather(results, names, classes, about, journal, observer)
+    results, instances, problem = _gather(results, names, classes, about, journal, observer, _place_of_best(formats))
     return SplitSummary(folder, results, time.perf_counter() - started, instances, problem, stale=stale)
 
 
@@ -144,6 +149,18 @@ def _check_request(model: Model, formats: Sequence[str], images: str | PathLike[
         raise UpsegError("an overlay is drawn over the photo; give the folder of the photos with images=... (--images)")
 
 
+def _with_one_to_read(formats: Sequence[str]) -> tuple[str, ...]:
+    """The formats, each once, with one among them of which the COCO file can be made."""
+    chosen = tuple(dict.fromkeys(formats))
+    return chosen if any(FORMATS[name].read for name in chosen if name in FORMATS) else ("png", *chosen)
+
+
+def _place_of_best(formats: Sequence[str]) -> int:
+    """Which of a result's files holds most of what can be read back: the formats are listed in that order."""
+    best = next(form.name for form in FORMATS.values() if form.read and form.name in formats)
+    return sum(len(output_paths(Path("any"), name)) for name in formats[: formats.index(best)])
+
+
 def _claim(journal: Journal, digest: str = "") -> Claim:
     """The COCO file's place in the journal: its input is the folder of results."""
     return Claim(journal, InputState(str(INSTANCES), "", 0, 0, digest), (INSTANCES,), "result")
@@ -156,8 +173,18 @@ def _gather(
     about: str,
     journal: Journal,
     observer: BatchObserver,
+    place: int,
 ) -> tuple[tuple[ImageResult, ...], Path | None, str | None]:
     """Bring the COCO file up to date; what cannot be read back has failed after all.
+
+    Args:
+        results: What came of the masks.
+        names: What each is called.
+        classes: What their values mean.
+        about: What the file says of itself.
+        journal: Of the folder of results.
+        observer: Told how it goes.
+        place: Which of a result's files is read.
 
     Returns:
         The results; the COCO file, if there is one; and why it is not up to date, if it is not.
@@ -171,7 +198,7 @@ def _gather(
     def images() -> Iterator[tuple[str, Segmentation]]:
         for count, (number, result) in enumerate(done.items(), start=1):
             try:
-                segmentation = read_png(result.outputs[0])
+                segmentation = Segmentation.load(result.outputs[place])
             except FormatError as error:
                 failures[number] = ImageResult.failure(result.input, f"{error}; remove that file and run again")
                 continue
@@ -179,7 +206,7 @@ def _gather(
             observer.on_gather(count, len(done))
 
     try:
-        rows = [[names[result.input], *stamp(result.outputs[0])] for result in done.values()]
+        rows = [[names[result.input], *stamp(result.outputs[place])] for result in done.values()]
         claim = _claim(journal, digest_of([__version__, *classes.facts(), *rows]))
         if claim.decide(overwrite=True) is not Decision.DONE:
             with journal:

@@ -38,6 +38,7 @@ the data is `seed_everything`. A method whose LightningModule has no `configure_
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -199,6 +200,7 @@ class Training(LightningCLI):
 
         Raises:
             KeyboardInterrupt: If the user stopped it. What the last checkpoint holds is kept.
+            UpsegError: If the data is not as it should be, or not one step was made.
         """
         self._announce()
         try:
@@ -208,8 +210,12 @@ class Training(LightningCLI):
                 raise KeyboardInterrupt from None
             raise
         except UpsegError as error:
-            # not a mistake in the command, for which one line would be enough
-            raise RuntimeError(f"the training stopped: {error}") from error
+            raise UpsegError(f"the training stopped: {_last_line(str(error))}") from error
+        if self.trainer.global_step == 0:
+            raise UpsegError(
+                "the training made no step, so nothing was learned; look at trainer.max_epochs, max_steps and "
+                "limit_train_batches, and at the number of images"
+            )
 
     def _announce(self) -> None:
         """Say what is trained, where, and how fast each layer learns."""
@@ -252,6 +258,12 @@ class Training(LightningCLI):
             if not isinstance(cause, _CAUSES):
                 raise
             raise UpsegError(one_line(str(error))) from error
+
+
+def _last_line(message: str) -> str:
+    """What went wrong, without the traceback that a worker of a loader sends with it."""
+    kept = [line for line in message.splitlines() if line.strip()]
+    return re.sub(r"^upseg\.errors\.\w+: ", "", kept[-1]) if message.startswith("Caught ") else " ".join(kept)
 
 
 def _categories(data: Any) -> tuple[Category, ...]:

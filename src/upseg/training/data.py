@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,7 +16,62 @@ from upseg.data.dataset import Dataset
 from upseg.data.mixing import MixedSamples, MixtureSampler, WeightedDataset
 from upseg.data.sample import Sample
 from upseg.data.transforms import SampleTransform
+from upseg.errors import DataError
+from upseg.images.options import ReadingOptions
 from upseg.segmentation import Category
+
+
+class _Readable:
+    """A data set whose damaged samples are None, if it skips them; all that a loader asks of one."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample | None:
+        return self.dataset.read(index)
+
+
+class WholeBatches(DataLoader[Sample]):
+    """Batches of the samples that could be read; one without any is left out."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Go through them.
+
+        Raises:
+            DataError: If not one sample could be read.
+        """
+        found = False
+        for batch in super().__iter__():
+            if batch is not None:
+                found = True
+                yield batch
+        if not found:
+            raise DataError(f"none of the {len(self.dataset)} samples to validate on can be read")  # type: ignore[arg-type]
+
+
+def check_learnable(dataset: Dataset) -> None:
+    """Look for a segment that something can be learned from; the first sample mostly has one.
+
+    Raises:
+        DataError: If there is none.
+    """
+    crowds = 0
+    for index in range(len(dataset)):
+        sample = dataset.read(index)
+        if sample is None:
+            continue
+        if len(sample.crowds) < len(sample.segments) or (sample.segments and not dataset.has_objects):
+            return
+        crowds += len(sample.crowds)
+    raise DataError(
+        f"all {crowds} segments to learn from are crowds (iscrowd 1), of which nothing is learned"
+        if crowds
+        else f"there is nothing to learn from: none of the {len(dataset)} samples that can be read has a segment"
+        + (f"; {dataset.problems[0]}" if dataset.problems else "")
+    )
 
 
 class MixedDataModule(LightningDataModule):
@@ -34,9 +91,14 @@ class MixedDataModule(LightningDataModule):
         workers: Processes that read data; 0 reads in the training process.
         epoch_length: Draws in an epoch, all processes together; by default as many as there are samples.
         seed: Of order and transforms.
+        channels: Which channels of all images to take; None for what the data sets say themselves.
+        normalize: How samples of all images become numbers in [0, 1]; likewise.
+
+    Attributes:
+        reading: How images are read, which a model has to know.
 
     Raises:
-        ValueError: If data sets have different classes of one id.
+        ValueError: If data sets have different classes of one id, or are read in different ways.
     """
 
     def __init__(
@@ -50,8 +112,17 @@ class MixedDataModule(LightningDataModule):
         workers: int = 4,
         epoch_length: int | None = None,
         seed: int = 0,
+        channels: list[int] | None = None,
+        normalize: str | None = None,
     ) -> None:
         super().__init__()
+        asked = ReadingOptions(None if channels is None else tuple(channels), normalize=normalize)
+        for dataset in (*(source.dataset for source in train), *validation):
+            dataset.reading = asked.over(dataset.reading)
+        ways = {json.dumps(source.dataset.reading.of_model()) for source in train}
+        if len(ways) > 1:
+            raise ValueError(f"the images of all data sets must be read in one way, got {' and '.join(sorted(ways))}")
+        self.reading = train[0].dataset.reading if train else asked
         self.samples = MixedSamples(train, transform, epoch_length)
         self.validation = tuple(validation)
         self.targets = targets
@@ -80,17 +151,33 @@ class MixedDataModule(LightningDataModule):
         """What is learned from, in a few words, for the provenance of a model."""
         return "; ".join(f"{type(s.dataset).__name__}, {len(s.dataset)} images" for s in self.samples.sources)
 
+    def setup(self, stage: str) -> None:
+        """Look whether there is anything to learn from.
+
+        Raises:
+            DataError: If no sample has a segment, or all are crowds though objects are told apart.
+        """
+        if stage != "fit":
+            return
+        for source in self.samples.sources:
+            check_learnable(source.dataset)
+
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Shuffled batches of the mixture; incomplete ones are left out."""
+        """Shuffled batches of the mixture; incomplete ones are left out, unless there is none that is complete."""
         # Lightning replaces any other kind of sampler when several processes train, and tells this one the epoch
         processes, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         sampler = MixtureSampler(self.samples, self.seed, processes, rank)
-        return DataLoader(self.samples, self.batch_size, sampler=sampler, drop_last=True, **self._options())
+        size = min(self.batch_size, len(sampler))
+        if size < self.batch_size:
+            warnings.warn(
+                f"an epoch has {size} draws: batches have {size} samples, not {self.batch_size}", stacklevel=2
+            )
+        return DataLoader(self.samples, size, sampler=sampler, drop_last=True, **self._options())
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
-        """One loader for each data set."""
-        sets = cast("Sequence[torch.utils.data.Dataset[Sample]]", self.validation)  # all that a loader asks of one
-        return [DataLoader(samples, self.validation_batch_size, **self._options()) for samples in sets]
+        """One loader for each data set; damaged samples are left out where its `on_error` says so."""
+        sets = cast("Sequence[torch.utils.data.Dataset[Sample]]", [_Readable(samples) for samples in self.validation])
+        return [WholeBatches(samples, self.validation_batch_size, **self._options()) for samples in sets]
 
     def _options(self) -> dict[str, Any]:
         return {

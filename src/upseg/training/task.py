@@ -18,6 +18,7 @@ from torchmetrics import Metric
 from upseg.data.batches import Batch
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
+from upseg.images.options import ReadingOptions
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
 from upseg.models.learned import LearnedSegmenter
 from upseg.segmentation import Category, Segmentation
@@ -90,6 +91,11 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
         chosen, device = settings or self.settings, str(self.device)
         return self.segmenter_class(chosen, device, categories=self.categories, network=self.validated)
 
+    @property
+    def image_reading(self) -> ReadingOptions:
+        """How the images are read that it learns from."""
+        return getattr(getattr(self._trainer, "datamodule", None), "reading", ReadingOptions())
+
     def losses(self, batch: Batch, index: int) -> Mapping[str, Float[Tensor, ""]]:
         """The terms of a batch's loss for the log, and their sum, `total`, which is minimised."""
         raise NotImplementedError
@@ -129,6 +135,7 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
             categories=self.categories,
             training=self.training_provenance(),
             prefix="network." if self.averaged is None else "averaged.module.",
+            reading=self.image_reading,
         )
 
     def training_provenance(self) -> dict[str, Any]:
@@ -136,6 +143,7 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
         return {
             "data": str(getattr(getattr(self.trainer, "datamodule", None), "description", "")),
             "steps": self.global_step,
+            **({"reading": self.image_reading.of_model()} if self.image_reading.of_model() else {}),
             **self.training_facts(),
             "average": self.average,
             "before": dict(self.before),

@@ -43,7 +43,6 @@ def change(root: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"segment": {"category_id": 5}}, r"segment 70000 of 000000000001\.png has the category 5"),
         ({"segment": {"category_id": "x"}}, "the category_id of segment 70000"),
         ({"segment": {"id": 4}}, r"1 segments of the PNG are not in the JSON file \(70000\), 1 segments of the JSON"),
         ({"annotation": {"segments_info": []}}, r"2 segments of the PNG are not in the JSON file \(513\)"),
@@ -59,6 +58,15 @@ def test_parts_that_disagree_are_named(tmp_path: Path, changes: dict[str, Any], 
     with pytest.raises(DataError, match=reason) as caught:
         open_dataset("coco-panoptic", tmp_path)[0]
     assert str(tmp_path) in str(caught.value)
+
+
+def test_a_segment_of_an_unknown_class_is_left_out(tmp_path: Path) -> None:
+    draw_coco_panoptic(tmp_path)
+    whole = open_dataset("coco-panoptic", tmp_path)[0]
+    change(tmp_path, segment={"category_id": 5})
+    sample = open_dataset("coco-panoptic", tmp_path)[0]
+    assert len(sample.segments) == len(whole.segments) - 1
+    assert sample.left_out == ("segment 70000 has a category that is not in the table of categories",)
 
 
 def test_an_empty_map_is_refused(tmp_path: Path) -> None:

@@ -88,8 +88,9 @@ def test_the_background_is_a_class_though_no_mask_has_it_and_a_mask_though_it_is
     write_map(tmp_path / "masks" / "a.png", numbers(0, 0))
     assert [s.category for s in open_dataset("folder", tmp_path, background=True)[0].segments] == [BACKGROUND]
     write_map(tmp_path / "masks" / "a.png", numbers(255, 255, elsewhere=255))
-    with pytest.raises(DataError, match=r"a\.png: the annotation is empty"):
+    with pytest.raises(DataError, match=r"a\.png: its only value beside 0 is 255"):
         open_dataset("folder", tmp_path, background=True)[0]
+    assert open_dataset("folder", tmp_path, background=True, void="255")[0].segments == ()
 
 
 def test_a_background_beside_classes_with_names(tmp_path: Path) -> None:
@@ -163,9 +164,8 @@ def test_masks_with_names(tmp_path: Path) -> None:
     write_map(tmp_path / "masks" / "b.png", numbers(1, 2))
     with pytest.raises(DataError, match=r"b\.png: the value 2 has no category; the categories are numbered 1 to 4"):
         dataset[1]
-    write_map(tmp_path / "masks" / "b.png", numbers(0, 255))
-    with pytest.raises(DataError, match=r"b\.png: the annotation is empty"):
-        dataset[1]
+    write_map(tmp_path / "masks" / "b.png", numbers(0, 0))
+    assert dataset[1].segments == ()
     (tmp_path / "categories.json").write_text('{"id": 1}')
     with pytest.raises(DataError, match=r"categories\.json: .*must be a JSON list"):
         open_dataset("folder", tmp_path)
@@ -230,11 +230,74 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         open_dataset("folder", tmp_path, only=["cat"])
 
 
-def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_images_of_one_name_have_the_label_maps_with_their_whole_names(tmp_path: Path) -> None:
     draw_labels(tmp_path)
     write_image(tmp_path / "images" / "a.png")
-    with pytest.raises(DataError, match=r"images holds both a\.jpg and a\.png; which of the two is meant\?"):
+    with pytest.raises(DataError, match=r"2 files in .*images have no partner in .*labels: a\.jpg, a\.png"):
         open_dataset("folder", tmp_path)
+    for name, map_of in (("a.jpg.png", numbers(1, 0)), ("a.png.png", numbers(0, 1))):
+        write_map(tmp_path / "labels" / name, map_of)
+    (tmp_path / "labels" / "a.png").unlink()
+    dataset = open_dataset("folder", tmp_path)
+    assert list(dataset.names)[:2] == ["a.jpg", "a.png"]
+    assert [dataset[n].segment_map.tolist() for n in (0, 1)] == [numbers(1, 0).tolist(), numbers(0, 1).tolist()]
+
+
+def test_a_label_map_called_like_its_image_with_suffix_belongs_to_it(tmp_path: Path) -> None:
+    draw_labels(tmp_path)
+    (tmp_path / "labels" / "a.png").rename(tmp_path / "labels" / "a.jpg.png")
+    assert open_dataset("folder", tmp_path)[0].name == "a"
+
+
+@pytest.mark.parametrize("kind", ["labels", "masks"])
+def test_nothing_but_0_and_255_is_refused_unless_void_says_what_255_is(tmp_path: Path, kind: str) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    (tmp_path / kind).mkdir()
+    write_map(tmp_path / kind / "a.png", numbers(255, 0))
+    with pytest.raises(DataError, match=r"a\.png: its only value beside 0 is 255.*--set void=none"):
+        open_dataset("folder", tmp_path)[0]
+    with pytest.raises(DataError, match="255"):
+        _ = open_dataset("folder", tmp_path, on_error="skip").categories or open_dataset("folder", tmp_path)[0]
+    assert [s.area for s in open_dataset("folder", tmp_path, void="none")[0].segments] == [18]
+    assert open_dataset("folder", tmp_path, void="255")[0].segments == ()
+    with pytest.raises(DataError, match="void takes numbers with commas between, or none, got 'x'"):
+        open_dataset("folder", tmp_path, void="x")
+
+
+@pytest.mark.parametrize("kind", ["labels", "masks"])
+def test_negative_numbers_are_void_and_other_numbers_can_be(tmp_path: Path, kind: str) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    (tmp_path / kind).mkdir()
+    tifffile.imwrite(tmp_path / kind / "a.tif", numbers(-3, 7).astype(np.int16))
+    assert open_dataset("folder", tmp_path)[0].segment_map.tolist() == numbers(0, 1).tolist()
+    assert open_dataset("folder", tmp_path, void="7")[0].segments == ()
+
+
+@pytest.mark.parametrize("kind", ["labels", "masks"])
+@pytest.mark.parametrize("own_tag", [True, False])
+def test_image_and_label_map_are_turned_together(tmp_path: Path, kind: str, *, own_tag: bool) -> None:
+    stored = numbers(1, 2)
+    upright = np.rot90(stored, -1)
+    tag = [(274, "H", 1, 6, True)]  # the first row is the right-hand side
+    for folder, values, tags in (("images", np.repeat(stored[..., None], 3, 2), tag), (kind, stored, tag * own_tag)):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", values.astype(np.uint8), extratags=tags)
+    sample = open_dataset("folder", tmp_path)[0]
+    assert sample.image.shape[:2] == upright.shape == sample.shape
+    assert (sample.image[..., 0] * 255).round().astype(int).tolist() == upright.tolist()
+    assert (sample.segment_map == 1).tolist() == (sample.segment_map == sample.segment_map[0, 0]).tolist()
+    marked = {(int(a), int(b)) for a, b in zip(upright.ravel(), sample.segment_map.ravel(), strict=True)}
+    assert len(marked) == len(np.unique(upright))  # each value of the image has one segment
+
+
+def test_the_label_map_made_of_what_the_tag_shows_stays_as_it_is(tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    upright = np.rot90(numbers(1, 2), -1).astype(np.uint8)
+    picture = np.repeat(numbers(1, 2)[..., None], 3, 2).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "images" / "a.tif", picture, extratags=[(274, "H", 1, 6, True)])
+    write_map(tmp_path / "labels" / "a.png", upright)
+    assert open_dataset("folder", tmp_path)[0].segment_map.tolist() == upright.tolist()
 
 
 def test_files_without_a_partner_can_be_left_out(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import partial
 from importlib import import_module
@@ -12,7 +12,8 @@ from typing import Any
 
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.sources.folders import nearest_contents, read_names
-from upseg.errors import DataError, ModelError
+from upseg.errors import DataError, ImageError, ModelError
+from upseg.images.options import ReadingOptions
 from upseg.settings import check_settings
 
 __all__ = ["SOURCES", "Dataset", "Source", "open_dataset"]
@@ -159,6 +160,8 @@ def open_dataset(
     on_error: OnError = "raise",
     images: str | Path | Iterable[str] | None = None,
     decode_images: bool = True,
+    channels: Sequence[int] | None = None,
+    normalize: str | None = None,
     **options: Any,
 ) -> Dataset:
     """Open a data set in its official layout; samples are read one at a time, when they are asked for.
@@ -171,6 +174,8 @@ def open_dataset(
             them with a warning and count them in `Dataset.problems`.
         images: Only these images: their names, or a text file with one name in each line.
         decode_images: Whether reading a sample also decodes its image.
+        channels: Which channels of the images to take, as `upseg.images.reading.read_image` has it.
+        normalize: How samples of the images become numbers in [0, 1], likewise.
         **options: What the reader takes beside this.
 
     Raises:
@@ -197,12 +202,13 @@ def open_dataset(
     chosen, root = SOURCES[source], Path(path).expanduser()
     try:
         checked = check_settings(options, chosen.options_class())
-    except ModelError as error:
+        reading = ReadingOptions(None if channels is None else tuple(channels), normalize=normalize)
+    except (ImageError, ModelError) as error:
         raise DataError(f"{source}: {error}") from error
     if not root.exists():
         raise DataError(f"{root} should hold {chosen.layout}, but it does not exist; {nearest_contents(root)}")
     dataset = chosen.load_reader()(root, split, on_error=on_error, **checked)
-    dataset.decode_images = decode_images
+    dataset.decode_images, dataset.reading = decode_images, reading
     if images is None:
         return dataset
     return dataset.subset(read_names(Path(images), "names of images") if isinstance(images, str | Path) else images)

@@ -63,6 +63,7 @@ class ADE20K(PairedFiles):
         classes = read_label_image(truth)
         by_id = {category.id: category for category in CATEGORIES}
         labels, categories, crowds = class_segments(classes, by_id, {0}, truth)
+        check_not_empty(labels, truth)
         if self._instances is not None:
             path = self._instances / f"{truth.stem}.png"
             colours = read_colour_image(path).astype(np.int64)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,8 +104,13 @@ class CityscapesPanoptic(PanopticJson):
         images = find_folder(root, (f"leftImg8bit/{split}",), "a folder of images for each city")
         super().__init__(file, pngs, [images], on_error=on_error)
 
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The images' files without suffix; the file names in the JSON file are not those of the images."""
+        return [self.name_of(row) for row in self._index.all_rows("images")]
+
     def name_of(self, row: Mapping[str, Any]) -> str:
-        """The image's file without suffix; the file names in the JSON file are not those of the images."""
+        """The image's file without suffix."""
         identity = str(row.get("id"))
         city, _, rest = identity.partition("_")
         if not rest or not city.strip(".") or set(identity) & set("/\\:\0"):

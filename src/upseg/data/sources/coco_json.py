@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, Shaped
 
 from upseg.data.dataset import Dataset, OnError
+from upseg.data.names import distinct_keys, find_below, normal_name, tails
 from upseg.data.sample import LazyImage, Sample
-from upseg.data.sources.folders import image_of, nearest_contents
+from upseg.data.sources.folders import image_of, nearest_contents, paired_image
 from upseg.data.sources.json_index import JsonIndex, Table, index_json
 from upseg.data.sources.label_images import truth_file
 from upseg.errors import DataError
@@ -33,7 +34,8 @@ class CocoTables(Dataset):
 
     Attributes:
         annotation_file: The JSON file.
-        image_ids: The id of each image in the file: (N,) integers, or texts.
+        image_ids: The id of each image in the file: (N,) integers, or texts. Of several rows about one file it is the
+            first's, and the annotations of all of them are its.
 
     Raises:
         DataError: If the file is missing or damaged, lacks a table or a row, or an annotation belongs to no image.
@@ -56,39 +58,61 @@ class CocoTables(Dataset):
                 f"{annotation_file}: expected COCO's tables {', '.join(needed)}, but {' and '.join(missing)} "
                 f"{'is' if len(missing) == 1 else 'are'} missing or empty"
             )
-        self.image_ids, self._order, self._bounds, problems = _join(self._index, on_error)
+        keys = [self._key_of(row) for row in self._index.all_rows("images")]
+        first = {key: number for number, key in reversed([*enumerate(keys)])}
+        self._rows = np.array(sorted(first.values()), np.int64)
+        owners = np.searchsorted(self._rows, [first[key] for key in keys])
+        self.image_ids, self._order, self._bounds, problems = _join(self._index, owners, on_error)
+        self._names = distinct_keys([keys[number] for number in self._rows])
+        self._joined = {int(owner) for owner in np.flatnonzero(np.bincount(owners) > 1)}
         self._index = self._index.without_keys()  # each worker gets a copy of it
         super().__init__(_categories(self._index), on_error, problems)
         self._by_id = {category.id: category for category in self.categories}
 
-    @cached_property
+    @property
     def names(self) -> Sequence[str]:
-        """The images' file names without suffix, in the order of the JSON file."""
-        return [self.name_of(row) for row in self._index.all_rows("images")]
+        """The images' file names, in the order of the JSON file; without suffix where that tells them apart."""
+        return self._names
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def name_of(self, row: Mapping[str, Any]) -> str:
-        """What the sample of a row of the table of images is called."""
-        return str(PurePosixPath(_file_name(row, self.annotation_file)).with_suffix(""))
-
     def rows(self, index: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The row of an image, and those of its annotations in the order of the file."""
         own = self._order[self._bounds[index] : self._bounds[index + 1]]
-        return self._index.rows("images", np.array([index]))[0], self._index.rows("annotations", own)
+        rows = self._index.rows("annotations", own)
+        if index in self._joined:  # exporters that list an image twice often list its annotations twice
+            seen: list[Any] = []
+            for row in rows:
+                seen += [row] if all(_content(row) != _content(other) for other in seen) else []
+            rows = seen
+        return self._index.rows("images", self._rows[index : index + 1])[0], rows
 
     def find_image(self, row: Mapping[str, Any], shape: tuple[int, int], truth: Path) -> LazyImage:
         """The image of a row of the table of images, whose ground truth is in the file `truth`."""
+        return image_of(self.image_file(row), shape, truth)
+
+    def _key_of(self, row: Mapping[str, Any]) -> str:
+        """What rows about one file share; a row that names no file is alone, and an error once it is read."""
+        try:
+            name = _file_name(row, self.annotation_file)
+        except DataError:
+            return f"image {row.get('id')}"
+        if name == normal_name(row["file_name"]):
+            return name
+        found = ((folder, find_below(folder, row["file_name"])) for folder in self.image_folders)
+        return next((normal_name(path.relative_to(folder).as_posix()) for folder, path in found if path), name)
+
+    def image_file(self, row: Mapping[str, Any]) -> Path:
+        """Where the image of a row is."""
         name = _file_name(row, self.annotation_file)
-        places = [folder / part for folder in self.image_folders for part in (name, PurePosixPath(name).name)]
-        found = next((place for place in places if place.is_file()), None)
-        if found is None:
-            raise DataError(
-                f"{self.annotation_file}: its image {name} is not in "
-                f"{' nor in '.join(map(str, self.image_folders))}; {nearest_contents(places[0])}"
-            )
-        return image_of(found, shape, truth)
+        for folder in self.image_folders:
+            if (found := find_below(folder, name)) is not None:
+                return found
+        raise DataError(
+            f"{self.annotation_file}: its image {row['file_name']} is not in "
+            f"{' nor in '.join(map(str, self.image_folders))}; {nearest_contents(self.image_folders[0] / name)}"
+        )
 
     def category_of(self, row: Mapping[str, Any], what: str) -> Category | None:
         """The class that a row names; None where the file has no classes."""
@@ -103,8 +127,10 @@ class CocoTables(Dataset):
 class CocoJson(CocoTables):
     """Instances: a mask for each annotation, as polygons or run lengths.
 
-    An image without any annotation is a sample without segments. Where instances overlap, the one with the smaller area
-    lies on top, and crowds lie below all others; instances that are wholly hidden are listed in `Sample.left_out`.
+    An image without any annotation is a sample without segments. What cannot be used of an annotation (a box without a
+    mask, a line of two points, a class that is not listed) is left out and listed in `Sample.left_out`. Where instances
+    overlap, the one with the smaller area lies on top, and crowds lie below all others; instances that are wholly
+    hidden are listed there too.
 
     Args:
         annotation_file: The JSON file.
@@ -135,24 +161,83 @@ class CocoJson(CocoTables):
     def load(self, index: int) -> Sample:
         """Read one image's instances."""
         with truth_file(self.annotation_file, "COCO instances"):
-            image, rows = self.rows(index)
-            file_name = _file_name(image, self.annotation_file)
-            try:
-                shape = size_of(image.get("height"), image.get("width"))
-                named = [self.category_of(row, f"annotation {row.get('id')}") for row in rows]
-                kept = [(r, c) for r, c in zip(rows, named, strict=True) if c is None or c in self.categories]
-                painting = [row for row, _ in kept]
-                labels, left_out = paint_masks(painting, shape)
-            except ValueError as error:
-                raise ValueError(f"image {file_name}: {error}") from error
+            image, rows, unusable = self.annotations(index)
+            shape = self._shape(image)
+            labels, hidden = paint_masks(rows, shape)
+        named = {number: row["category_id"] for number, row in enumerate(rows, start=1) if self._by_id}
+        lazy, turned = paired_image(self.image_file(image), labels, self.annotation_file, is_turned=False)
         return Sample.from_labels(
-            self.find_image(image, shape, self.annotation_file),
-            labels,
-            categories={number: c for number, (_, c) in enumerate(kept, start=1) if c is not None},
-            crowds={number for number, (row, _) in enumerate(kept, start=1) if row.get("iscrowd")},
-            name=self.name_of(image),
-            left_out=left_out,
+            lazy,
+            turned,
+            categories={number: self._by_id[identity] for number, identity in named.items()},
+            crowds={number for number, row in enumerate(rows, start=1) if row.get("iscrowd")},
+            name=self.names[index],
+            left_out=[*unusable, *hidden],
         )
+
+    def annotations(self, index: int) -> tuple[dict[str, Any], list[dict[str, Any]], list[str]]:
+        """The row of an image, those of its annotations that can be used, and what is wrong with the others.
+
+        Raises:
+            ValueError: If the image has no size.
+        """
+        image, rows = self.rows(index)
+        shape, wrong = self._shape(image), list[str]()
+        kept = []
+        for row in rows:
+            what, usable = f"annotation {row.get('id')}", usable_mask(row, shape, wrong)
+            try:
+                category = self.category_of(row, what)
+            except ValueError:
+                wrong.append(f"{what} has a category that is not in the table of categories")
+                continue
+            if usable is not None and (category is None or category in self.categories):
+                kept.append(usable)
+        return image, kept, wrong
+
+    def _shape(self, image: Mapping[str, Any]) -> tuple[int, int]:
+        try:
+            return size_of(image.get("height"), image.get("width"))
+        except ValueError as error:
+            raise ValueError(f"image {image.get('file_name')}: {error}") from error
+
+
+def usable_mask(row: Mapping[str, Any], shape: tuple[int, int], wrong: list[str]) -> dict[str, Any] | None:
+    """An annotation with the part of its mask that can be used; None if that is nothing.
+
+    Args:
+        row: The annotation.
+        shape: (H, W) of its image.
+        wrong: Gets a text for what cannot be used.
+    """
+    what, mask = f"annotation {row.get('id')}", row.get("segmentation")
+    if not mask:
+        wrong.append(f"{what} {'is only a box' if row.get('bbox') else 'has no mask'}")
+        return None
+    if isinstance(mask, list) and all(isinstance(number, int | float) for number in mask):
+        mask = [mask]  # one polygon that was not put into a list of polygons
+    parts = [part for part in mask if _is_polygon(part)] if isinstance(mask, list) else None
+    if parts is not None and len(parts) < len(mask):
+        wrong.append(f"{what} {'has parts that are' if parts else 'is'} no polygon of at least three corners")
+    if parts == []:
+        return None
+    usable = {**row, "segmentation": mask if parts is None else parts}
+    try:
+        mask_runs([usable], shape)
+    except (TypeError, ValueError, OverflowError):
+        wrong.append(f"{what} has a mask that cannot be read or does not fit its image")
+        return None
+    return usable
+
+
+def _is_polygon(part: object) -> bool:
+    """Whether it is a list x0, y0, x1, y1, ... of numbers, of at least three corners."""
+    return (
+        isinstance(part, list)
+        and len(part) >= 6
+        and len(part) % 2 == 0
+        and all(type(number) in (int, float) and math.isfinite(number) for number in part)
+    )
 
 
 def paint_masks(
@@ -168,11 +253,8 @@ def paint_masks(
         (H, W) label map in which the i-th row has the value i + 1, and a text for each row that has no pixel in it.
 
     Raises:
-        ValueError: If a row has no mask, or its mask is not as it should be; the message names the row.
+        ValueError: If a mask is not as `usable_mask` gives it.
     """
-    for row in annotations:
-        if not row.get("segmentation"):
-            raise ValueError(f"annotation {row.get('id')} is empty: it has no mask")
     height, width = shape
     runs = mask_runs(annotations, shape)
     crowds = np.array([False, *(bool(row.get("iscrowd")) for row in annotations)])
@@ -183,8 +265,6 @@ def paint_masks(
     visible = np.bincount(flat, minlength=len(annotations) + 1) > 0
     left_out = []
     for number, row in enumerate(annotations, start=1):
-        if not covered[number] and isinstance(row["segmentation"], dict):
-            raise ValueError(f"annotation {row.get('id')} is empty: its mask has no pixel")
         if not visible[number]:
             reason = "is wholly behind others" if covered[number] else "is smaller than a pixel"
             left_out.append(f"annotation {row.get('id')} {reason}")
@@ -205,10 +285,20 @@ def _categories(index: JsonIndex) -> list[Category]:
         return categories
 
 
+def _content(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What two annotations share that are one."""
+    return {key: value for key, value in row.items() if key not in ("id", "image_id")}
+
+
 def _join(
-    index: JsonIndex, on_error: OnError
+    index: JsonIndex, row_owners: Int64[np.ndarray, " rows"], on_error: OnError
 ) -> tuple[Shaped[np.ndarray, " images"], Int64[np.ndarray, " n"], Int64[np.ndarray, " images1"], list[str]]:
     """Put the annotations in the order of their images.
+
+    Args:
+        index: The file.
+        row_owners: For each row of the table of images, the number of its image.
+        on_error: What to do with annotations of no image.
 
     Returns:
         The ids of the images; the numbers of the rows of annotations, image after image; where each image's begin, and
@@ -220,9 +310,9 @@ def _join(
         raise DataError(f"{index.path}: the ids of images and the image_ids of annotations must be of one type")
     ranks = np.argsort(image_ids, kind="stable")
     in_order = image_ids[ranks]
-    if np.any(in_order[1:] == in_order[:-1]):
-        twice = in_order[1:][in_order[1:] == in_order[:-1]][0]
-        raise DataError(f"{index.path}: two images have the id {twice}")
+    of_two = (in_order[1:] == in_order[:-1]) & (row_owners[ranks[1:]] != row_owners[ranks[:-1]])
+    if of_two.any():
+        raise DataError(f"{index.path}: two images have the id {in_order[1:][of_two][0]}")
     places = np.minimum(np.searchsorted(in_order, references), len(in_order) - 1)
     known = in_order[places] == references
     problems: list[str] = []
@@ -235,11 +325,11 @@ def _join(
         if on_error == "raise":
             raise DataError(problem)
         problems.append(problem)
-    owners = ranks[places]
+    owners = row_owners[ranks[places]]
     rows = np.flatnonzero(known)
     order = rows[np.argsort(owners[rows], kind="stable")]
-    bounds = np.searchsorted(owners[order], np.arange(len(image_ids) + 1)).astype(np.int64)
-    return image_ids, order, bounds, problems
+    bounds = np.searchsorted(owners[order], np.arange(int(row_owners.max()) + 2)).astype(np.int64)
+    return image_ids[np.unique(row_owners, return_index=True)[1]], order, bounds, problems
 
 
 def _keys(table: Table) -> Shaped[np.ndarray, " n"]:
@@ -249,9 +339,9 @@ def _keys(table: Table) -> Shaped[np.ndarray, " n"]:
 
 
 def _file_name(row: Mapping[str, Any], path: Path) -> str:
-    """The file name in a row of the table of images, if it stays below the folder of the images."""
+    """The file name in a row of the table of images; of an absolute one, or one with `..`, what is below."""
     name = row.get("file_name")
-    parts = PurePosixPath(name.replace("\\", "/")) if isinstance(name, str) and "\0" not in name else PurePosixPath()
-    if not parts.name or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+    below = next(tails(name), None) if isinstance(name, str) and "\0" not in name else None
+    if below is None:
         raise DataError(f"{path}: the file_name of image {row.get('id')} must be a file below the images, got {name!r}")
-    return str(parts)
+    return below

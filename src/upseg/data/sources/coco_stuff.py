@@ -8,7 +8,7 @@ from upseg.data.dataset import OnError
 from upseg.data.sample import Sample
 from upseg.data.sources.coco_stuff_classes import CATEGORIES, MERGED_CATEGORIES, MERGED_OF
 from upseg.data.sources.folders import choose_split, find_folder, image_of, list_files
-from upseg.data.sources.label_images import class_segments, read_label_image
+from upseg.data.sources.label_images import check_not_empty, class_segments, read_label_image
 from upseg.data.sources.paired_files import PairedFiles
 
 _UNLABELLED = 255  # the pixel maps hold each class's id minus one
@@ -55,5 +55,6 @@ class CocoStuff(PairedFiles):
         """Read one pixel map."""
         classes = read_label_image(truth)
         labels, categories, crowds = class_segments(classes, self._table, {_UNLABELLED}, truth)
+        check_not_empty(labels, truth)
         lazy = image_of(image, (classes.shape[0], classes.shape[1]), truth)
         return Sample.from_labels(lazy, labels, categories=categories, crowds=crowds, name=name)

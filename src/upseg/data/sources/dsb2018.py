@@ -60,8 +60,10 @@ class DSB2018(Dataset):
         masks = list_files(folder / "masks", (".png",), "one mask for each nucleus")
         if len(images.files) != 1:
             raise DataError(f"{images.folder} should hold one image, but holds {len(images.files)}")
-        found = {masks.path(key): read_mask_image(masks.path(key)) for key in masks.files}
-        shape = next(iter(found.values())).shape
+        read = {masks.path(key): read_mask_image(masks.path(key)) for key in masks.files}
+        shape = next(iter(read.values())).shape
+        found = {path: mask for path, mask in read.items() if mask.any()}
+        left_out = [f"mask {path.name} is empty" for path in read.keys() - found.keys()]
         labels = np.zeros(shape, np.int32)
         for number, path in enumerate(sorted(found, key=lambda p: -int(found[p].sum())), start=1):
             if found[path].shape != shape:
@@ -73,5 +75,5 @@ class DSB2018(Dataset):
             labels,
             categories=dict.fromkeys(range(1, len(found) + 1), NUCLEUS),
             name=name,
-            left_out=[f"{hidden} masks are wholly behind smaller ones"] if hidden else [],
+            left_out=[*left_out, *([f"{hidden} masks are wholly behind smaller ones"] if hidden else [])],
         )

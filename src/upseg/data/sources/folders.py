@@ -7,14 +7,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from jaxtyping import Integer
+
 from upseg.data.dataset import OnError
+from upseg.data.names import name_key, normal_name
 from upseg.data.sample import LazyImage
 from upseg.errors import DataError, ImageError
-from upseg.images.decoding import decoding_errors, orientation
+from upseg.images.decoding import decoding_errors, orientation, oriented
 from upseg.images.reading import IMAGE_SUFFIXES
 
 IMAGES = tuple(sorted(IMAGE_SUFFIXES))
 LABELS = (".png", ".tif", ".tiff")
+_TIFF_ROWS, _TIFF_COLUMNS = 257, 256
+_SIDEWAYS = 5  # the first orientation tag with which rows and columns change places
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,16 @@ class Listing:
         return self.folder / self.files[key]
 
     def name(self, key: str) -> str:
-        """The file without its suffix, below the folder."""
-        return str(PurePosixPath(self.files[key]).with_suffix(""))
+        """What an image is called: its file without suffix, below the folder; with it where its key has it."""
+        file = self.files[key]
+        return key if normal_name(file) == key else normal_name(PurePosixPath(file).with_suffix(""))
+
+    def called_like(self, images: Listing) -> Listing:
+        """The same files; those that are called like an image with its suffix (`x.jpg.png`) have the image's key."""
+        other = {key: name_key(key) for key in self.files if key not in images.files}
+        free = {key: plain for key, plain in other.items() if plain in images.files and plain not in self.files}
+        fitting = {key: plain for key, plain in free.items() if normal_name(images.files[plain]) == key}
+        return Listing(self.folder, {fitting.get(key, key): file for key, file in self.files.items()})
 
 
 def find_folder(root: Path, places: Iterable[str], holds: str) -> Path:
@@ -66,7 +80,9 @@ def _find(root: Path, places: Iterable[str], fits: Callable[[Path], bool], what:
     return found
 
 
-def list_files(folder: Path, endings: Sequence[str], holds: str, *, recursive: bool = False) -> Listing:
+def list_files(
+    folder: Path, endings: Sequence[str], holds: str, *, recursive: bool = False, whole_names: bool = False
+) -> Listing:
     """All files in a folder that end in a certain way, keyed by what comes before that ending, in order of the keys.
 
     Args:
@@ -74,21 +90,26 @@ def list_files(folder: Path, endings: Sequence[str], holds: str, *, recursive: b
         endings: How the names end, in lower case; the first one that fits is cut off to make the key.
         holds: What the files are, for messages.
         recursive: Whether to look in folders below it as well.
+        whole_names: Whether files that would have one key (`x.jpg`, `x.png`) have their whole names as keys.
 
     Raises:
         DataError: If there is no such folder, no such file in it, or two files have one key.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} should be a folder with {holds}, but there is none; {nearest_contents(folder)}")
-    files: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for name in _walk(folder, recursive=recursive):
         ending = next((e for e in endings if name.lower().endswith(e)), None)
-        if ending is None:
-            continue
-        key = name[: len(name) - len(ending)]
-        if key in files:
-            raise DataError(f"{folder} holds both {files[key]} and {name}; which of the two is meant?")
-        files[key] = name
+        if ending is not None:
+            found.setdefault(normal_name(name[: len(name) - len(ending)] or "."), []).append(name)
+    files: dict[str, str] = {}
+    for key, names in found.items():
+        if len({*map(normal_name, names)}) < len(names) or (len(names) > 1 and not whole_names):
+            raise DataError(f"{folder} holds both {names[0]} and {names[1]}; which of the two is meant?")
+        for own, name in ((key, names[0]),) if len(names) == 1 else ((normal_name(name), name) for name in names):
+            if own in files:
+                raise DataError(f"{folder} holds both {files[own]} and {name}; which of the two is meant?")
+            files[own] = name
     if not files:
         raise DataError(
             f"{folder} should hold {holds} ({', '.join(f'*{ending}' for ending in endings)}), {_contents(folder)}"
@@ -189,17 +210,39 @@ def image_of(path: Path, shape: tuple[int, int], truth: Path) -> LazyImage:
     Raises:
         DataError: If the image is missing, is no image, or has another size.
     """
-    found = _image_shape(path)
+    return paired_image(path, np.broadcast_to(np.uint8(0), shape), truth, is_turned=True)[0]
+
+
+def paired_image(
+    path: Path, labels: Integer[np.ndarray, "h w"], truth: Path, *, is_turned: bool
+) -> tuple[LazyImage, Integer[np.ndarray, "h2 w2"]]:
+    """An image and its ground truth, both the right way up.
+
+    Where the image has an orientation tag, the ground truth was made either of what the tag shows or of what is stored.
+    Ground truth that fits only what is stored is turned with it.
+
+    Args:
+        path: The image file.
+        labels: Its ground truth.
+        truth: The file of the ground truth, for the message.
+        is_turned: Whether the ground truth has been turned already, by a tag of its own.
+
+    Raises:
+        DataError: As `image_of`.
+    """
+    shape, (found, tag) = (labels.shape[0], labels.shape[1]), _image_shape(path)
+    if found != shape and tag >= _SIDEWAYS and found == shape[::-1] and not is_turned:
+        return LazyImage(path, found), oriented(labels, tag)
     if found is not None and found != shape:
         raise DataError(
             f"{truth}: its ground truth is {shape[0]} x {shape[1]} pixels (height x width), but its image {path} is "
             f"{found[0]} x {found[1]}; the two files do not belong together"
         )
-    return LazyImage(path, shape)
+    return LazyImage(path, shape), labels
 
 
-def _image_shape(path: Path) -> tuple[int, int] | None:
-    """(H, W) of an image the right way up; None for what only decoding can tell."""
+def _image_shape(path: Path) -> tuple[tuple[int, int] | None, int]:
+    """(H, W) of an image the right way up, None for what only decoding can tell; and its orientation tag."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -207,11 +250,14 @@ def _image_shape(path: Path) -> tuple[int, int] | None:
             raise ImageError("this is not a regular file")
         with decoding_errors(), Image.open(path) as image:
             # asking a PNG for an orientation that it does not have would decode all of it
-            upright = (image.format == "PNG" and "exif" not in image.info) or orientation(image) < 5
-            return (image.height, image.width) if upright else (image.width, image.height)
+            tag = 1 if image.format == "PNG" and "exif" not in image.info else orientation(image)
+            # of TIFF Pillow gives the size of what the tag shows
+            tags = getattr(image, "tag_v2", {})
+            shape = (int(tags.get(_TIFF_ROWS, image.height)), int(tags.get(_TIFF_COLUMNS, image.width)))
+            return (shape if tag < _SIDEWAYS else shape[::-1]), tag
     except UnidentifiedImageError as error:
         if path.suffix.lower() in (".tif", ".tiff"):
-            return None
+            return None, 1
         raise DataError(f"{path}: this is not an image") from error
     except ImageError as error:
         if not path.is_file():

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
 from upseg.errors import DataError, FormatError
-from upseg.formats.metadata import reading, without_void
-from upseg.images.label_maps import read_label_map, read_png_pixels
+from upseg.files import printable
+from upseg.formats.metadata import reading
+from upseg.images.label_maps import StoredLabels, read_label_map, read_png_pixels
+from upseg.images.label_values import LabelValues
 from upseg.segmentation import Category
 
 
@@ -35,18 +38,21 @@ def read_label_image(path: Path) -> Integer[np.ndarray, "h w"]:
         return read_label_map(path).values
 
 
-def read_segment_map(path: Path) -> Integer[np.ndarray, "h w"]:
-    """Read a label map in which each number is a segment, as ground truth or as a prediction.
+def read_values(path: Path, values: LabelValues) -> StoredLabels:
+    """Read a label map in which what numbers mean is known.
 
     Returns:
-        (H, W) ids; 0 for what belongs to no segment: 0 itself, negative numbers, and in a palette PNG 255, the border
-        of PASCAL VOC's objects.
+        What the file holds, its values being -1 for void and 0 for the background.
 
     Raises:
-        DataError: As `read_label_image`.
+        DataError: As `read_label_image`, and if `values` does not say what its 255 is.
     """
     with truth_file(path, "a label map"):
-        return without_void(read_label_map(path))
+        stored = read_label_map(path)
+    try:
+        return replace(stored, values=values.checked(stored))
+    except ValueError as error:
+        raise DataError(f"{printable(path)}: {error}") from error
 
 
 def read_colour_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -66,13 +72,11 @@ def read_mask_image(path: Path) -> Bool[np.ndarray, "h w"]:
     """Read the mask of one object from a PNG: all pixels that are not black.
 
     Raises:
-        DataError: If the file is missing, damaged, or all black.
+        DataError: If the file is missing or damaged.
     """
     with truth_file(path, "a mask"):
         pixels = read_png_pixels(path)
         mask: Bool[np.ndarray, "h w"] = pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2)
-        if not mask.any():
-            raise ValueError("the mask is empty")
         return mask
 
 
@@ -101,7 +105,7 @@ def class_segments(
         (H, W) labels (0 unlabelled), the class of each label, and the labels that are crowds.
 
     Raises:
-        DataError: If a value is neither in the table nor void, or nothing is labelled.
+        DataError: If a value is neither in the table nor void.
     """
     values, inverse = np.unique(classes, return_inverse=True)
     unknown = [value for value in values.tolist() if value not in table and value not in void]
@@ -109,12 +113,15 @@ def class_segments(
         raise DataError(
             f"{path}: the value {unknown[0]} has no category; the categories are numbered "
             f"{min(table, default=0)} to {max(table, default=0)}"
-            + (f", unlabelled is {', '.join(map(str, sorted(void)))}" if void else "")
+            + (
+                f", unlabelled is {', '.join(str(v) for v in sorted(void) if v >= 0)}"
+                if max(void, default=-1) >= 0
+                else ""
+            )
         )
     present = {value: table[value] for value in values.tolist() if value not in void}
     # a class may have the id 0, which as a label would be unlabelled
     by_value = np.array([present[v].id + 1 if v in present else 0 for v in values.tolist()], np.int64)
     labels = by_value[inverse].reshape(classes.shape)
-    check_not_empty(labels, path)
     categories = {category.id + 1: category for category in present.values()}
     return labels, categories, {label for label, category in categories.items() if category.is_thing}

@@ -28,8 +28,8 @@ class PairedFiles(Dataset):
     def __init__(
         self, images: Listing, truths: Listing, categories: Iterable[Category] = (), on_error: OnError = "raise"
     ) -> None:
-        self.images, self.truths = images, truths
-        self.keys, problems = shared_keys(images, truths, on_error)
+        self.images, self.truths = images, truths.called_like(images)
+        self.keys, problems = shared_keys(self.images, self.truths, on_error)
         super().__init__(categories, on_error, problems)
 
     @property

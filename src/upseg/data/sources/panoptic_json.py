@@ -44,10 +44,13 @@ class PanopticJson(CocoTables):
             if len(annotations) != 1:
                 raise ValueError(f"image {image.get('file_name')} has {len(annotations)} annotations, expected one")
             path = self.png_folder / _plain_name(annotations[0].get("file_name"))
-            categories, crowds = self._segments(annotations[0])
+            categories, crowds, unknown = self._segments(annotations[0])
         labels = colours_to_ids(read_colour_image(path))
-        check_not_empty(labels, path)
-        found = set(np.unique(labels).tolist()) - {0}
+        if categories or unknown:
+            check_not_empty(labels, path)
+        found = set(np.unique(labels).tolist()) - {0} - unknown
+        labels = np.where(np.isin(labels, list(unknown)), 0, labels)
+        left_out = [f"segment {value} has a category that is not in the table of categories" for value in unknown]
         if found != categories.keys():
             extra = sorted(found - categories.keys())
             missing = sorted(categories.keys() - found)
@@ -56,23 +59,29 @@ class PanopticJson(CocoTables):
             raise DataError(f"{path}: it and {self.annotation_file} differ: {', '.join(told)}")
         shape = (labels.shape[0], labels.shape[1])
         return Sample.from_labels(
-            self.find_image(image, shape, path), labels, categories=categories, crowds=crowds, name=self.name_of(image)
+            self.find_image(image, shape, path),
+            labels,
+            categories=categories,
+            crowds=crowds,
+            name=self.names[index],
+            left_out=left_out,
         )
 
-    def _segments(self, annotation: dict[str, Any]) -> tuple[dict[int, Category], set[int]]:
-        """The class of each segment by its id, and the crowds' ids."""
-        categories, crowds = {}, set()
+    def _segments(self, annotation: dict[str, Any]) -> tuple[dict[int, Category], set[int], set[int]]:
+        """The class of each segment by its id, the crowds' ids, and those whose class is not listed."""
+        categories, crowds, unknown = {}, set(), set()
         for value in list_of(annotation.get("segments_info"), "segments_info"):
             row = object_of(value, "a segment")
             identity = integer_of(row.get("id"), "a segment's id")
             what = f"segment {identity} of {annotation.get('file_name')}"
-            category = self.category_of(row, what)
-            if category is None:
-                raise ValueError(f"{what} has no category")
+            if integer_of(row.get("category_id"), f"the category_id of {what}") not in self._by_id:
+                unknown.add(identity)
+                continue
+            category = self._by_id[row["category_id"]]
             categories[identity] = category
             if row.get("iscrowd"):
                 crowds.add(identity)
-        return categories, crowds
+        return categories, crowds, unknown
 
 
 def _plain_name(name: object) -> str:

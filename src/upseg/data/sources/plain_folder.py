@@ -10,48 +10,58 @@ import numpy as np
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.sample import Sample
 from upseg.data.sources.coco_json import CocoJson
-from upseg.data.sources.folders import IMAGES, LABELS, Listing, image_of, list_files, nearest_contents
+from upseg.data.sources.folders import IMAGES, LABELS, Listing, list_files, nearest_contents, paired_image
 from upseg.data.sources.json_index import index_json
-from upseg.data.sources.label_images import class_segments, read_label_image, read_segment_map, truth_file
+from upseg.data.sources.label_images import class_segments, read_values, truth_file
 from upseg.data.sources.paired_files import PairedFiles
 from upseg.data.sources.panoptic_json import PanopticJson
 from upseg.errors import DataError
 from upseg.formats.metadata import list_of, load_json, object_of, read_category
+from upseg.images.label_values import BACKGROUND, LabelValues, parse_void
 from upseg.segmentation import Category
 
 _CATEGORIES = "categories.json"
-_BACKGROUND = 0
-_VOID = 255
-_BACKGROUND_CLASS = Category(_BACKGROUND, "background", is_thing=False)
+_VOID = -1  # what `LabelValues` makes of all void
+_BACKGROUND_CLASS = Category(BACKGROUND, "background", is_thing=False)
 
 
 class LabelFolder(PairedFiles):
-    """`images/NAME.*` beside `labels/NAME.png` or `.tif`: each value of a label map is one segment, 0 is unlabelled.
+    """`images/NAME.*` beside `labels/NAME.png` or `.tif`: each value of a label map is one segment, as `values` says.
 
-    So is what is below 0, and in a palette PNG 255. A label map without segments is ground truth like any other: an
+    A label map without segments is ground truth like any other: an
     image in which there is nothing to be found.
 
     Args:
         images: The images.
         labels: The label maps, of any number of bits.
         on_error: What to do with images without a label map, and with damaged samples.
+        void: The numbers that are unlabelled beside 0 and negative ones; None for 255 in palettes.
     """
 
-    def __init__(self, images: Listing, labels: Listing, on_error: OnError = "raise") -> None:
+    values: LabelValues
+
+    def __init__(
+        self, images: Listing, labels: Listing, on_error: OnError = "raise", *, void: frozenset[int] | None = None
+    ) -> None:
         super().__init__(images, labels, (), on_error)
+        self.values = LabelValues(void=void)
 
     def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
         """Read one label map."""
-        labels = read_segment_map(truth)
-        return Sample.from_labels(image_of(image, (labels.shape[0], labels.shape[1]), truth), labels, name=name)
+        stored = read_values(truth, self.values)
+        lazy, labels = paired_image(image, np.maximum(stored.values, 0), truth, is_turned=stored.is_turned)
+        return Sample.from_labels(lazy, labels, name=name)
 
 
 class MaskFolder(PairedFiles):
-    """`images/NAME.*` beside `masks/NAME.png` or `.tif`: each value of a mask is a class, 0 and 255 are unlabelled.
+    """`images/NAME.*` beside `masks/NAME.png` or `.tif`: each value of a mask is a class, as `values` says.
+
+    Void is unlabelled, and 0 too.
 
     All pixels of a class are one segment. Without a table of categories a class is called by its value and counts as
     stuff, because a class mask tells no objects apart, unless somebody says otherwise; classes of things are crowds.
-    0 can be a class too, the background: what it covers is known to be no object, while of 255 nothing is known.
+    0 can be a class too, the background: what it covers is known to be no object, while of 255 nothing is known. A mask
+    without any class is ground truth like any other.
 
     Args:
         images: The images.
@@ -60,12 +70,15 @@ class MaskFolder(PairedFiles):
             for `categories`.
         on_error: What to do with images without a mask, and with damaged samples.
         things: Whether classes without a table are things.
-        background: Whether 0 is a class of stuff, as in the table where it lists 0, else called background; only 255
+        background: Whether 0 is a class of stuff, as in the table where it lists 0, else called background; only void
             is unlabelled then.
+        void: The numbers that are unlabelled beside 0 and negative ones; None for 255.
 
     Raises:
         DataError: If files have no partner, or the table says of 0 or of the background what `background` does not.
     """
+
+    values: LabelValues
 
     def __init__(
         self,
@@ -76,45 +89,49 @@ class MaskFolder(PairedFiles):
         *,
         things: bool = False,
         background: bool = False,
+        void: frozenset[int] | None = None,
     ) -> None:
         self._table = categories
         self._things = things
-        self._unlabelled = frozenset({_VOID} if background else {_BACKGROUND, _VOID})
+        self._unlabelled = frozenset({_VOID} if background else {BACKGROUND, _VOID})
         if background and categories is not None:
             self._table = _with_background(categories, masks.folder)
         super().__init__(images, masks, (self._table or {}).values(), on_error)
+        self.values, self.has_objects = LabelValues(are_classes=True, void=void), False
 
     @property
     def categories(self) -> tuple[Category, ...]:
         """The classes of the table, or those that occur in any mask, and the background if it is one."""
         if self._table is None and not self._categories:
-            values = (self._values() | {_BACKGROUND}) - self._unlabelled
+            values = (self._present() | {BACKGROUND}) - self._unlabelled
             self._categories = tuple(self._unnamed(value) for value in sorted(values))
         return self._categories
 
-    def _values(self) -> set[int]:
-        """The values that occur in any mask; damaged ones are skipped where samples are."""
+    def _present(self) -> set[int]:
+        """The values that occur in any mask; damaged ones are skipped where samples are, unless all are."""
         values: set[int] = set()
+        failures: list[DataError] = []
         for key in self.keys:
             try:
-                values |= set(np.unique(read_label_image(self.truths.path(key))).tolist())
-            except DataError:
-                if self.on_error == "raise":
+                values |= set(np.unique(read_values(self.truths.path(key), self.values).values).tolist())
+            except DataError as error:
+                failures.append(error)
+                if self.on_error == "raise" or len(failures) == len(self.keys):
                     raise
         return values
 
     def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
         """Read one class mask."""
-        classes = read_label_image(truth)
+        stored = read_values(truth, self.values)
+        lazy, classes = paired_image(image, stored.values, truth, is_turned=stored.is_turned)
         table = self._table
         if table is None:
             table = {value: self._unnamed(value) for value in set(np.unique(classes).tolist()) - self._unlabelled}
         labels, categories, crowds = class_segments(classes, table, self._unlabelled, truth)
-        lazy = image_of(image, (labels.shape[0], labels.shape[1]), truth)
         return Sample.from_labels(lazy, labels, categories=categories, crowds=crowds, name=name)
 
     def _unnamed(self, value: int) -> Category:
-        if value == _BACKGROUND:
+        if value == BACKGROUND:
             return _BACKGROUND_CLASS
         return Category(value, f"class {value}", is_thing=self._things)
 
@@ -128,6 +145,7 @@ def open_folder(
     only: tuple[str, ...] | None = None,
     things: bool = False,
     background: bool = False,
+    void: str | int | tuple[int, ...] | None = None,
 ) -> Dataset:
     """Open a folder with `images` and one kind of ground truth beside it.
 
@@ -143,7 +161,9 @@ def open_folder(
         annotations: The JSON file's name, where there are several, or `labels` or `masks` as well.
         only: Names of the categories to read from a JSON file; None for all.
         things: Whether the classes of `masks` without a `categories.json` are things.
-        background: Whether 0 in `masks` is a class of stuff, the background, and 255 alone unlabelled.
+        background: Whether 0 in `masks` is a class of stuff, the background, and void alone unlabelled.
+        void: The numbers of `labels` or `masks` that are void: one, several (`0,255`), or `none`; None for the usual,
+            255 in `masks` and in palettes.
 
     Raises:
         DataError: If there is no such folder, no ground truth in it, or options do not fit the ground truth.
@@ -159,15 +179,22 @@ def open_folder(
     truth = base / kind if kind is not None and annotations is None else _json_file(base, annotations)
     if background and truth.name != "masks":
         raise DataError(f"background=True makes 0 in masks a class, but {truth} holds no masks; leave it out")
+    if truth.is_file() and void is not None:
+        raise DataError(f"void=... says what numbers in labels or masks are void, but {truth} is a JSON file")
+    try:
+        unknown = parse_void(void)
+    except ValueError as error:
+        raise DataError(str(error)) from error
     if truth.is_file():
         return _open_json(base, truth, on_error, only)
     if only is not None:
         raise DataError(f"only=... chooses categories of a COCO JSON file, but {base} has {truth.name}")
-    images = list_files(base / "images" / below, IMAGES, "images", recursive=True)
+    images = list_files(base / "images" / below, IMAGES, "images", recursive=True, whole_names=True)
     truths = list_files(truth / below, LABELS, "label maps or class masks", recursive=True)
     if truth.name == "labels":
-        return LabelFolder(images, truths, on_error)
-    return MaskFolder(images, truths, _read_categories(base), on_error, things=things, background=background)
+        return LabelFolder(images, truths, on_error, void=unknown)
+    table = _read_categories(base)
+    return MaskFolder(images, truths, table, on_error, things=things, background=background, void=unknown)
 
 
 def _json_file(base: Path, name: str | None) -> Path:
@@ -214,7 +241,7 @@ def _read_categories(base: Path) -> dict[int, Category] | None:
 
 def _with_background(table: Mapping[int, Category], folder: Path) -> dict[int, Category]:
     """The table with the background first; its own entry for 0 where it has one that can be the background."""
-    own = table.get(_BACKGROUND, _BACKGROUND_CLASS)
+    own = table.get(BACKGROUND, _BACKGROUND_CLASS)
     if own.is_thing:
         raise DataError(
             f"{folder}: the table of categories lists 0 ({own.name}) as a thing, but background=True makes it stuff; "
@@ -226,4 +253,4 @@ def _with_background(table: Mapping[int, Category], folder: Path) -> dict[int, C
             f"{folder}: the table of categories calls the value {other} {own.name}, background=True the value 0; "
             "leave background=True out, and 0 is unlabelled, or give one of them another name"
         )
-    return {_BACKGROUND: own, **table}
+    return {BACKGROUND: own, **table}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.sample import Sample
-from upseg.data.sources.coco_json import paint_masks
+from upseg.data.sources.coco_json import paint_masks, usable_mask
 from upseg.data.sources.folders import image_of, list_files
 from upseg.data.sources.label_images import truth_file
 from upseg.formats.metadata import list_of, load_json, object_of, size_of
@@ -46,11 +46,11 @@ class SA1B(Dataset):
             image = object_of(data.get("image"), "image")
             shape = size_of(image.get("height"), image.get("width"))
             rows = [object_of(row, "an annotation") for row in list_of(data.get("annotations"), "annotations")]
-            if not rows:
-                raise ValueError("the annotation is empty: it has no mask")
-            labels, left_out = paint_masks(rows, shape)
+            wrong: list[str] = []
+            usable = [mask for row in rows if (mask := usable_mask(row, shape, wrong)) is not None]
+            labels, hidden = paint_masks(usable, shape)
         lazy = image_of(path.with_suffix(".jpg"), shape, path)
-        return Sample.from_labels(lazy, labels, name=self._keys[index], left_out=left_out)
+        return Sample.from_labels(lazy, labels, name=self._keys[index], left_out=[*wrong, *hidden])
 
 
 def _in_numeric_order(key: str) -> tuple[str, int, str]:
