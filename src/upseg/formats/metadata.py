@@ -27,8 +27,6 @@ LARGEST_MAP = DEFAULT_MAX_PIXELS
 
 _MOST_NUMBER = 1e300  # beyond it computing with coordinates gives no numbers any more
 
-"""The unlabelled border in the palette PNGs of PASCAL VOC, and of the many programs that write them so."""
-
 
 @dataclass(frozen=True)
 class Facts:
