@@ -7,7 +7,7 @@ PHOTO =
 ARGS =
 
 BIN = $(VENV)/bin
-SOURCES = src tests examples docs benchmarks
+SOURCES = src tests examples docs benchmarks tools
 
 .PHONY: help demo test lint format docs constraints
 .DELETE_ON_ERROR:

@@ -39,12 +39,12 @@ from upseg.data.shapes import Difficulty, ShapeScenes
 from upseg.data.sources import open_dataset
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.functional.mask_objects import component_objects, distance_objects
 from upseg.methods.baiseg import BaisegSegmenter
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.mask_iou import label_map_ious
 from upseg.metrics.voc_mask_ap import VocMaskAP
 from upseg.segmentation import Category, Segmentation
+from upseg.split.baselines import component_objects, distance_objects
 from upseg.training.recipes import find_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results"

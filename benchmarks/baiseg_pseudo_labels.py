@@ -26,11 +26,11 @@ from upseg.data.sample import Sample
 from upseg.data.sources import open_dataset
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.functional.mask_objects import component_objects
 from upseg.functional.resizing import resize_image
 from upseg.methods.baiseg import BaisegSegmenter
 from upseg.methods.baiseg.segmenter import working_sizes
 from upseg.segmentation import Category, Segmentation
+from upseg.split.baselines import component_objects
 
 HEIGHT = 320
 """Of the pictures, in pixels, at most."""

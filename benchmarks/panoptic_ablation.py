@@ -52,7 +52,7 @@ from upseg.training.recipes import find_recipe
 RESULTS = Path(__file__).resolve().parent / "results"
 RECIPE: Mapping[str, Any] = yaml.safe_load(find_recipe("panoptic/shapes-stage2").read_text())
 TARGETS: Mapping[str, Any] = RECIPE["data"]["init_args"]["targets"]["init_args"]
-WEIGHTS = LossWeights(**RECIPE["model"]["init_args"]["weights"])
+WEIGHTS = LossWeights(**RECIPE["model"]["init_args"]["loss_weights"])
 
 
 def frozen(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -370,7 +370,7 @@ class Segmentation:
         return columns
 
     def with_provenance(self, provenance: Mapping[str, Any]) -> Segmentation:
-        """The same segments with another account of how they came to be."""
+        """The same segments with another provenance."""
         return replace(self, provenance=dict(provenance))
 
     def save(self, path: str | Path) -> Path:

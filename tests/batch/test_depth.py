@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.batch.segmenters import DeepSegmenter, DeepSettings
-from upseg.batch.jobs import ImageTask, ReadingOptions, run_task
+from upseg.batch.jobs import ImageJob, ReadingOptions, run_job
 from upseg.batch.run import BatchSummary, segment_files
 from upseg.errors import UpsegError
 from upseg.formats.depth import read_depth_png
@@ -75,9 +75,9 @@ def test_a_model_says_whether_it_predicts_depth() -> None:
 
 
 def test_progress_is_told_with_depth_too(tmp_path: Path, folder: Path) -> None:
-    task = ImageTask(folder / "a.jpg", "a.jpg", tmp_path / "out" / "a", ALL, ReadingOptions())
+    job = ImageJob(folder / "a.jpg", "a.jpg", tmp_path / "out" / "a", ALL, ReadingOptions())
     calls: list[tuple[int, int]] = []
-    result = run_task(task, DeepSegmenter(DeepSettings(), "cpu"), lambda done, total: calls.append((done, total)))
+    result = run_job(job, DeepSegmenter(DeepSettings(), "cpu"), lambda done, total: calls.append((done, total)))
     assert result.status == "done"
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
 

@@ -15,7 +15,7 @@ def names(arguments: list, output: Path, results: tuple[str, ...] = ()) -> list[
 
 def files(arguments: list, output: Path, formats: tuple[str, ...] = ("png",)) -> list[str]:
     images = find_images(arguments, output, lambda _: False)
-    return [str(file) for plan in plan_outputs(images, formats, output, arguments) for file in plan.files]
+    return [str(file) for plan in plan_outputs(images, formats, output, arguments).values() for file in plan.files]
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_a_reserved_file_is_no_result_of_an_image_and_protected_files_are_not_re
     folder, out = photos("all.png", "b.png"), tmp_path / "out"
     images = find_images([folder], out, lambda _: False)
     plans = plan_outputs(images, ["coco"], out, [folder], reserved=PurePosixPath("all.json"))
-    assert [str(plan.files[0]) for plan in plans] == ["all.png.json", "b.json"]
+    assert [str(plan.files[0]) for plan in plans.values()] == ["all.png.json", "b.json"]
     out.mkdir()
     (out / "b.json").touch()
     (out / "all.json").touch()
@@ -224,9 +224,9 @@ def test_a_reserved_file_is_no_result_of_an_image_and_protected_files_are_not_re
 def test_no_two_images_ever_share_a_file(tmp_path_factory, chosen, formats) -> None:
     images = [InputImage(Path(name), PurePosixPath(name)) for name in chosen]
     plans = plan_outputs(images, formats, Path("nowhere"), [])
-    written = [str(file) for plan in plans for file in plan.files]
+    written = [str(file) for plan in plans.values() for file in plan.files]
     assert len(written) == len(set(written))
-    for image, plan in zip(images, plans, strict=True):
+    for image, plan in plans.items():
         assert plan in (OutputPlan.of(image.name, formats), OutputPlan.of(image.name.with_suffix(""), formats))
 
 

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from tests.batch.test_run import BUG, contents, run
-from upseg.batch.jobs import ImageResult, ImageTask, ReadingOptions
+from upseg.batch.jobs import ImageJob, ImageResult, ReadingOptions
 from upseg.batch.workers import run_in_workers
 from upseg.errors import ModelError
 from upseg.models.registry import find_model
@@ -28,11 +28,9 @@ def test_several_workers_give_the_same_bytes_and_one_that_dies_takes_only_its_im
     assert [(r.input, r.status, r.segments) for r in others] == [(r.input, r.status, r.segments) for r in one.results]
 
 
-def tasks_for(folder: Path) -> list[ImageTask]:
+def jobs_for(folder: Path) -> list[ImageJob]:
     out = folder.parent / "out"
-    return [
-        ImageTask(path, path.name, out / path.stem, ("png",), ReadingOptions()) for path in sorted(folder.iterdir())
-    ]
+    return [ImageJob(path, path.name, out / path.stem, ("png",), ReadingOptions()) for path in sorted(folder.iterdir())]
 
 
 @pytest.mark.parametrize(
@@ -40,18 +38,18 @@ def tasks_for(folder: Path) -> list[ImageTask]:
     [(3, ModelError, "the weights do not fit"), (4, RuntimeError, "a library is missing")],
 )
 def test_a_model_that_cannot_be_loaded_stops_the_run(tmp_path, photos, levels, error, message) -> None:
-    tasks = tasks_for(photos("a.png", "b.png"))
+    jobs = jobs_for(photos("a.png", "b.png"))
     model = find_model("broken", levels=levels)
     with pytest.raises(error, match=message):
-        next(run_in_workers(tasks, model, device="cpu", workers=1, on_begin=lambda _: None))
+        next(run_in_workers(jobs, model, device="cpu", workers=1, on_begin=lambda _: None))
     assert not (tmp_path / "out").exists()
 
 
-def test_a_task_that_must_not_be_begun_fails_and_the_others_go_on(tmp_path, photos) -> None:
+def test_a_job_that_must_not_be_begun_fails_and_the_others_go_on(tmp_path, photos) -> None:
     def begin(number: int) -> ImageResult | None:
         return ImageResult.failure(Path("b.png"), "not now") if number == 1 else None
 
-    tasks = tasks_for(photos("a.png", "b.png", "c.png"))
-    outcomes = run_in_workers(tasks, find_model("threshold"), device="cpu", workers=1, on_begin=begin)
+    jobs = jobs_for(photos("a.png", "b.png", "c.png"))
+    outcomes = run_in_workers(jobs, find_model("threshold"), device="cpu", workers=1, on_begin=begin)
     assert {number: result.status for number, result in outcomes} == {0: "done", 1: "failed", 2: "done"}
     assert set(contents(tmp_path / "out")) == {"a.png", "c.png"}

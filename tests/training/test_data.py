@@ -108,7 +108,7 @@ def test_lightning_trains_on_it_and_tells_it_the_epoch(tmp_path: Path):
     assert recorder.validated == ["v0", "v1"] * 2
 
 
-def test_the_account_of_a_training_says_what_was_learned_from() -> None:
+def test_the_provenance_of_a_model_says_what_was_learned_from() -> None:
     data = MixedDataModule([WeightedDataset(ShapeScenes(3, (8, 8))), WeightedDataset(ShapeScenes(5, (8, 8)))])
     assert data.description == "ShapeScenes, 3 images; ShapeScenes, 5 images"
 

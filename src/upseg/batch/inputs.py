@@ -148,7 +148,7 @@ def plan_outputs(
     kind: InputKind = IMAGES,
     reserved: PurePosixPath | None = None,
     protected: Mapping[Path, str] = MappingProxyType({}),
-) -> list[OutputPlan]:
+) -> dict[InputImage, OutputPlan]:
     """Choose the files that hold each image's results.
 
     A result is called like its image with another suffix (`a.jpg`, `a.png`). Images that would get the same file keep
@@ -163,11 +163,14 @@ def plan_outputs(
         reserved: A file, relative to `output`, that is no image's result but the whole run's.
         protected: Further files that must not be replaced, and what messages call them.
 
+    Returns:
+        The plan of each image, in their order; one with a problem has no files.
+
     Raises:
         UpsegError: If a result would replace an image, would be written outside `output`, or would be found as an image
             by the next run.
     """
-    plans = [OutputPlan.of(image.key, formats) for image in images]
+    plans = [OutputPlan.of(image.key, () if image.problem else formats) for image in images]
     while clashing := _clashing(plans, _key, reserved):
         whole_names = {index: OutputPlan.of(images[index].name, formats) for index in clashing}
         if all(plans[index] == plan for index, plan in whole_names.items()):
@@ -177,9 +180,10 @@ def plan_outputs(
         shown = " and ".join(printable(images[index].path) for index in clashing[:2])
         raise UpsegError(f"the results of {shown} would get the same names; write them into different folders")
     files = [file for plan in plans for file in plan.files] + ([] if reserved is None else [reserved])
-    _check_places(files, output, {**dict.fromkeys((image.path for image in images), kind.role), **protected})
+    own = (image.path for image in images if image.problem is None)
+    _check_places(files, output, {**dict.fromkeys(own, kind.role), **protected})
     check_not_searched(files, output, arguments, kind)
-    return plans
+    return dict(zip(images, plans, strict=True))
 
 
 def check_not_searched(

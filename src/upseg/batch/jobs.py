@@ -49,8 +49,8 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageTask:
-    """What a process needs to know to segment one image; other kinds of tasks have their own `segment`.
+class ImageJob:
+    """What a process needs to know to segment one image; other kinds of jobs have their own `segment`.
 
     Attributes:
         path: The image.
@@ -65,7 +65,7 @@ class ImageTask:
     name: str
     stem: Path
     formats: tuple[str, ...]
-    reading: ReadingOptions
+    reading: ReadingOptions = ReadingOptions()
     status: Status = "done"
 
     @property
@@ -130,43 +130,43 @@ class ImageResult:
         }
 
 
-def run_task(task: ImageTask, segmenter: Any, on_step: StepCallback | None = None) -> ImageResult:
+def run_job(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) -> ImageResult:
     """Segment one image and write its results; whatever goes wrong concerns only this image.
 
     Args:
-        task: What to do.
-        segmenter: The loaded model, as the task takes it.
+        job: What to do.
+        segmenter: The loaded model, as the job takes it.
         on_step: Told of progress; None if nobody is, or the model's method does not report it.
     """
     started = time.perf_counter()
     try:
-        segmentation = _segment_and_write(task, segmenter, on_step)
+        segmentation = _segment_and_write(job, segmenter, on_step)
     except UpsegError as error:
-        return ImageResult.failure(task.path, str(error), details=traceback.format_exc())
+        return ImageResult.failure(job.path, str(error), details=traceback.format_exc())
     except MemoryError:
-        return ImageResult.failure(task.path, "there is not enough memory", details=traceback.format_exc())
+        return ImageResult.failure(job.path, "there is not enough memory", details=traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - a bug in one image must not stop the others
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        return ImageResult.failure(task.path, f"unexpected {reason}", details=traceback.format_exc())
+        return ImageResult.failure(job.path, f"unexpected {reason}", details=traceback.format_exc())
     seconds = time.perf_counter() - started
-    return ImageResult(task.path, task.status, task.outputs, len(segmentation), seconds)
+    return ImageResult(job.path, job.status, job.outputs, len(segmentation), seconds)
 
 
-def discard_partials(task: ImageTask) -> None:
-    """Delete what a killed process left half-written for a task."""
-    for path in task.outputs:
+def discard_partials(job: ImageJob) -> None:
+    """Delete what a killed process left half-written for a job."""
+    for path in job.outputs:
         remove_partials(path)
 
 
-def _segment_and_write(task: ImageTask, segmenter: Any, on_step: StepCallback | None) -> Segmentation:
-    found = task.segment(segmenter, on_step)
+def _segment_and_write(job: ImageJob, segmenter: Any, on_step: StepCallback | None) -> Segmentation:
+    found = job.segment(segmenter, on_step)
     try:
-        for name in task.formats:
-            path = output_paths(task.stem, name)[0]
+        for name in job.formats:
+            path = output_paths(job.stem, name)[0]
             write(found.segmentation, path, format=name, image=found.image, depth=found.depth)
     except OSError as error:
         raise UpsegError(
-            f"{printable(task.path)}: the result cannot be written to {printable(task.stem.parent)} "
+            f"{printable(job.path)}: the result cannot be written to {printable(job.stem.parent)} "
             f"({error.strerror or error})"
         ) from error
     return found.segmentation
@@ -186,8 +186,8 @@ def progress_option(on_step: StepCallback | None) -> dict[str, StepCallback]:
     return {} if on_step is None else {"progress": on_step}
 
 
-def _origin(task: ImageTask) -> dict[str, Any]:
+def _origin(job: ImageJob) -> dict[str, Any]:
     """Which pixels were segmented."""
-    channels = None if task.reading.channels is None else list(task.reading.channels)
-    chosen = {"channels": channels, "page": task.reading.page}
-    return {"image": task.name, **{key: value for key, value in chosen.items() if value is not None}}
+    channels = None if job.reading.channels is None else list(job.reading.channels)
+    chosen = {"channels": channels, "page": job.reading.page}
+    return {"image": job.name, **{key: value for key, value in chosen.items() if value is not None}}

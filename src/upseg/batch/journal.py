@@ -93,7 +93,7 @@ class Journal:
         Raises:
             UpsegError: If the journal cannot be read.
         """
-        self.path = folder / JOURNAL_NAME
+        self.folder, self.path = folder, folder / JOURNAL_NAME
         self._entries: dict[str, _Entry] = {}
         self._descriptor: int | None = None
         try:
@@ -111,12 +111,12 @@ class Journal:
             UpsegError: If that is not possible.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _BINARY, 0o666)
         except OSError as error:
             reason = error.strerror or error
             raise UpsegError(
-                f"cannot write to the folder {printable(self.path.parent)} ({reason}); choose another with -o"
+                f"cannot write to the folder {printable(self.folder)} ({reason}); choose another with -o"
             ) from error
         return self
 
@@ -133,7 +133,7 @@ class Journal:
 
     def state_of(self, output: PurePosixPath, state: InputState) -> OutputState:
         """What a file in the folder is to an image in its present state."""
-        if not os.path.lexists(self.path.parent / output):
+        if not os.path.lexists(self.folder / output):
             return OutputState.ABSENT
         entry = self._entries.get(str(output))
         if entry is None or not entry.state.is_same_input(state):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -14,16 +12,9 @@ from typing import Any
 
 from upseg import __version__
 from upseg.batch.inputs import InputImage, OutputPlan, find_images, plan_outputs
-from upseg.batch.jobs import (
-    ImageResult,
-    ImageTask,
-    ReadingOptions,
-    Status,
-    StepCallback,
-    discard_partials,
-    run_task,
-)
-from upseg.batch.journal import InputState, Journal, OutputState
+from upseg.batch.jobs import ImageJob, ImageResult, ReadingOptions, Status, StepCallback, run_job
+from upseg.batch.journal import InputState, Journal
+from upseg.batch.resume import Claim, Decision, digest_of
 from upseg.batch.workers import run_in_workers
 from upseg.errors import UpsegError
 from upseg.files import printable
@@ -31,6 +22,9 @@ from upseg.formats import formats_that_need
 from upseg.models.registry import Model, find_model
 
 DEFAULT_FORMATS = ("png", "overlay")
+Describe = Callable[[InputImage, Path], tuple[ImageJob, str]]
+"""Gives the job for an image and the stem of its results, and a digest of all that these depend on beside the image; an
+`UpsegError` is why it fails."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +77,6 @@ class BatchObserver:
         """Called while the results of so many images are gathered in one file."""
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One image to segment: the task, and what the journal will say about it."""
-
-    task: ImageTask
-    state: InputState
-    plan: OutputPlan
-
-
 def segment_files(
     paths: Sequence[str | PathLike[str]],
     output: str | PathLike[str],
@@ -138,16 +123,13 @@ def segment_files(
         )
     journal = Journal(folder)
     images = find_images(paths, folder, journal.knows)
-    readable = [image for image in images if image.problem is None]
-    plans = dict(zip(readable, plan_outputs(readable, formats, folder, paths), strict=True))
-    digest = _settings_digest(chosen, reading)
+    digest = digest_of([__version__, chosen.fingerprint(), reading.channels, reading.page])
 
-    def describe(image: InputImage, stem: Path) -> tuple[ImageTask, str]:
-        return ImageTask(image.path, str(image.name), stem, formats, reading), digest
+    def describe(image: InputImage, stem: Path) -> tuple[ImageJob, str]:
+        return ImageJob(image.path, str(image.name), stem, formats, reading), digest
 
     results = run_batch(
-        images,
-        plans,
+        plan_outputs(images, formats, folder, paths),
         describe,
         model=chosen,
         journal=journal,
@@ -170,9 +152,8 @@ def check_workers(workers: int) -> None:
 
 
 def run_batch(
-    images: Sequence[InputImage],
     plans: Mapping[InputImage, OutputPlan],
-    describe: Callable[[InputImage, Path], tuple[ImageTask, str]],
+    describe: Describe,
     *,
     model: Model,
     journal: Journal,
@@ -184,13 +165,11 @@ def run_batch(
     """Do what is missing of a folder of results, and keep its journal.
 
     Args:
-        images: The inputs; those with a problem fail with it.
-        plans: The files of each of the others.
-        describe: Gives the task for an image and the stem of its results, and a digest of all that these depend on
-            beside the image; an `UpsegError` is why it fails.
-        model: What the tasks take.
+        plans: The inputs and their files, as `plan_outputs` returns them; those with a problem fail with it.
+        describe: What is to be done with each.
+        model: What the jobs take.
         journal: Of the folder of results.
-        workers: How many tasks to do side by side, each in its own process; 1 for this process.
+        workers: How many jobs to do side by side, each in its own process; 1 for this process.
         device: As `upseg.load_model` takes it.
         overwrite: Whether files that upseg did not write, or wrote for another image, may be replaced.
         observer: Told how it goes.
@@ -201,106 +180,78 @@ def run_batch(
     Raises:
         UpsegError: If nothing can be done at all: the model cannot be loaded, or nothing can be written.
     """
-    prepared = [_prepare(image, plans.get(image), journal, describe, overwrite=overwrite) for image in images]
-    results = {number: item for number, item in enumerate(prepared) if isinstance(item, ImageResult)}
-    jobs = {number: item for number, item in enumerate(prepared) if isinstance(item, _Job)}
-    observer.on_start(list(results.values()), len(jobs))
-    if jobs:
+    results: dict[int, ImageResult] = {}
+    pending: dict[int, tuple[ImageJob, Claim]] = {}
+    for number, (image, plan) in enumerate(plans.items()):
+        match _prepare(image, plan, journal, describe, overwrite=overwrite):
+            case ImageResult() as result:
+                results[number] = result
+            case to_do:
+                pending[number] = to_do
+    observer.on_start(list(results.values()), len(pending))
+    if pending:
         with journal:
-            for number, result in _run(jobs, model, journal, device, workers, observer.on_step):
+            for number, result in _run(pending, model, device, workers, observer.on_step):
                 results[number] = result
                 observer.on_result(result)
-    return tuple(results[number] for number in range(len(images)))
-
-
-def _settings_digest(model: Model, reading: ReadingOptions) -> str:
-    """A digest of all that a result depends on beside the image."""
-    return digest_of([__version__, model.fingerprint(), reading.channels, reading.page])
-
-
-def digest_of(facts: Sequence[Any]) -> str:
-    """A short text that differs where facts, which JSON can hold, differ."""
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return tuple(results[number] for number in range(len(plans)))
 
 
 def _prepare(
-    image: InputImage,
-    plan: OutputPlan | None,
-    journal: Journal,
-    describe: Callable[[InputImage, Path], tuple[ImageTask, str]],
-    *,
-    overwrite: bool,
-) -> ImageResult | _Job:
+    image: InputImage, plan: OutputPlan, journal: Journal, describe: Describe, *, overwrite: bool
+) -> ImageResult | tuple[ImageJob, Claim]:
     """What is to be done with an image, or how it went without doing anything."""
-    if image.problem is not None or plan is None:
-        return ImageResult.failure(image.path, image.problem or "there is nothing to read")
+    if image.problem is not None:
+        return ImageResult.failure(image.path, image.problem)
     try:
-        task, digest = describe(image, journal.path.parent / plan.stem)
-        state = InputState.of(image.path, image.name, digest)
+        job, digest = describe(image, journal.folder / plan.stem)
+        claim = Claim(journal, InputState.of(image.path, image.name, digest), plan.files)
+        decision = claim.decide(overwrite=overwrite)
     except UpsegError as error:
         return ImageResult.failure(image.path, str(error))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         return ImageResult.failure(image.path, f"the file cannot be read ({reason})")
-    return _decide(_Job(task, state, plan), journal, overwrite=overwrite)
-
-
-def _decide(job: _Job, journal: Journal, *, overwrite: bool) -> ImageResult | _Job:
-    """Skip what an earlier run did, refuse to replace what is not ours, else do it."""
-    present = {file: journal.state_of(file, job.state) for file in job.plan.files}
-    task, states = job.task, set(present.values())
-    if states == {OutputState.CURRENT}:
-        segments = journal.segments_in(job.plan.files[0])
-        return ImageResult(task.path, "skipped", task.outputs, segments)
-    if OutputState.FOREIGN in states and not overwrite:
-        foreign = next(file for file, state in present.items() if state is OutputState.FOREIGN)
-        return ImageResult.failure(
-            task.path,
-            f"{printable(journal.path.parent / foreign)} exists and is not an earlier result of this image; "
-            "remove it, write somewhere else, or allow it to be replaced with overwrite=True (--overwrite)",
-        )
-    replaces = states & {OutputState.OUTDATED, OutputState.FOREIGN}
-    return replace(job, task=replace(task, status="replaced")) if replaces else job
+    if decision is Decision.DONE:
+        return ImageResult(job.path, "skipped", job.outputs, claim.segments)
+    return replace(job, status="replaced") if decision is Decision.REDO else job, claim
 
 
 def _run(
-    jobs: Mapping[int, _Job], model: Model, journal: Journal, device: str, workers: int, on_step: StepCallback
+    pending: Mapping[int, tuple[ImageJob, Claim]], model: Model, device: str, workers: int, on_step: StepCallback
 ) -> Iterator[tuple[int, ImageResult]]:
     """Segment the images, here or in other processes, and keep the journal."""
-    numbers, tasks = list(jobs), [job.task for job in jobs.values()]
+    numbers, (jobs, claims) = list(pending), zip(*pending.values(), strict=True)
 
     def begin(index: int) -> ImageResult | None:
-        job = jobs[numbers[index]]
-        if any(journal.was_stopped(file) for file in job.plan.files):
-            discard_partials(job.task)
         try:
-            journal.begin(job.state, job.plan.files)
+            claims[index].begin()
         except UpsegError as error:
-            return ImageResult.failure(job.task.path, str(error))
+            return ImageResult.failure(jobs[index].path, str(error))
         return None
 
-    if workers == 1 or len(tasks) == 1:
-        outcomes = _run_here(tasks, model, device, begin, on_step)
+    if workers == 1 or len(jobs) == 1:
+        outcomes = _run_here(jobs, model, device, begin, on_step)
     else:
-        outcomes = run_in_workers(tasks, model, device=device, workers=workers, on_begin=begin)
+        outcomes = run_in_workers(jobs, model, device=device, workers=workers, on_begin=begin)
     with closing(outcomes):
         for index, result in outcomes:
-            yield numbers[index], _recorded(result, jobs[numbers[index]], journal)
+            yield numbers[index], _recorded(result, claims[index])
 
 
-def _recorded(result: ImageResult, job: _Job, journal: Journal) -> ImageResult:
+def _recorded(result: ImageResult, claim: Claim) -> ImageResult:
     """Note a success in the journal; without its line there, it is none."""
     if result.segments is None or result.seconds is None:
         return result
     try:
-        journal.finish(job.state, job.plan.files, seconds=result.seconds, segments=result.segments)
+        claim.finish(seconds=result.seconds, segments=result.segments)
     except UpsegError as error:
         return ImageResult.failure(result.input, str(error))
     return result
 
 
 def _run_here(
-    tasks: Sequence[ImageTask],
+    jobs: Sequence[ImageJob],
     model: Model,
     device: str,
     on_begin: Callable[[int], ImageResult | None],
@@ -308,5 +259,5 @@ def _run_here(
 ) -> Generator[tuple[int, ImageResult], None, None]:
     segmenter = model.load(device)
     told = on_step if model.implementation.reports_progress else None
-    for index, task in enumerate(tasks):
-        yield index, on_begin(index) or run_task(task, segmenter, told)
+    for index, job in enumerate(jobs):
+        yield index, on_begin(index) or run_job(job, segmenter, told)

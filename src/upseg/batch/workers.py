@@ -16,7 +16,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from upseg.batch.jobs import ImageResult, ImageTask, discard_partials, run_task
+from upseg.batch.jobs import ImageJob, ImageResult, discard_partials, run_job
 from upseg.errors import ModelError, UpsegError
 from upseg.models.registry import Model
 
@@ -25,60 +25,60 @@ _GOODBYE_SECONDS = 5.0
 
 @dataclass
 class _Worker:
-    """One process and what it is at: the number of a task, or None; before it is ready it loads the model."""
+    """One process and what it is at: the number of a job, or None; before it is ready it loads the model."""
 
     process: SpawnProcess
     connection: Connection
     ready: bool = False
-    task: int | None = None
+    job: int | None = None
 
 
 def run_in_workers(
-    tasks: Sequence[ImageTask],
+    jobs: Sequence[ImageJob],
     model: Model,
     *,
     device: str,
     workers: int,
     on_begin: Callable[[int], ImageResult | None],
 ) -> Generator[tuple[int, ImageResult], None, None]:
-    """Do tasks in several processes.
+    """Do jobs in several processes.
 
     A process that dies takes only its image with it; another takes its place. All of them die with this process,
     however it ends. Programs that call this need the usual `if __name__ == "__main__":`.
 
     Args:
-        tasks: What to do.
+        jobs: What to do.
         model: What to segment with; each process loads it.
         device: As `upseg.load_model` takes it.
         workers: How many processes.
-        on_begin: Called with a task's number before it is given to a process; returns the task's failure if it is not
+        on_begin: Called with a job's number before it is given to a process; returns the job's failure if it is not
             to be begun.
 
     Yields:
-        A task's number and how it went, in the order of completion.
+        A job's number and how it went, in the order of completion.
 
     Raises:
         ModelError: If the model cannot be loaded.
     """
     threads = max(1, _usable_cores() // workers)
-    waiting = deque(range(len(tasks)))
-    pool = [_start(model, device, threads) for _ in range(min(workers, len(tasks)))]
+    waiting = deque(range(len(jobs)))
+    pool = [_start(model, device, threads) for _ in range(min(workers, len(jobs)))]
     finished = False
     try:
-        while waiting or any(worker.task is not None for worker in pool):
+        while waiting or any(worker.job is not None for worker in pool):
             for worker in pool:
-                while waiting and worker.ready and worker.task is None:
+                while waiting and worker.ready and worker.job is None:
                     number = waiting.popleft()
                     failure = on_begin(number)
                     if failure is not None:
                         yield number, failure
                         continue
-                    worker.task = number
-                    _send(worker, tasks[number])
+                    worker.job = number
+                    _send(worker, jobs[number])
             for connection in wait([worker.connection for worker in pool]):
                 worker = next(worker for worker in pool if worker.connection is connection)
-                begun = worker.task
-                result = _receive(worker, tasks)
+                begun = worker.job
+                result = _receive(worker, jobs)
                 if not worker.process.is_alive() and waiting:
                     pool[pool.index(worker)] = _start(model, device, threads)
                 elif not worker.process.is_alive():
@@ -87,7 +87,7 @@ def run_in_workers(
                     yield begun, result
         finished = True
     finally:
-        _stop(pool, tasks, gently=finished)
+        _stop(pool, jobs, gently=finished)
 
 
 def _usable_cores() -> int:
@@ -118,14 +118,14 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _send(worker: _Worker, task: ImageTask) -> None:
+def _send(worker: _Worker, job: ImageJob) -> None:
     try:
-        worker.connection.send(task)
+        worker.connection.send(job)
     except OSError:
         return  # it is dead, which `_receive` will notice
 
 
-def _receive(worker: _Worker, tasks: Sequence[ImageTask]) -> ImageResult | None:
+def _receive(worker: _Worker, jobs: Sequence[ImageJob]) -> ImageResult | None:
     """Take what a worker has to say; its last word may be that it died."""
     try:
         message = worker.connection.recv()
@@ -135,15 +135,15 @@ def _receive(worker: _Worker, tasks: Sequence[ImageTask]) -> ImageResult | None:
         reason = f"its process died ({_exit_reason(worker.process.exitcode)})"
         if not worker.ready:
             raise ModelError(f"the model cannot be loaded: {reason}") from None
-        if worker.task is None:
+        if worker.job is None:
             return None
-        task, worker.task = tasks[worker.task], None
-        discard_partials(task)
-        return ImageResult.failure(task.path, reason)
+        job, worker.job = jobs[worker.job], None
+        discard_partials(job)
+        return ImageResult.failure(job.path, reason)
     if isinstance(message, BaseException):
         raise message
     worker.ready = True
-    worker.task = None
+    worker.job = None
     return message if isinstance(message, ImageResult) else None
 
 
@@ -154,7 +154,7 @@ def _exit_reason(code: int | None) -> str:
     return f"{name}, most likely for lack of memory; try fewer workers" if name == "SIGKILL" else name
 
 
-def _stop(pool: Sequence[_Worker], tasks: Sequence[ImageTask], *, gently: bool) -> None:
+def _stop(pool: Sequence[_Worker], jobs: Sequence[ImageJob], *, gently: bool) -> None:
     for worker in pool:
         if gently and worker.ready:
             try:
@@ -169,12 +169,12 @@ def _stop(pool: Sequence[_Worker], tasks: Sequence[ImageTask], *, gently: bool) 
             worker.process.kill()
             worker.process.join()
         worker.connection.close()
-        if worker.task is not None:
-            discard_partials(tasks[worker.task])
+        if worker.job is not None:
+            discard_partials(jobs[worker.job])
 
 
 def _serve(connection: Connection, model: Model, device: str, threads: int) -> None:
-    """What each process does: load the model, then one task after the other until there is none."""
+    """What each process does: load the model, then one job after the other until there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
@@ -189,8 +189,8 @@ def _serve(connection: Connection, model: Model, device: str, threads: int) -> N
         return
     connection.send(None)
     try:
-        while (task := connection.recv()) is not None:
-            connection.send(run_task(task, segmenter))
+        while (job := connection.recv()) is not None:
+            connection.send(run_job(job, segmenter))
     except (EOFError, OSError):
         return  # the parent is gone
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from upseg.commands.options import AsJson, Device
 from upseg.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ _Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the data set; repeatable.")
 ]
 _Fast = Annotated[bool, typer.Option("--fast", help="Do not decode the images, only read the ground truth.")]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 _Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write, .png or .jpg.")]
 _Count = Annotated[int, typer.Option("--count", "-n", min=1, help="How many samples to draw.")]
 _Seed = Annotated[int | None, typer.Option(help="Choose them at random; without it the first ones.")]
@@ -53,14 +51,13 @@ _Predicts = Annotated[
         help="What larger numbers of the model mean: nearer (disparity) or farther; else what it says itself."
     ),
 ]
-_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier labels of the image.")
 ]
 
 
 @data_app.command()
-def sources(as_json: _AsJson = False) -> None:
+def sources(as_json: AsJson = False) -> None:
     """List the data sets that can be read."""
     from dataclasses import fields
 
@@ -97,14 +94,15 @@ def check(
     images: _Images = None,
     assignments: _Assignments = None,
     fast: _Fast = False,
-    as_json: _AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read all of a data set and say what is in it and what is wrong with it; exit code 1 if anything is."""
+    from upseg.commands.progress import progress_bar
     from upseg.data.summary import summarise
 
     dataset = open_for_command(source, path, split, images, assignments)
     dataset.decode_images = not fast
-    with _progress_bar() as show:
+    with progress_bar("samples") as show:
         summary = summarise(dataset, show)
     if as_json:
         typer.echo(json.dumps(summary.as_json(), indent=2))
@@ -156,9 +154,9 @@ def pseudo_depth(
     split: _Split = None,
     images: _Images = None,
     assignments: _Assignments = None,
-    device: _Device = "auto",
+    device: Device = "auto",
     overwrite: _Overwrite = False,
-    as_json: _AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Label the images of a data set with the relative depth that a model sees in them; needs the extra `depth`.
 
@@ -166,13 +164,14 @@ def pseudo_depth(
     """
     from dataclasses import asdict
 
+    from upseg.batch.pseudo_depth import write_pseudo_depth
+    from upseg.commands.progress import progress_bar
     from upseg.data.depth_models import TransformersDepth
-    from upseg.data.pseudo_depth import write_pseudo_depth
 
     dataset = open_for_command(source, path, split, images, assignments)
     teacher = TransformersDepth(model, predicts.value if predicts else None, device)
     origin = f"{source}/{split}" if split else source
-    with _progress_bar() as show:
+    with progress_bar("samples") as show:
         summary = write_pseudo_depth(dataset, output, teacher, origin=origin, overwrite=overwrite, progress=show)
     if as_json:
         typer.echo(json.dumps(asdict(summary), indent=2))
@@ -206,18 +205,6 @@ def open_for_command(
         except ModelError as error:
             raise DataError(f"{source}: {error}") from error
     return open_dataset(source, path, split=split, on_error="skip", images=images, **options)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error, if that is a terminal; gives a function that is told what of how many is done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("samples", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print_summary(summary: DatasetSummary) -> None:

@@ -107,21 +107,11 @@ def _open_truth(truth: str, split: str | None, assignments: list[str] | None) ->
 
 def _with_progress(protocol: str, predictions: Path, dataset: Dataset, *, visible: bool, **options: Any) -> Evaluation:
     """Show a bar on standard error while images are measured, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from upseg.commands.progress import progress_bar
     from upseg.evaluation.run import evaluate as measure
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not (visible and console.is_terminal)) as bar:
-        task = bar.add_task("images", total=len(dataset))
-        return measure(
-            protocol,
-            predictions,
-            dataset,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-            **options,
-        )
+    with progress_bar("images", visible=visible, total=len(dataset)) as show:
+        return measure(protocol, predictions, dataset, progress=show, **options)
 
 
 def _draw(result: Evaluation, dataset: Dataset, worst: int, picture: Path) -> None:

@@ -25,7 +25,7 @@ _Training = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="A fact to add to the account of the training, such as data=... or license=cc0-1.0; repeatable.",
+        help="A fact to add to the provenance of the training, such as data=... or license=cc0-1.0; repeatable.",
     ),
 ]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -52,8 +52,8 @@ def export_model(
 
     found = read_checkpoint(checkpoint)
     settings = parse_assignments(assignments or (), settings_class(found.method))
-    account = dict(map(_fact, training or ()))
-    found.save_pretrained(directory, half=half, description=description, settings=settings, training=account)
+    provenance = dict(map(_fact, training or ()))
+    found.save_pretrained(directory, half=half, description=description, settings=settings, training=provenance)
     size = (directory / WEIGHTS_NAME).stat().st_size
     if as_json:
         typer.echo(json.dumps({"model": str(directory), "method": found.method, "bytes": size}, indent=2))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from upseg.batch.jobs import ImageResult
+from upseg.batch.jobs import ImageResult, StepCallback
 from upseg.batch.run import BatchObserver
 
 _PATIENCE = 2.0  # seconds that one image may take before its steps are shown
@@ -68,6 +69,21 @@ class ProgressDisplay(BatchObserver):
         """Move the bar of what is done with all results."""
         if self._bars is not None:
             self._bars.show_gathering(done, total)
+
+
+@contextmanager
+def progress_bar(noun: str, *, visible: bool = True, total: int | None = None) -> Iterator[StepCallback]:
+    """Show a bar on standard error, if that is a terminal; gives a function that is told what of how many is done.
+
+    Args:
+        noun: What is counted.
+        visible: Whether to show it at all.
+        total: How many there are, where that is known before.
+    """
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not (visible and console.is_terminal)) as bar:
+        row = bar.add_task(noun, total=total)
+        yield lambda done, total: bar.update(row, completed=done, total=total)
 
 
 class _RateColumn(TextColumn):

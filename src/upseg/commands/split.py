@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upseg.commands.segment import interrupted, report
+from upseg.commands.batches import run_and_report
+from upseg.commands.options import DEFAULT_OUTPUT, AsJson, Debug, Device, Output, Quiet
 from upseg.errors import UpsegError
 
 if TYPE_CHECKING:
-    from upseg.batch.jobs import Status
     from upseg.split.classes import MaskClasses
 
-_DEFAULT_OUTPUT = Path("upseg-out")
 _NO_VOID = "none"
-_RESULTS: Mapping[Status, str] = {
-    "done": "split",
-    "replaced": "split again (older results replaced)",
-    "skipped": "already done",
-    "failed": "failed",
-}
 
 _Masks = Annotated[
     list[str],
@@ -41,7 +33,6 @@ _Model = Annotated[
         "distance, which look at no photo.",
     ),
 ]
-_Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 _Images = Annotated[
     Path | None,
     typer.Option("--images", help="Folder of the photos: that of masks/a/b.png is a/b with any suffix in it."),
@@ -65,19 +56,15 @@ _Formats = Annotated[
     typer.Option("--format", "-f", help="Another format beside png, such as overlay, tif or coco; repeatable."),
 ]
 _Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Masks split side by side.")]
-_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier results of the mask.")
 ]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
-_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
-_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of each failure.")]
 
 
 def split(
     masks: _Masks,
     model: _Model,
-    output: _Output = _DEFAULT_OUTPUT,
+    output: Output = DEFAULT_OUTPUT,
     images: _Images = None,
     classes: _Classes = None,
     stuff: _Stuff = None,
@@ -85,39 +72,39 @@ def split(
     assignments: _Assignments = None,
     formats: _Formats = None,
     workers: _Workers = 1,
-    device: _Device = "auto",
+    device: Device = "auto",
     overwrite: _Overwrite = False,
-    as_json: _AsJson = False,
-    quiet: _Quiet = False,
-    debug: _Debug = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Split class masks into instances: a label map for each, and COCO JSON for all.
 
     A second run with the same arguments does only what is missing. One broken mask never stops the rest.
     """
-    from upseg.commands.progress import ProgressDisplay
     from upseg.split.run import split_files
 
-    warnings.filterwarnings("ignore", module="PIL")  # what Pillow could put right about an odd file
-    with ProgressDisplay(visible=not quiet, noun="mask") as display:
-        try:
-            summary = split_files(
-                masks,
-                output,
-                model=model,
-                images=images,
-                classes=_mask_classes(classes, stuff, void),
-                settings=_settings(model, assignments),
-                formats=formats or (),
-                workers=workers,
-                device=device,
-                overwrite=overwrite,
-                protected={} if classes is None else {classes: "the list of classes"},
-                observer=display,
-            )
-        except KeyboardInterrupt:
-            raise interrupted(display, "mask") from None
-    report(summary, as_json=as_json, quiet=quiet, debug=debug, noun="mask", results=_RESULTS)
+    summary = run_and_report(
+        lambda display: split_files(
+            masks,
+            output,
+            model=model,
+            images=images,
+            classes=_mask_classes(classes, stuff, void),
+            settings=_settings(model, assignments),
+            formats=formats or (),
+            workers=workers,
+            device=device,
+            overwrite=overwrite,
+            protected={} if classes is None else {classes: "the list of classes"},
+            observer=display,
+        ),
+        "mask",
+        "split",
+        as_json=as_json,
+        quiet=quiet,
+        debug=debug,
+    )
     if summary.instances is not None and not (as_json or quiet):
         typer.echo(f"all instances -> {summary.instances}")
     if summary.problem is not None:

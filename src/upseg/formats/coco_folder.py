@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from upseg.errors import FormatError
 from upseg.files import atomic_path
@@ -47,7 +47,9 @@ def write_coco_folder(
         for file_name, segmentation in images:
             height, width = segmentation.shape
             rows.append({"id": len(rows) + 1, "width": width, "height": height, "file_name": file_name})
-            count = _write_instances(segmentation, file_name, len(rows), count, table, file, path)
+            for entry in _instances(segmentation, rows[-1], table, path):
+                count += 1
+                file.write(("," if count > 1 else "") + dump_json(entry | {"id": count}))
         listed = [
             {"id": c.id, "name": c.name, "supercategory": c.name, "isthing": 1}
             for c in sorted(table.values(), key=lambda category: category.id)
@@ -56,30 +58,19 @@ def write_coco_folder(
     return len(rows), count
 
 
-def _write_instances(
-    segmentation: Segmentation,
-    file_name: str,
-    image_id: int,
-    count: int,
-    table: dict[int, Category],
-    file: TextIO,
-    path: Path,
-) -> int:
-    """Append the rows of one image, and return the number of all."""
-    size = list(segmentation.shape)
+def _instances(
+    segmentation: Segmentation, image: dict[str, Any], table: dict[int, Category], path: Path
+) -> Iterator[dict[str, Any]]:
+    """The rows of one image, all but their own ids."""
     for segment, counts in zip(segmentation, encode_label_map(segmentation.labels), strict=True):
         if segment.category is None:
-            raise FormatError(f"{path}: segment {segment.id} of {file_name} has no category, which COCO needs")
-        if not segment.category.is_thing:
-            continue
-        _add_category(table, segment.category, path)
-        count += 1
-        row = segment_entry(segment, 0)
-        row.pop("parent", None)  # ids are not those of the label map
-        mask = {"size": size, "counts": counts}
-        row |= {"id": count, "image_id": image_id, "segmentation": mask, "score": row.get("score", 1.0)}
-        file.write(("," if count > 1 else "") + dump_json(row))
-    return count
+            raise FormatError(f"{path}: segment {segment.id} of {image['file_name']} has no category, which COCO needs")
+        if segment.category.is_thing:
+            _add_category(table, segment.category, path)
+            entry = segment_entry(segment, 0)
+            entry.pop("parent", None)  # ids are not those of the label map
+            mask = {"size": list(segmentation.shape), "counts": counts}
+            yield entry | {"image_id": image["id"], "segmentation": mask, "score": entry.get("score", 1.0)}
 
 
 def _add_category(table: dict[int, Category], category: Category, path: Path) -> None:

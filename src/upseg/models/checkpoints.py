@@ -1,7 +1,7 @@
 """From a checkpoint of a training to a model folder.
 
-The LightningModule of every learned method puts what `checkpoint_record` returns into `checkpoint["upseg"]`, in its
-`on_save_checkpoint`; nothing else ties the two together.
+`upseg.training.task.Task`, the base of all tasks, puts what `checkpoint_record` returns into `checkpoint["upseg"]`, in
+its `on_save_checkpoint`; nothing else ties the two together.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Checkpoint:
             half: Store the weights as 16-bit floats.
             description: One line for people.
             settings: What shall differ from the settings it was trained with, for instance those of the grouping.
-            training: What shall be added to the account of the training.
+            training: What shall be added to the provenance of the training.
 
         Returns:
             The folder.
@@ -106,23 +106,6 @@ def checkpoint_record(
         "classes": [asdict(category) for category in categories],
         "training": dict(training or {}),
         "prefix": prefix,
-    }
-
-
-def training_account(task: Any, **facts: Any) -> dict[str, Any]:
-    """How the model of a task came to be, for `checkpoint_record`.
-
-    Args:
-        task: A LightningModule with the attributes `average` and `before`, in training.
-        facts: What is to be said beside its data, its steps, its average and the training before it.
-    """
-    data = getattr(task.trainer, "datamodule", None)
-    return {
-        "data": str(getattr(data, "description", "")),
-        "steps": task.global_step,
-        **facts,
-        "average": task.average,
-        "before": dict(task.before),
     }
 
 

@@ -10,20 +10,22 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from upseg import __version__
-from upseg.batch.inputs import InputKind, check_not_searched, find_images, plan_outputs
-from upseg.batch.jobs import ImageResult
-from upseg.batch.journal import InputState, Journal, OutputState
-from upseg.batch.run import BatchObserver, BatchSummary, check_workers, digest_of, run_batch
+from upseg.batch.inputs import InputImage, InputKind, check_not_searched, find_images, plan_outputs
+from upseg.batch.jobs import ImageResult, ReadingOptions
+from upseg.batch.journal import InputState, Journal
+from upseg.batch.resume import Claim, Decision, digest_of
+from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch
 from upseg.errors import FormatError, UpsegError
-from upseg.files import printable, remove_partials
+from upseg.files import printable
 from upseg.formats import formats_that_need
 from upseg.formats.coco_folder import write_coco_folder
 from upseg.formats.png import read_png
 from upseg.models.registry import Model
 from upseg.segmentation import Segmentation
+from upseg.split.baselines import BASELINES
 from upseg.split.classes import MaskClasses
-from upseg.split.jobs import PHOTOS, MaskDescriber, Photos, stamp
-from upseg.split.splitters import BASELINES, find_splitter
+from upseg.split.jobs import PHOTOS, MaskJob, Photos, stamp
+from upseg.split.splitters import find_splitter
 
 INSTANCES = PurePosixPath("instances.json")
 """The COCO file of a folder of results."""
@@ -92,20 +94,29 @@ def split_files(
     folder, observer, formats = Path(output), observer or BatchObserver(), tuple(dict.fromkeys(("png", *formats)))
     chosen = find_splitter(model, **(settings or {}))
     _check_request(chosen, formats, images)
+    classes = replace(classes, known={c.id: c for c in chosen.categories})
     journal = Journal(folder)
-    _check_instances(journal, overwrite=overwrite)
+    _claim(journal).decide(overwrite=overwrite)  # refuses at once what would come to light after hours
     masks = find_images(paths, folder, journal.knows, MASKS)
-    readable = [mask for mask in masks if mask.problem is None]
-    photos = None if images is None else Photos(Path(images), readable, journal)
-    secured = {**(protected or {}), **(photos.roles() if photos else {})}
-    plans = plan_outputs(readable, formats, folder, paths, kind=MASKS, reserved=INSTANCES, protected=secured)
-    if photos is not None:
-        check_not_searched([INSTANCES, *(file for p in plans for file in p.files)], folder, [photos.folder], PHOTOS)
-    describer = MaskDescriber(chosen, replace(classes, known={c.id: c for c in chosen.categories}), photos, formats)
+    photos = Photos(None if images is None else Path(images), masks, journal)
+    secured = {**(protected or {}), **photos.roles()}
+    plans = plan_outputs(masks, formats, folder, paths, kind=MASKS, reserved=INSTANCES, protected=secured)
+    files = [INSTANCES, *(file for plan in plans.values() for file in plan.files)]
+    check_not_searched(files, folder, photos.folders, PHOTOS)
+    needs_photo = chosen.method not in BASELINES or bool(formats_that_need("image", formats))
+    facts = [__version__, chosen.fingerprint(), *classes.facts()]
+    names: dict[Path, str] = {}
+
+    def describe(mask: InputImage, stem: Path) -> tuple[MaskJob, str]:
+        photo = photos.of(mask)
+        names[mask.path] = name = str((photo or mask).name)
+        path, reading = None if photo is None else photo.path, ReadingOptions()
+        job = MaskJob(mask.path, str(mask.name), stem, formats, reading, "done", classes, path, name, needs_photo)
+        return job, digest_of([*facts, name, job.photo_stamp()])
+
     results = run_batch(
-        masks,
-        dict(zip(readable, plans, strict=True)),
-        describer.describe,
+        plans,
+        describe,
         model=chosen,
         journal=journal,
         workers=workers,
@@ -113,7 +124,8 @@ def split_files(
         overwrite=overwrite,
         observer=observer,
     )
-    results, instances, problem = _gather(results, describer, journal, observer)
+    about = f"class masks split into instances by upseg {__version__} ({chosen.method})"
+    results, instances, problem = _gather(results, names, classes, about, journal, observer)
     return SplitSummary(folder, results, time.perf_counter() - started, instances, problem)
 
 
@@ -131,29 +143,25 @@ def _check_request(model: Model, formats: Sequence[str], images: str | PathLike[
         raise UpsegError("an overlay is drawn over the photo; give the folder of the photos with images=... (--images)")
 
 
-def _instances_state(digest: str) -> InputState:
+def _claim(journal: Journal, digest: str = "") -> Claim:
     """The COCO file's place in the journal: its input is the folder of results."""
-    return InputState(str(INSTANCES), "", 0, 0, digest)
-
-
-def _check_instances(journal: Journal, *, overwrite: bool) -> None:
-    """Refuse at once what would come to light after hours."""
-    if journal.state_of(INSTANCES, _instances_state("")) is OutputState.FOREIGN and not overwrite:
-        raise UpsegError(
-            f"{printable(journal.path.parent / INSTANCES)} exists and is not an earlier result; remove it, write "
-            "somewhere else, or allow it to be replaced with overwrite=True (--overwrite)"
-        )
+    return Claim(journal, InputState(str(INSTANCES), "", 0, 0, digest), (INSTANCES,), "result")
 
 
 def _gather(
-    results: tuple[ImageResult, ...], describer: MaskDescriber, journal: Journal, observer: BatchObserver
+    results: tuple[ImageResult, ...],
+    names: Mapping[Path, str],
+    classes: MaskClasses,
+    about: str,
+    journal: Journal,
+    observer: BatchObserver,
 ) -> tuple[tuple[ImageResult, ...], Path | None, str | None]:
     """Bring the COCO file up to date; what cannot be read back has failed after all.
 
     Returns:
         The results; the COCO file, if there is one; and why it is not up to date, if it is not.
     """
-    path = journal.path.parent / INSTANCES
+    path, started = journal.folder / INSTANCES, time.perf_counter()
     done = {number: result for number, result in enumerate(results) if result.status != "failed"}
     if not done:
         return results, None, None
@@ -166,36 +174,19 @@ def _gather(
             except FormatError as error:
                 failures[number] = ImageResult.failure(result.input, f"{error}; remove that file and run again")
                 continue
-            yield describer.image_names[result.input], segmentation
+            yield names[result.input], segmentation
             observer.on_gather(count, len(done))
 
     try:
-        rows = [[describer.image_names[result.input], *stamp(result.outputs[0])] for result in done.values()]
-        state = _instances_state(digest_of([__version__, *describer.classes.facts(), *rows]))
-        if journal.state_of(INSTANCES, state) is OutputState.CURRENT:
-            return results, path, None
-        _write_instances(images(), path, state, describer, journal, failures)
+        rows = [[names[result.input], *stamp(result.outputs[0])] for result in done.values()]
+        claim = _claim(journal, digest_of([__version__, *classes.facts(), *rows]))
+        if claim.decide(overwrite=True) is not Decision.DONE:
+            with journal:
+                claim.begin()
+                _, count = write_coco_folder(images(), path, categories=classes.categories(), description=about)
+                if not failures:  # else the next run has to look again
+                    claim.finish(seconds=time.perf_counter() - started, segments=count)
     except (OSError, UpsegError) as error:
         reason = getattr(error, "strerror", None) or error
         return results, None, f"{printable(path)} cannot be written ({reason}); the same command writes it again"
     return tuple(failures.get(number, result) for number, result in enumerate(results)), path, None
-
-
-def _write_instances(
-    images: Iterator[tuple[str, Segmentation]],
-    path: Path,
-    state: InputState,
-    describer: MaskDescriber,
-    journal: Journal,
-    failures: Mapping[int, ImageResult],
-) -> None:
-    """Write the COCO file, and note that it is complete if all results could be read."""
-    started = time.perf_counter()
-    if journal.was_stopped(INSTANCES):
-        remove_partials(path)
-    with journal:
-        journal.begin(state, [INSTANCES])
-        about = f"class masks split into instances by upseg {__version__} ({describer.method})"
-        _, count = write_coco_folder(images, path, categories=describer.classes.categories(), description=about)
-        if not failures:
-            journal.finish(state, [INSTANCES], seconds=time.perf_counter() - started, segments=count)

@@ -58,6 +58,7 @@ from upseg.files import atomic_path
 from upseg.segmentation import Category
 from upseg.training.callbacks import EpochLines, LearningRates, SeededEpochs, ValidationPictures, progress_callback
 from upseg.training.checkpoints import LAST, KeepCheckpoints, SafeCheckpointIO, read_training_state
+from upseg.training.old_names import arguments_of_today
 from upseg.training.parameter_groups import table_of_groups
 from upseg.training.problems import check_configurations, one_line
 from upseg.training.processes import is_first_process
@@ -98,9 +99,9 @@ class Training(LightningCLI):
         self.configurations = configurations
         self.output = output
         self.resume = resume
-        arguments = [*(f"--config={path}" for path in configurations), *options]
         _quieten()
         check_configurations(configurations, options)
+        arguments = arguments_of_today(configurations, options)
         with self._one_line_errors():
             super().__init__(
                 args=arguments,

@@ -77,7 +77,7 @@ class MixedDataModule(LightningDataModule):
 
     @property
     def description(self) -> str:
-        """What is learned from, in a few words, for the account of a training."""
+        """What is learned from, in a few words, for the provenance of a model."""
         return "; ".join(f"{type(s.dataset).__name__}, {len(s.dataset)} images" for s in self.samples.sources)
 
     def train_dataloader(self) -> DataLoader[Sample]:

@@ -83,7 +83,7 @@ def test_crowds_count_neither_for_nor_against() -> None:
     task = EntityTask(SETTINGS, pretrained=False).eval()
     for crowds in ((), (2,)):
         task.validation_step(Collate()([Sample.from_labels(image, labels, crowds=crowds)]), 0)
-    assert int(task.scores["scores"].sum_segments) == 2 + 1
+    assert int(task.scores.sum_segments) == 2 + 1
 
 
 def test_the_picture_shows_four_things() -> None:

@@ -4,39 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-import lightning
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
 from upseg.data.batches import Batch
 from upseg.data.sample import TruthSegment
-from upseg.formats.montage import side_by_side
-from upseg.formats.overlay import draw_overlay
-from upseg.layers.averaging import AveragedTraining
 from upseg.methods.mask_rcnn.network import MaskRcnnNetwork, class_count
 from upseg.methods.mask_rcnn.segmenter import MaskRcnnSegmenter
 from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
 from upseg.methods.mask_rcnn.targets import instance_targets, learned_segments
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.coco_mask_ap import CocoMaskAP
-from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.segmentation import Category, Segmentation
 from upseg.training.accumulator_metric import AccumulatorMetric
+from upseg.training.task import Task, draw_found
 
 OBJECT = Category(1, "object")
 """What average precision takes for the class of objects without one."""
-
-SHOWN = ("ap", "ap50")
-"""The metrics that the progress bar has."""
 
 NEW_FOR_OTHER_CLASSES = ("detector.roi_heads.box_predictor.", "detector.roi_heads.mask_predictor.")
 """What the weights begin with whose shape depends on the classes."""
 
 
-class MaskRcnnTask(AveragedTraining[MaskRcnnNetwork], lightning.LightningModule):
+class MaskRcnnTask(Task[MaskRcnnNetwork, MaskRcnnSegmenter]):
     """Trains a `MaskRcnnNetwork` by torchvision's losses, and validates its segments by COCO's mask AP.
 
     Learned from are the things of the samples. Crowds are left out, masks and boxes: where there is nothing else, their
@@ -62,6 +54,10 @@ class MaskRcnnTask(AveragedTraining[MaskRcnnNetwork], lightning.LightningModule)
     Raises:
         ValueError: If there are classes but none of things, or a number is outside its range.
     """
+
+    segmenter_class = MaskRcnnSegmenter
+    shown = ("ap", "ap50")
+    prefixes = {"cells": "cells_"}  # noqa: RUF012 - as the base declares it
 
     def __init__(
         self,
@@ -89,27 +85,20 @@ class MaskRcnnTask(AveragedTraining[MaskRcnnNetwork], lightning.LightningModule)
             box_samples=box_samples,
             anchor_samples=anchor_samples,
         )
-        self.before: Mapping[str, Any] = {}
-        if init_from is not None:
-            self.before = take_over_weights(network, init_from, may_differ=NEW_FOR_OTHER_CLASSES)
-        self.take_network(network, average)
+        self.take_network(network, init_from=init_from, average=average, may_differ=NEW_FOR_OTHER_CLASSES)
         precision = CocoMaskAP(self.categories or (OBJECT,), self.settings.max_detections)
         self.precision = AccumulatorMetric(precision)
         self.cells = None if self.categories else AccumulatorMetric(CellMatching())
         self.validated_images = 0
 
-    def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:  # noqa: ARG002 - Lightning's signature
-        """The loss of one batch: the sum of torchvision's five."""
+    def losses(self, batch: Batch, index: int) -> Mapping[str, Float[Tensor, ""]]:  # noqa: ARG002
+        """Torchvision's five and their sum."""
         targets = [
             instance_targets(labels, segments, self.categories)
             for labels, segments in zip(batch.segment_maps, batch.segments, strict=True)
         ]
         losses = self.network(batch.images, targets)
-        total: Tensor = sum(losses.values(), start=batch.images.new_zeros(()))
-        values = {f"train/{name}": value.detach() for name, value in {**losses, "total": total}.items()}
-        self.log_dict(values, batch_size=len(batch), sync_dist=True)
-        self.log("loss", total.detach(), prog_bar=True, logger=False, batch_size=len(batch))
-        return total
+        return {**losses, "total": sum(losses.values(), start=batch.images.new_zeros(()))}
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image and add it to the metrics; crowds count neither for nor against."""
@@ -122,38 +111,20 @@ class MaskRcnnTask(AveragedTraining[MaskRcnnNetwork], lightning.LightningModule)
                 self.cells.update(objects, self._segment(image, self.settings).labels, valid=~crowds)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of all images and start anew."""
-        for prefix, metric in (("", self.precision), ("cells_", self.cells)):
-            if metric is None:
-                continue
-            for name, value in metric.compute().items():
-                self.log(f"val/{prefix}{name}", float(value), prog_bar=f"{prefix}{name}" in SHOWN)
-            metric.reset()
+        """Log the metrics, and count images anew."""
+        super().on_validation_epoch_end()
         self.validated_images = 0
 
     def draw_validation(self, batch: Batch) -> UInt8[np.ndarray, "h w 3"]:
         """The first image of a batch, the things in it, and those found, side by side."""
         found = self._segment(batch.images[0], self.settings)
-        image = batch.images[0].permute(1, 2, 0).float().cpu().numpy()
         labels = batch.segment_maps[0].cpu().numpy()
         learned = list(learned_segments(batch.segments[0], self.categories))
-        truth = Segmentation.from_labels(np.where(np.isin(labels, learned), labels, 0))
-        pictures = [np.rint(image * 255).astype(np.uint8), draw_overlay(truth, image), draw_overlay(found, image)]
-        return side_by_side(pictures, ["", f"{len(truth)} objects", f"{len(found)} found"])
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what `upseg export-model` has to know."""
-        checkpoint[RECORD_KEY] = checkpoint_record(
-            "mask_rcnn",
-            self.settings,
-            categories=self.categories,
-            training=training_account(self),
-            prefix=self.exported_prefix,
-        )
+        things = np.where(np.isin(labels, learned), labels, 0)
+        return draw_found(batch, found, ("objects", "found"), labels=things)
 
     def _segment(self, image: Float[Tensor, "3 h w"], settings: MaskRcnnSettings) -> Segmentation:
-        segmenter = MaskRcnnSegmenter(settings, str(self.device), categories=self.categories, network=self.validated)
-        return segmenter.segment(image.float().cpu())
+        return self.segmenter(settings).segment(image.float().cpu())
 
     def _add_precision(
         self, labels: Integer[np.ndarray, "h w"], segments: Sequence[TruthSegment], found: Segmentation

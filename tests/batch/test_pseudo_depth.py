@@ -8,8 +8,8 @@ import pytest
 
 from tests.data.samples import Numbered
 from upseg.batch.journal import JOURNAL_NAME
+from upseg.batch.pseudo_depth import PseudoDepthSummary, write_pseudo_depth
 from upseg.data.depth_folder import DepthFolder
-from upseg.data.pseudo_depth import PseudoDepthSummary, write_pseudo_depth
 from upseg.data.sample import Sample
 from upseg.errors import UpsegError
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from upseg.functional.label_maps import connected_components
-from upseg.functional.mask_objects import component_objects, distance_objects, without_small
+from upseg.split.baselines import component_objects, distance_objects, remove_small_objects
 
 CLASS_MAPS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 2))
 EITHER = pytest.mark.parametrize("split", [component_objects, distance_objects])
@@ -93,9 +93,9 @@ def test_small_objects_are_left_out_and_the_others_numbered_anew(split) -> None:
 
 
 def test_the_area_of_what_is_left_out_is_below_the_least() -> None:
-    assert without_small(np.array([[1, 2, 2]], np.int32), 0).tolist() == [[1, 2, 2]]
-    assert without_small(np.array([[1, 2, 2]], np.int32), 2).tolist() == [[0, 1, 1]]
-    assert without_small(np.array([[1, 2, 2]], np.int32), 3).tolist() == [[0, 0, 0]]
+    assert remove_small_objects(np.array([[1, 2, 2]], np.int32), 0).tolist() == [[1, 2, 2]]
+    assert remove_small_objects(np.array([[1, 2, 2]], np.int32), 2).tolist() == [[0, 1, 1]]
+    assert remove_small_objects(np.array([[1, 2, 2]], np.int32), 3).tolist() == [[0, 0, 0]]
 
 
 @pytest.mark.parametrize("prominence", [0.0, -1.0, float("nan")])

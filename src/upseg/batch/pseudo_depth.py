@@ -12,12 +12,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
-from upseg.batch.journal import InputState, Journal, OutputState
+from upseg.batch.journal import InputState, Journal
+from upseg.batch.resume import Claim, Decision
 from upseg.data.dataset import Dataset
 from upseg.data.depth_folder import depth_file
 from upseg.data.sample import Sample
 from upseg.errors import DataError, UpsegError
-from upseg.files import remove_partials
 from upseg.formats.depth import write_depth_png
 from upseg.predicted_depth import PredictedDepth
 
@@ -81,85 +81,59 @@ def write_pseudo_depth(
     Raises:
         UpsegError: If the folder cannot be written to.
     """
-    target = Path(folder).expanduser()
-    journal = Journal(target)
-    failures: list[str] = []
-    labels = [_Label(index, name, origin, model.fingerprint) for index, name in enumerate(dataset.names)]
-    pending = [label for label in labels if _is_to_do(label, target, journal, failures, overwrite=overwrite)]
-    skipped = len(labels) - len(pending) - len(failures)
+    journal = Journal(Path(folder).expanduser())
+    names, failures = dataset.names, list[str]()
+    pending: list[tuple[int, Claim]] = []
+    for index, name in enumerate(names):
+        try:
+            claim = _claim(name, origin, model, journal)
+            if claim.decide(overwrite=overwrite) is not Decision.DONE:
+                pending.append((index, claim))
+        except UpsegError as error:
+            failures.append(str(error))
+    skipped = len(names) - len(pending) - len(failures)
     if pending:
         with journal:
-            for done, label in enumerate(pending, start=1):
+            for done, (index, claim) in enumerate(pending, start=1):
                 try:
-                    _write(label, dataset[label.index], target, model, journal)
+                    _write(names[index], dataset[index], model, claim)
                 except DataError as error:
                     failures.append(str(error))
                 if progress is not None:
                     progress(done, len(pending))
-    return PseudoDepthSummary(len(labels) - skipped - len(failures), skipped, tuple(failures))
+    return PseudoDepthSummary(len(names) - skipped - len(failures), skipped, tuple(failures))
 
 
-@dataclass(frozen=True, slots=True)
-class _Label:
-    """One file to write: its sample's number and name, and what the journal knows it by."""
-
-    index: int
-    name: str
-    origin: str
-    model: str
-
-    @property
-    def state(self) -> InputState:
-        source = hashlib.sha256(self.origin.encode()).hexdigest()[:16]
-        return InputState(f"{self.origin}/{self.name}", source, size=0, mtime_ns=0, settings=self.model[:16])
-
-
-def _is_to_do(label: _Label, folder: Path, journal: Journal, failures: list[str], *, overwrite: bool) -> bool:
-    """Whether a label is missing or may be replaced; if it is neither that nor done, says why in `failures`."""
-    try:
-        file = depth_file(label.name)
-    except DataError as error:
-        failures.append(str(error))
-        return False
+def _claim(name: str, origin: str, model: DisparityModel, journal: Journal) -> Claim:
+    """The file of a sample, and what the journal knows it by; a `DataError` if it would lie outside the folder."""
+    file, folder = depth_file(name), journal.folder
     if not (folder / file.parent).resolve().is_relative_to(folder.resolve()):
-        failures.append(
+        raise DataError(
             f"{folder / file} lies outside {folder}, because a folder in between is a link; remove the link"
         )
-        return False
-    known = journal.state_of(file, label.state)
-    if known is OutputState.FOREIGN and not overwrite:
-        failures.append(
-            f"{folder / file} exists and is not an earlier label of {label.state.name}; remove it, write somewhere "
-            "else, or allow it to be replaced with overwrite=True (--overwrite)"
-        )
-        return False
-    return known is not OutputState.CURRENT
+    source = hashlib.sha256(origin.encode()).hexdigest()[:16]
+    state = InputState(f"{origin}/{name}", source, size=0, mtime_ns=0, settings=model.fingerprint[:16])
+    return Claim(journal, state, (file,), f"label of {state.name}")
 
 
-def _write(label: _Label, sample: Sample, folder: Path, model: DisparityModel, journal: Journal) -> None:
+def _write(name: str, sample: Sample, model: DisparityModel, claim: Claim) -> None:
     """Ask the model about one sample and write what it says."""
     started = time.perf_counter()
     image = sample.image
     try:
         disparity = model.disparity(image)
     except (RuntimeError, ValueError) as error:  # torch's for sizes a model cannot take, and for lack of memory
-        raise DataError(
-            f"{label.name}: the depth model failed on this image: {' '.join(str(error).split()):.300}"
-        ) from error
+        raise DataError(f"{name}: the depth model failed on this image: {' '.join(str(error).split()):.300}") from error
     if disparity.shape != sample.shape:
-        raise DataError(
-            f"{label.name}: expected a depth for each of {sample.shape} pixels, the model gave {disparity.shape}"
-        )
+        raise DataError(f"{name}: expected a depth for each of {sample.shape} pixels, the model gave {disparity.shape}")
     try:
         depth = PredictedDepth.relative(disparity)
     except ValueError as error:
-        raise DataError(f"{label.name}: what the depth model says cannot be used: {error}") from error
-    file = depth_file(label.name)
-    if journal.was_stopped(file):
-        remove_partials(folder / file)
-    journal.begin(label.state, [file])
+        raise DataError(f"{name}: what the depth model says cannot be used: {error}") from error
+    path = claim.journal.folder / claim.files[0]
+    claim.begin()
     try:
-        write_depth_png(depth, folder / file)
+        write_depth_png(depth, path)
     except OSError as error:
-        raise UpsegError(f"{folder / file}: cannot be written ({error.strerror or error})") from error
-    journal.finish(label.state, [file], seconds=time.perf_counter() - started, segments=0)
+        raise UpsegError(f"{path}: cannot be written ({error.strerror or error})") from error
+    claim.finish(seconds=time.perf_counter() - started, segments=0)
