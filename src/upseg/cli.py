@@ -20,7 +20,6 @@ from upseg.errors import UpsegError
 app = typer.Typer(
     help="Image segmentation from the pixels up.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -130,9 +130,7 @@ def _standing_parent(segmentation: Segmentation, segment: Segment, table: Int32[
     return None
 
 
-def _from_facts(
-    labels: Int32[np.ndarray, "h w"], facts: Mapping[int, Segment], source: Segmentation
-) -> Segmentation:
+def _from_facts(labels: Int32[np.ndarray, "h w"], facts: Mapping[int, Segment], source: Segmentation) -> Segmentation:
     return Segmentation.from_labels(
         labels,
         scores={i: s.score for i, s in facts.items() if s.score is not None},

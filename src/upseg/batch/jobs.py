@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from upseg.errors import UpsegError
 from upseg.files import printable, remove_partials
 from upseg.formats import formats_that_need, output_paths, write
+from upseg.images.pixel_size import PixelSize, read_pixel_size
 from upseg.images.reading import DEFAULT_MAX_PIXELS, read_image
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Segmentation
@@ -31,6 +32,40 @@ class ReadingOptions:
     channels: tuple[int, ...] | None = None
     page: int | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOptions:
+    """What becomes of the segments before they are written.
+
+    Attributes:
+        min_area: The least area, in pixels, of a segment that is kept; None for any.
+        max_area: The largest one.
+        clear_border: Whether segments that touch the image's edge are left out.
+        pixel_size: As `upseg.images.pixel_size.PixelSize.of` takes it; None for what the image's file says.
+        levels: How many levels of the hierarchy are written by formats of several; None for 8.
+    """
+
+    min_area: int | None = None
+    max_area: int | None = None
+    clear_border: bool = False
+    pixel_size: str | None = None
+    levels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixel_size is not None:
+            try:
+                PixelSize.of(self.pixel_size)
+            except ValueError as error:
+                raise UpsegError(str(error)) from error
+        if self.levels is not None and self.levels < 1:
+            raise UpsegError(f"there must be at least 1 level, got {self.levels}")
+
+    def apply(self, found: Segmentation, path: Path) -> Segmentation:
+        """Leave segments out, and note how large a pixel is."""
+        kept = found.filter(min_area=self.min_area, max_area=self.max_area, clear_border=self.clear_border)
+        size = read_pixel_size(path) if self.pixel_size is None else PixelSize.of(self.pixel_size)
+        return kept if size is None else kept.with_provenance({**kept.provenance, "pixel_size": size.as_json()})
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -59,6 +94,7 @@ class ImageJob:
         formats: Names in `upseg.formats.FORMATS`.
         reading: How to read the image.
         status: What a success will be called.
+        options: What becomes of the segments before they are written.
     """
 
     path: Path
@@ -67,6 +103,7 @@ class ImageJob:
     formats: tuple[str, ...]
     reading: ReadingOptions = ReadingOptions()
     status: Status = "done"
+    options: ResultOptions = ResultOptions()
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -86,7 +123,8 @@ class ImageJob:
         reading = self.reading
         image = read_image(self.path, channels=reading.channels, page=reading.page, max_pixels=reading.max_pixels)
         found, depth = _segment(image, segmenter, on_step, with_depth=bool(formats_that_need("depth", self.formats)))
-        return Outcome(found.with_provenance({**found.provenance, **_origin(self)}), image, depth)
+        found = self.options.apply(found.with_provenance({**found.provenance, **_origin(self)}), self.path)
+        return Outcome(found, image, depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +201,8 @@ def _segment_and_write(job: ImageJob, segmenter: Any, on_step: StepCallback | No
     try:
         for name in job.formats:
             path = output_paths(job.stem, name)[0]
-            write(found.segmentation, path, format=name, image=found.image, depth=found.depth)
+            levels = job.options.levels
+            write(found.segmentation, path, format=name, image=found.image, depth=found.depth, levels=levels)
     except OSError as error:
         raise UpsegError(
             f"{printable(job.path)}: the result cannot be written to {printable(job.stem.parent)} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -13,4 +14,24 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the res
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error what is done.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of each failure.")]
+
+
+def start_logging(*, verbose: bool) -> None:
+    """Show what upseg logs on standard error: warnings, and with `verbose` what is done."""
+    logger = logging.getLogger("upseg")
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    if not any(isinstance(handler, _Console) for handler in logger.handlers):
+        logger.addHandler(_Console())
+
+
+class _Console(logging.Handler):
+    """Writes to what standard error is at that moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(self.format(record), err=True)

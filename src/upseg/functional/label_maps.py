@@ -67,7 +67,7 @@ def segment_centroids(labels: Integer[np.ndarray, "h w"]) -> Float64[np.ndarray,
     areas = segment_areas(labels)
     rows = np.bincount(flat, np.repeat(np.arange(height, dtype=np.float64), width), len(areas))
     columns = np.bincount(flat, np.tile(np.arange(width, dtype=np.float64), height), len(areas))
-    return np.stack([rows[1:], columns[1:]], axis=1) / areas[1:, None]
+    return np.asarray(np.stack([rows[1:], columns[1:]], axis=1) / areas[1:, None])
 
 
 def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int = 1) -> Int32[np.ndarray, "h w"]:

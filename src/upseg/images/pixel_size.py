@@ -83,7 +83,9 @@ def read_pixel_size(path: Path) -> PixelSize | None:
         return None
     across, down, unit = sides
     if abs(across - down) > _SAME * max(across, down):
-        _LOGGER.warning("%s: its pixels are not square (%g by %g %s), so its sizes stay in pixels", path, across, down, unit)
+        _LOGGER.warning(
+            "%s: its pixels are not square (%g by %g %s), so its sizes stay in pixels", path, across, down, unit
+        )
         return None
     try:
         return PixelSize.of(f"{across:.12g} {unit}")

@@ -41,6 +41,8 @@ class Method:
         splits_masks: Whether its segmenter is a `Splitter`, which cuts class masks into instances.
         predicts_depth: Whether its segmenter is a `DepthSegmenter`; its settings then say by a property of that name
             whether a model was trained for depth.
+        has_hierarchy: Whether its results have several levels of detail; its settings then say by a property of that
+            name whether a model's do.
     """
 
     description: str
@@ -50,6 +52,7 @@ class Method:
     reports_progress: bool = False
     splits_masks: bool = False
     predicts_depth: bool = False
+    has_hierarchy: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -58,6 +61,7 @@ METHODS: dict[str, Method] = {
         "upseg.methods.dynaseg:DynaSegSettings",
         "upseg.methods.dynaseg:DynaSegSegmenter",
         reports_progress=True,
+        has_hierarchy=True,
     ),
     "entity": Method(
         "class-agnostic: an embedding of each pixel, grouped by mean shift on the projective sphere",
@@ -119,6 +123,11 @@ class Model:
     def predicts_depth(self) -> bool:
         """Whether it was trained for depth."""
         return self.implementation.predicts_depth and bool(self.settings.predicts_depth)
+
+    @property
+    def has_hierarchy(self) -> bool:
+        """Whether its results have several levels."""
+        return self.implementation.has_hierarchy and bool(self.settings.has_hierarchy)
 
     def load(self, device: str = "auto") -> Segmenter:
         """Make the segmenter.

@@ -90,9 +90,7 @@ class TestHierarchy:
 
     @settings(max_examples=30, deadline=None)
     @given(detail=DETAILS)
-    def test_every_level_covers_the_image_with_connected_segments(
-        self, hierarchy: Hierarchy, detail: float
-    ) -> None:
+    def test_every_level_covers_the_image_with_connected_segments(self, hierarchy: Hierarchy, detail: float) -> None:
         labels = hierarchy.at(detail)
         assert labels.shape == hierarchy.shape == (60, 80)
         np.testing.assert_array_equal(connected_parts(labels), labels)  # 1..K by first pixel, nothing void
