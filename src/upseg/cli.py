@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from upseg import __version__
+from upseg.commands.compare import compare
 from upseg.commands.data import data_app
 from upseg.commands.evaluate import evaluate
 from upseg.commands.export_model import export_model
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(split)
 app.command()(models)
+app.command()(compare)
 app.command("evaluate")(evaluate)
 app.command(context_settings=EXTRA_ARGUMENTS)(train)
 app.command("export-model")(export_model)

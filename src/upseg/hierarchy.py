@@ -100,9 +100,9 @@ class Hierarchy:
     Example:
         >>> tree = MergeTree(3, np.array([[0, 1], [0, 2]]), np.array([0.2, 0.7]))
         >>> hierarchy = Hierarchy(np.array([[1, 2, 3]], np.int32), tree, scale=1.0)
-        >>> [hierarchy.at(detail).tolist() for detail in (0, 0.5, 1)]
+        >>> [hierarchy.at(detail).tolist() for detail in (0.0, 0.5, 1.0)]
         [[[1, 1, 1]], [[1, 1, 2]], [[1, 2, 3]]]
-        >>> hierarchy.climb(hierarchy.pick(0, 1, detail=1))
+        >>> hierarchy.climb(hierarchy.pick(0, 1, detail=1.0))
         [1, 3, 4]
     """
 
@@ -223,13 +223,17 @@ class Hierarchy:
         Raises:
             ValueError: If the mask has another shape or is empty, or `most` is below 1.
         """
+        for count in range(1, most):
+            found = self.best_union(mask, count)
+            if found.iou >= overlap:
+                return found
+        return self.best_union(mask, most)
+
+    def best_union(self, mask: Bool[np.ndarray, "h w"], most: int) -> Union:
+        """The at most so many nodes whose union has the highest IoU with a mask; as `smallest_union`."""
         if most < 1:
             raise ValueError(f"there must be at least 1 node, got {most}")
-        inside, size = self._inside(mask), int(np.count_nonzero(mask))
-        for count in range(1, most + 1):
-            nodes, iou = best_picks(inside, self.areas, self.tree.children, size, count)
-            if iou >= overlap or count == most:
-                break
+        nodes, iou = best_picks(self._inside(mask), self.areas, self.tree.children, int(np.count_nonzero(mask)), most)
         return Union(tuple(nodes), iou)
 
     def _inside(self, mask: Bool[np.ndarray, "h w"]) -> Int64[np.ndarray, " n"]:

@@ -123,7 +123,7 @@ def _shapes(segmentation: Segmentation) -> Table:
     with np.errstate(invalid="ignore", divide="ignore"):
         eccentricity = np.where(largest > 0, np.sqrt(1 - least / largest), 0.0)
     difference = row_variance - column_variance
-    upright = np.where(minus_covariance < 0, -np.pi / 4, np.pi / 4)  # where there is no longer axis
+    upright = np.where(minus_covariance < 0, np.pi / 4, -np.pi / 4)  # where there is no longer axis
     return {
         "perimeter": perimeters,
         "major_axis": 4 * np.sqrt(largest),
@@ -172,7 +172,7 @@ def _perimeters(labels: Int32[np.ndarray, "h w"], count: int) -> Float64[np.ndar
             codes += value * (on_border[at + step] == own)
     lengths = np.zeros(50)
     lengths[list(_STEPS)] = list(_STEPS.values())
-    return np.bincount(own, lengths[codes], count + 1)[1:]
+    return np.bincount(own, lengths[codes], count + 1)[1:].astype(np.float64)  # of nothing it counts integers
 
 
 def _intensities(labels: Int32[np.ndarray, "h w"], image: Float32[np.ndarray, "h w 3"]) -> Table:

@@ -235,12 +235,12 @@ class Segmentation:
             >>> from upseg.hierarchy import MergeTree
             >>> tree = MergeTree(3, np.array([[0, 1], [0, 2]]), np.array([0.2, 0.7]))
             >>> hierarchy = Hierarchy(np.array([[1, 2, 3]], np.int32), tree, scale=1.0)
-            >>> result = Segmentation.from_hierarchy(hierarchy, detail=1)
+            >>> result = Segmentation.from_hierarchy(hierarchy, detail=1.0)
             >>> result.at(0.5).labels.tolist()
             [[1, 1, 2]]
             >>> result.climb(1)
             [0, 3, 4]
-            >>> result.pick(0, 2, detail=0)
+            >>> result.pick(0, 2, detail=0.0)
             4
             >>> result.smallest_union(np.array([[False, True, True]]), overlap=1.0)
             Union(nodes=(1, 2), iou=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from upseg.images.reading import DEFAULT_MAX_PIXELS, read_image
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Segmentation
 
+_LOGGER = logging.getLogger(__name__)
 Status = Literal["done", "replaced", "skipped", "failed"]
 StepCallback = Callable[[int, int], None]
 """Told how many steps of how many are done with the image in hand."""
@@ -197,10 +199,15 @@ def discard_partials(job: ImageJob) -> None:
 
 
 def _segment_and_write(job: ImageJob, segmenter: Any, on_step: StepCallback | None) -> Segmentation:
+    started = time.perf_counter()
     found = job.segment(segmenter, on_step)
+    _LOGGER.info(
+        "%s: %d segments after %.1f s", printable(job.path), len(found.segmentation), time.perf_counter() - started
+    )
     try:
         for name in job.formats:
             path = output_paths(job.stem, name)[0]
+            _LOGGER.info("%s: writing %s", printable(job.path), printable(path))
             levels = job.options.levels
             write(found.segmentation, path, format=name, image=found.image, depth=found.depth, levels=levels)
     except OSError as error:

@@ -128,8 +128,8 @@ def segment_files(
         )
     if (unfit := formats_that_need("levels", formats)) and not chosen.has_hierarchy:
         raise UpsegError(
-            f"the model {printable(chosen.name)} finds one level only; take dynaseg (with grouping=hierarchy), or leave "
-            f"{unfit[0]} out"
+            f"the model {printable(chosen.name)} finds one level only; take dynaseg (with grouping=hierarchy), "
+            f"or leave {unfit[0]} out"
         )
     journal = Journal(folder)
     images = find_images(paths, folder, journal.knows)

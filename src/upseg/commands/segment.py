@@ -95,7 +95,7 @@ def segment(
     from upseg.images.reading import DEFAULT_MAX_PIXELS
 
     start_logging(verbose=verbose)
-    common = {
+    common: dict[str, Any] = {
         "model": model,
         "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed),
         "formats": _formats(formats, overlay=overlay, depth=depth, levels=levels is not None),

@@ -42,6 +42,7 @@ __all__ = [
     "read_coco",
     "read_geojson",
     "read_panoptic",
+    "readable_suffix",
     "segment_colours",
     "side_by_side",
     "write",
@@ -163,7 +164,12 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
-_OTHER_SUFFIXES = {".tiff": "tif", ".panoptic.png": "panoptic"}
+_OTHER_SUFFIXES = {
+    ".tiff": "tif",
+    ".panoptic.png": "panoptic",
+    ".overlay.jpeg": "overlay-jpg",
+    ".depth-picture.png": "depth",
+}
 
 
 def write(
@@ -256,6 +262,24 @@ def formats_that_need(need: Need, names: Iterable[str]) -> list[str]:
     return [name for name in names if name in FORMATS and need in FORMATS[name].needs]
 
 
+def readable_suffix(path: str | Path) -> str | None:
+    """How a file's name ends if it can be a result that `read` reads; None if it is none.
+
+    Example:
+        >>> readable_suffix("out/photo.panoptic.json"), readable_suffix("out/photo.overlay.png")
+        ('.panoptic.json', None)
+    """
+    name = Path(path).name.lower()
+    fitting = [suffix for suffix in _suffixes() if name.endswith(suffix)]
+    longest = max(fitting, key=len, default=None)
+    return longest if longest and FORMATS[_suffixes()[longest]].read else None
+
+
+def _suffixes() -> dict[str, str]:
+    """The name of the format of each ending of a file's name."""
+    return {form.suffix: form.name for form in FORMATS.values()} | _OTHER_SUFFIXES
+
+
 def _by_name(name: str) -> Format:
     if name not in FORMATS:
         raise FormatError(f"there is no format {name!r}; the formats are {', '.join(FORMATS)}")
@@ -265,7 +289,7 @@ def _by_name(name: str) -> Format:
 def _choose(path: Path, name: str | None) -> Format:
     if name is not None:
         return _by_name(name)
-    names = {form.suffix: form.name for form in FORMATS.values()} | _OTHER_SUFFIXES
+    names = _suffixes()
     fitting = [suffix for suffix in names if path.name.lower().endswith(suffix)]
     if not fitting:
         raise FormatError(f"{path}: the name must end in one of {', '.join(sorted(names))}, or a format must be given")

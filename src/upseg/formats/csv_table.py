@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def write_csv(segmentation: Segmentation, path: Path, image: Float32[np.ndarray,
     """Write `upseg.measurements.measure`; with the colours' columns if there is an image. Empty is unknown."""
     table = measure(segmentation, image)
     columns = [_texts(name, values) for name, values in table.items()]
-    _write_rows(path, list(table), zip(*columns, strict=True))
+    write_rows(path, list(table), zip(*columns, strict=True))
     return path
 
 
@@ -42,7 +42,7 @@ def write_summary(tables: Mapping[str, Path], path: Path) -> Path:
     counts = [name for name in names if name.startswith("count_")]
     empty = dict.fromkeys(counts, 0)
     found = [{"image": name, **empty, **row} for name, row in rows.items()]
-    _write_rows(path, names, [[_text(row.get(name)) for name in names] for row in found])
+    write_rows(path, names, [[_text(row.get(name)) for name in names] for row in found])
     return path
 
 
@@ -59,7 +59,8 @@ def _read_table(path: Path) -> Table:
     return columns
 
 
-def _write_rows(path: Path, names: Sequence[str], rows: Any) -> None:
+def write_rows(path: Path, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table, whole or not at all; None is an empty cell."""
     with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)

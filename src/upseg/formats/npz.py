@@ -22,7 +22,7 @@ def write_npz(segmentation: Segmentation, path: Path) -> Path:
 
     Of a result with a hierarchy also `atoms`, (H, W) int32, the smallest regions 1..R; `merges`, (R - 1, 2) int32: the
     region that stays and the one that joins it, counted from 0, in the order of merging; `heights`, (R - 1,) the cost
-    of each merge; and `scale`, the height that detail 0 reaches.
+    of each merge; and `scale`, (1,) the height that detail 0 reaches.
     """
     text = np.frombuffer(facts_to_text(segmentation).encode(), np.uint8)
     arrays = {"labels": segmentation.labels, "metadata": text, **_hierarchy_arrays(segmentation.hierarchy)}
@@ -60,7 +60,7 @@ def _hierarchy_arrays(hierarchy: Hierarchy | None) -> dict[str, np.ndarray]:
     if hierarchy is None:
         return {}
     merges = hierarchy.tree.merges.astype(np.int32)
-    values = (hierarchy.atoms, merges, hierarchy.tree.heights, np.array(hierarchy.scale))
+    values = (hierarchy.atoms, merges, hierarchy.tree.heights, np.array([hierarchy.scale]))
     return dict(zip(_HIERARCHY, values, strict=True))
 
 
@@ -72,15 +72,15 @@ def _hierarchy_of(arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> Hier
     """
     atoms, merges, heights, scale = (arrays[name] for name in _HIERARCHY)
     kinds = [array.dtype.kind for array in (atoms, merges, heights, scale)]
-    if kinds != ["i", "i", "f", "f"] or atoms.shape != shape or merges.ndim != 2 or scale.shape != ():
+    if kinds != ["i", "i", "f", "f"] or atoms.shape != shape or merges.ndim != 2 or scale.shape != (1,):
         raise ValueError(f"{', '.join(_HIERARCHY)} are not the arrays of a hierarchy of {shape} pixels")
     regions = len(merges) + 1
     if int(atoms.min()) < 1 or int(atoms.max()) > regions:
         raise ValueError(f"the atoms of a hierarchy with {regions - 1} merges must be 1..{regions}")
-    if not (np.isfinite(heights).all() and np.isfinite(scale)):
+    if not (np.isfinite(heights).all() and np.isfinite(scale).all()):
         raise ValueError("the heights of a hierarchy must be finite")
     tree = MergeTree(regions, merges.astype(np.int64), heights.astype(np.float64))
-    return Hierarchy(atoms.astype(np.int32), tree, float(scale))
+    return Hierarchy(atoms.astype(np.int32), tree, float(scale[0]))
 
 
 def _load_array(archive: zipfile.ZipFile, name: str) -> Shaped[np.ndarray, " *shape"]:

@@ -43,8 +43,8 @@ def _row_extents(
     begin, end, ids = begin[kept], end[kept], ids[kept]
     order = np.argsort(ids * height + begin // width, kind="stable")  # runs of one row stay from left to right
     keys = (ids * height + begin // width)[order]
-    heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
-    tails = np.append(heads[1:], len(keys)) - 1
+    heads = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    tails = np.append(heads[1:], len(keys))[: len(heads)] - 1
     found, rows = np.divmod(keys[heads], height)
     return found, rows, begin[order][heads] % width, end[order][tails] % width
 

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from upseg.models.folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, package
 from upseg.segmentation import Category, Segmentation, Segmenter
 from upseg.settings import build_settings, current_names
 
+_LOGGER = logging.getLogger(__name__)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
@@ -140,6 +142,7 @@ class Model:
         """
         make = _resolve(self.implementation.segmenter)
         place = resolve_device(device)
+        _LOGGER.info("loading the model %s on %s", printable(self.name), place)
         if not self.implementation.learned:
             return cast("Segmenter", make(self.settings, place))
         segmenter = make(self.settings, place, weights=self.weights, categories=self.categories)

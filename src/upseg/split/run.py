@@ -11,7 +11,7 @@ from typing import Any
 
 from upseg import __version__
 from upseg.batch.inputs import InputImage, InputKind, check_not_searched, find_images, plan_outputs
-from upseg.batch.jobs import ImageResult, ReadingOptions
+from upseg.batch.jobs import ImageResult
 from upseg.batch.journal import InputState, Journal
 from upseg.batch.resume import Claim, Decision, digest_of
 from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch
@@ -110,8 +110,16 @@ def split_files(
     def describe(mask: InputImage, stem: Path) -> tuple[MaskJob, str]:
         photo = photos.of(mask)
         names[mask.path] = name = str((photo or mask).name)
-        path, reading = None if photo is None else photo.path, ReadingOptions()
-        job = MaskJob(mask.path, str(mask.name), stem, formats, reading, "done", classes, path, name, needs_photo)
+        job = MaskJob(
+            mask.path,
+            str(mask.name),
+            stem,
+            formats,
+            classes=classes,
+            photo=None if photo is None else photo.path,
+            image=name,
+            needs_photo=needs_photo,
+        )
         return job, digest_of([*facts, name, job.photo_stamp()])
 
     results = run_batch(

@@ -19,10 +19,11 @@ from upseg.methods.dynaseg.fit import fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
 from upseg.methods.dynaseg.grouping import group_labels
 from upseg.methods.dynaseg.settings import DynaSegSettings
+from upseg.models.calling import CallableModel
 from upseg.segmentation import Progress, Segmentation
 
 
-class DynaSegSegmenter:
+class DynaSegSegmenter(CallableModel):
     """Segments one image at a time by fitting a small network to it: no training, no weights.
 
     Paper: Guermazi, Ksantini and Khan, "DynaSeg".
