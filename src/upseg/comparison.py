@@ -19,7 +19,7 @@ from upseg.segmentation import Segmentation
 TOLERANCE = 0.0075
 """Borders are the same within this share of the image's diagonal, as the BSDS500 benchmark has it."""
 MATCHED = 0.5
-"""Segments with at least this IoU are the same one: then each has at most one partner."""
+"""Segments with a larger IoU are the same one: then each has at most one partner."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PairAgreement:
         adjusted_rand: Share of pixel pairs on which both agree, above chance: 1 for the same partition, about 0 for
             independent ones.
         matches: (M, 2) ids of the segments, of the one and of the other, that are the same one.
-        ious: (M,) IoU of each pair, at least 0.5.
+        ious: (M,) IoU of each pair, above 0.5.
         segments: Their numbers of segments.
     """
 

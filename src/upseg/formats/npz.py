@@ -72,7 +72,12 @@ def _hierarchy_of(arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> Hier
     """
     atoms, merges, heights, scale = (arrays[name] for name in _HIERARCHY)
     kinds = [array.dtype.kind for array in (atoms, merges, heights, scale)]
-    if kinds != ["i", "i", "f", "f"] or atoms.shape != shape or merges.ndim != 2 or scale.shape != (1,):
+    if (
+        kinds != ["i", "i", "f", "f"]
+        or atoms.shape != shape
+        or merges.shape != (heights.size, 2)
+        or scale.shape != (1,)
+    ):
         raise ValueError(f"{', '.join(_HIERARCHY)} are not the arrays of a hierarchy of {shape} pixels")
     regions = len(merges) + 1
     if int(atoms.min()) < 1 or int(atoms.max()) > regions:
