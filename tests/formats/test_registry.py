@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,9 +174,9 @@ def test_other_content(tmp_path, name, content):
 @pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt])
 def test_an_interrupted_write_leaves_no_trace(tmp_path, name, interruption, monkeypatch):
     paths = output_paths(tmp_path / "out" / "result", name)
-    write(SEGMENTATION, paths[0], image=IMAGE, depth=DEPTH)
+    write(WITH_LEVELS, paths[0], image=IMAGE, depth=DEPTH)
     before = [path.read_bytes() for path in paths]
-    other = Segmentation.from_labels(labels_of("1.12.", ".1122", "11224"))
+    other = replace(Segmentation.from_labels(labels_of("1.12.", ".1122", "11224")), hierarchy=WITH_LEVELS.hierarchy)
 
     def interrupt(file_descriptor: int) -> None:
         raise interruption

@@ -258,6 +258,10 @@ def formats_that_need(need: Need, names: Iterable[str]) -> list[str]:
     Args:
         need: `image`, `depth` or `levels`.
         names: In `FORMATS`; what is no format there is none of them.
+
+    Example:
+        >>> formats_that_need("depth", ["png", "depth"])
+        ['depth']
     """
     return [name for name in names if name in FORMATS and need in FORMATS[name].needs]
 
