@@ -29,6 +29,7 @@ def all_tables() -> dict[str, str]:
         "panoptic_settings": _settings({"default": PanopticSettings()}),
         "formats": _formats(),
         "segment_options": _options("segment"),
+        "compare_options": _options("compare"),
         "split_options": _options("split"),
         "models_options": _options("models"),
         "train_options": _options("train"),

@@ -92,10 +92,12 @@ def test_all_kinds_of_imports_are_understood(source, module, is_package, expecte
 # methods only as text, and so does everything that uses them through it.
 ROOMS = (
     ("errors", "files", "lazy", "predicted_depth", "functional"),
-    ("settings", "layers", "images"),
+    ("settings", "layers", "images", "hierarchy"),
     ("segmentation",),
+    ("selection", "measurements"),
     ("formats",),
     ("models", "metrics"),
+    ("comparison",),
     ("data",),
     ("batch", "training", "evaluation"),
     ("split",),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from upseg import __version__
+from upseg.commands.compare import compare
 from upseg.commands.data import data_app
 from upseg.commands.evaluate import evaluate
 from upseg.commands.export_model import export_model
@@ -20,13 +21,13 @@ from upseg.errors import UpsegError
 app = typer.Typer(
     help="Image segmentation from the pixels up.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(segment)
 app.command()(split)
 app.command()(models)
+app.command()(compare)
 app.command("evaluate")(evaluate)
 app.command(context_settings=EXTRA_ARGUMENTS)(train)
 app.command("export-model")(export_model)

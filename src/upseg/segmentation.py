@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, overload, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Int32, Integer, UInt8
+from jaxtyping import Bool, Float64, Int32, Integer, UInt8
 
-from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
+from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes, segment_centroids
 from upseg.functional.masks import gather_masks
+from upseg.hierarchy import Hierarchy, Union
 from upseg.predicted_depth import PredictedDepth
 
 if TYPE_CHECKING:
+    from upseg.images.pixel_size import PixelSize
     from upseg.images.reading import ImageLike
 
 BoundingBox = tuple[int, int, int, int]
+Table = dict[str, np.ndarray]
+"""Columns by name, one value for each segment."""
 Progress = Callable[[int, int], None]
 """Told how many steps of how many are done with the image in hand."""
 
@@ -79,6 +83,9 @@ class Segmentation:
         labels: (H, W) int32; 0 is void (belongs to no segment), k >= 1 is the segment with id k.
         segments: One `Segment` for each id 1..K, in order of id.
         provenance: How the result came to be (method, settings, seed): anything JSON can hold.
+        hierarchy: All levels of detail that the segments were chosen from, of methods that have them; else None.
+
+    Two are equal whose labels and segments are; how they came to be does not count.
 
     Example:
         >>> result = Segmentation.from_labels(np.array([[7, 7, 0], [7, 9, 9]]))
@@ -93,6 +100,7 @@ class Segmentation:
     labels: Int32[np.ndarray, "h w"]
     segments: tuple[Segment, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    hierarchy: Hierarchy | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 2 or self.labels.dtype != np.int32:
@@ -235,10 +243,34 @@ class Segmentation:
         }
         return self.labels, {"name": name, "features": features, "metadata": dict(self.provenance)}, "labels"
 
+    @classmethod
+    def from_hierarchy(
+        cls, hierarchy: Hierarchy, detail: float, provenance: Mapping[str, Any] | None = None
+    ) -> Segmentation:
+        """One level of a hierarchy, 0 (few, large segments) to 1 (all); it carries all others.
+
+        Example:
+            >>> from upseg.hierarchy import MergeTree
+            >>> tree = MergeTree(2, np.array([[0, 1]]), np.array([0.3]))
+            >>> Segmentation.from_hierarchy(Hierarchy(np.array([[1, 2]], np.int32), tree, scale=1.0), detail=0.9)
+            Segmentation(2 segments, 1x2)
+        """
+        return replace(cls.from_labels(hierarchy.at(detail), provenance=provenance), hierarchy=hierarchy)
+
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return self.labels.shape[0], self.labels.shape[1]
+
+    @property
+    def centroids(self) -> Float64[np.ndarray, "k 2"]:
+        """(K, 2) mean row and column of each segment's pixels, in order of id.
+
+        Example:
+            >>> Segmentation.from_labels(np.array([[7, 7, 9]])).centroids.tolist()
+            [[0.0, 0.5], [0.0, 2.0]]
+        """
+        return segment_centroids(self.labels)
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -246,19 +278,25 @@ class Segmentation:
     def __iter__(self) -> Iterator[Segment]:
         return iter(self.segments)
 
-    def __getitem__(self, segment_id: int) -> Segment:
-        if not 1 <= segment_id <= len(self.segments):
-            raise KeyError(f"segment ids are 1..{len(self.segments)}, got {segment_id}")
-        return self.segments[segment_id - 1]
+    @overload
+    def __getitem__(self, key: int) -> Segment: ...
+
+    @overload
+    def __getitem__(self, key: slice | tuple[slice, slice]) -> Segmentation: ...
+
+    def __getitem__(self, key: int | slice | tuple[slice, slice]) -> Segment | Segmentation:
+        """The segment with an id, or the segmentation of a part of the image: `result[3]`, `result[:100, 50:200]`."""
+        if isinstance(key, slice | tuple):
+            part: Segmentation = _room("selection").cut_out(self, key)
+            return part
+        if not 1 <= key <= len(self.segments):
+            raise KeyError(f"segment ids are 1..{len(self.segments)}, got {key}")
+        return self.segments[key - 1]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Segmentation):
             return NotImplemented
-        return (
-            self.segments == other.segments
-            and dict(self.provenance) == dict(other.provenance)
-            and np.array_equal(self.labels, other.labels)
-        )
+        return self.segments == other.segments and np.array_equal(self.labels, other.labels)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -271,19 +309,166 @@ class Segmentation:
         mask: Bool[np.ndarray, "h w"] = self.labels == self[segment_id].id
         return mask
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.labels, dtype=dtype, copy=copy)
+
+    def at(self, detail: float) -> Segmentation:
+        """The same image at another level of detail, 0 (few, large segments) to 1 (all), without another fit.
+
+        Raises:
+            ValueError: If the result has no hierarchy, or `detail` is not in [0, 1].
+
+        Example:
+            >>> from upseg.hierarchy import MergeTree
+            >>> tree = MergeTree(3, np.array([[0, 1], [0, 2]]), np.array([0.2, 0.7]))
+            >>> hierarchy = Hierarchy(np.array([[1, 2, 3]], np.int32), tree, scale=1.0)
+            >>> result = Segmentation.from_hierarchy(hierarchy, detail=1.0)
+            >>> result.at(0.5).labels.tolist()
+            [[1, 1, 2]]
+            >>> result.climb(1)
+            [0, 3, 4]
+            >>> result.pick(0, 2, detail=0.0)
+            4
+            >>> result.smallest_union(np.array([[False, True, True]]), overlap=1.0)
+            Union(nodes=(1, 2), iou=1.0)
+        """
+        facts = dict(self.provenance)
+        if isinstance(facts.get("settings"), Mapping):
+            facts["settings"] = {**facts["settings"], "detail": detail}
+        return Segmentation.from_hierarchy(self._levels(), detail, facts)
+
+    def pick(self, row: int, column: int, detail: float = 1.0) -> int:
+        """The node of the hierarchy at a pixel at a level of detail; `result.hierarchy.mask(node)` is its mask."""
+        return self._levels().pick(row, column, detail)
+
+    def climb(self, segment_id: int) -> list[int]:
+        """The nodes of the hierarchy that hold a segment: the one nearest to it, and all that this merges into."""
+        return self._levels().climb(self._levels().node_of(self.mask(segment_id)))
+
+    def smallest_union(self, mask: Bool[np.ndarray, "h w"], overlap: float = 0.75, most: int = 8) -> Union:
+        """The fewest segments of any levels that together match a mask; as `Hierarchy.smallest_union`."""
+        return self._levels().smallest_union(mask, overlap, most)
+
+    def _levels(self) -> Hierarchy:
+        if self.hierarchy is None:
+            raise ValueError(
+                "this result has one level only; results of dynaseg (but those of grouping=labels) have a hierarchy, "
+                "and files of the format npz keep it"
+            )
+        return self.hierarchy
+
+    def merge(self, ids: Iterable[int]) -> Segmentation:
+        """The same segmentation with some segments made one; what they have in common (class, parent) stays.
+
+        Args:
+            ids: Of at least one segment.
+
+        Raises:
+            KeyError: If there is no such segment.
+
+        Example:
+            >>> Segmentation.from_labels(np.array([[7, 8, 9]])).merge([1, 3]).labels.tolist()
+            [[1, 2, 1]]
+        """
+        merged: Segmentation = _room("selection").merge(self, ids)
+        return merged
+
+    def filter(
+        self,
+        keep: Callable[[Segment], bool] | None = None,
+        *,
+        min_area: int | None = None,
+        max_area: int | None = None,
+        clear_border: bool = False,
+    ) -> Segmentation:
+        """The segments that pass every test, numbered anew; the pixels of others become void.
+
+        Args:
+            keep: Any test of one segment.
+            min_area: The least area, in pixels.
+            max_area: The largest area, in pixels.
+            clear_border: Whether to leave out those that touch the image's edge.
+
+        Example:
+            >>> result = Segmentation.from_labels(np.array([[7, 7, 0, 9]]), scores={7: 0.4, 9: 0.9})
+            >>> result.filter(min_area=2).labels.tolist()
+            [[1, 1, 0, 0]]
+            >>> result.filter(lambda segment: segment.score > 0.5).labels.tolist()
+            [[0, 0, 0, 1]]
+        """
+        kept: Segmentation = _room("selection").keep_segments(
+            self, keep, min_area=min_area, max_area=max_area, clear_border=clear_border
+        )
+        return kept
+
+    def crop(self, segment_id: int, margin: int = 0) -> Segmentation:
+        """The segmentation of one segment's box.
+
+        Args:
+            segment_id: Of the segment.
+            margin: Pixels more on each side, as far as there are any.
+
+        Example:
+            >>> Segmentation.from_labels(np.array([[7, 7, 0, 9]])).crop(1, margin=1).labels.tolist()
+            [[1, 1, 0]]
+        """
+        part: Segmentation = _room("selection").crop(self, segment_id, margin)
+        return part
+
+    def cutout(self, segment_id: int, image: ImageLike, margin: int = 0) -> UInt8[np.ndarray, "h w 4"]:
+        """One segment's pixels on a transparent background, as large as its box: RGBA.
+
+        Args:
+            segment_id: Of the segment.
+            image: A path, or an image of the same height and width.
+            margin: Pixels more on each side, as far as there are any.
+
+        Example:
+            >>> image = np.full((1, 3, 3), 255, np.uint8)
+            >>> Segmentation.from_labels(np.array([[7, 0, 7]])).cutout(1, image)[0, :, 3].tolist()
+            [255, 0, 255]
+        """
+        from upseg.images.reading import read_image
+
+        cut: UInt8[np.ndarray, "h w 4"] = _room("selection").cutout(self, segment_id, read_image(image), margin)
+        return cut
+
+    def table(self, image: ImageLike | None = None, pixel_size: PixelSize | float | str | None = None) -> Table:
+        """Measurements, one row for each segment: see `upseg.measurements`.
+
+        Args:
+            image: A path, or an image of the same height and width, for the mean, least, largest value and standard
+                deviation of each channel.
+            pixel_size: The length of a pixel's side, `"0.32um"`, or a number in micrometres; lengths and areas are then
+                also given in that unit.
+
+        Returns:
+            Columns by name, (K,) each: `pandas.DataFrame(result.table())` is a data frame.
+
+        Example:
+            >>> table = Segmentation.from_labels(np.array([[7, 7, 0, 9]])).table(pixel_size="0.5um")
+            >>> table["area"].tolist(), table["area_um2"].tolist()
+            ([2, 1], [0.5, 0.25])
+        """
+        from upseg.images.reading import read_image
+
+        pixels = None if image is None else read_image(image)
+        columns: Table = _room("measurements").measure(self, pixels, pixel_size)
+        return columns
+
     def with_provenance(self, provenance: Mapping[str, Any]) -> Segmentation:
         """The same segments with another provenance."""
         return replace(self, provenance=dict(provenance))
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; its suffix chooses the format (see `upseg.formats`). Whole or not at all."""
-        written: Path = _formats().write(self, path)
+        written: Path = _room("formats").write(self, path)
         return written
 
     @classmethod
     def load(cls, path: str | Path) -> Segmentation:
         """Read any file that `save` writes."""
-        found: Segmentation = _formats().read(path)
+        found: Segmentation = _room("formats").read(path)
         return found
 
     def overlay(self, image: ImageLike, *, alpha: float = 0.5, outlines: bool = True) -> UInt8[np.ndarray, "h w 3"]:
@@ -300,17 +485,33 @@ class Segmentation:
         from upseg.images.reading import read_image
 
         drawn: UInt8[np.ndarray, "h w 3"]
-        drawn = _formats().draw_overlay(self, read_image(image), alpha=alpha, outlines=outlines)
+        drawn = _room("formats").draw_overlay(self, read_image(image), alpha=alpha, outlines=outlines)
         return drawn
 
+    def show(self, image: ImageLike | None = None) -> None:
+        """Show a picture of the segments, over their image if it is given: in a notebook there, else in a window."""
+        from PIL import Image
 
-def _formats() -> Any:
-    """`upseg.formats`, which is built on this module and so is found by name, when it is first needed.
+        drawn = _room("formats").draw_labels(self) if image is None else self.overlay(image)
+        Image.fromarray(drawn).show()
 
-    What a file or a picture of a `Segmentation` looks like is known there alone; `save`, `load` and `overlay` are other
-    ways to say `write`, `read` and `draw_overlay`. Imports inside them would tie the two modules in a circle.
+    def _repr_png_(self) -> bytes:
+        data: bytes = _room("formats").picture_of(self)
+        return data
+
+    def _repr_html_(self) -> str:
+        text: str = _room("formats").html_of(self)
+        return text
+
+
+def _room(name: str) -> Any:
+    """A module of upseg that is built on this one and so is found by name, when it is first needed.
+
+    What a file or a picture of a `Segmentation` looks like, what is measured of it and what becomes of it when segments
+    go is known there alone; `save`, `table`, `merge` and so on are other ways to say it. Imports here would tie the
+    modules in a circle.
     """
-    return importlib.import_module("upseg.formats")
+    return importlib.import_module(f"upseg.{name}")
 
 
 @runtime_checkable

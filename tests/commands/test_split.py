@@ -137,7 +137,7 @@ def test_a_file_of_all_that_cannot_be_written_is_a_failure(split, tmp_path, monk
         (("masks", "-o", "masks"), "is a mask to split; write somewhere else"),
         (("masks", "-o", "photos", *IMAGES), "results would lie among the photos"),
         (("masks", "--images", "nowhere"), "nowhere should be the folder with the photos"),
-        (("masks", "-f", "overlay"), "an overlay is drawn over the photo"),
+        (("masks", "-f", "overlay"), "the format overlay is made with the photo"),
         (("masks", "-f", "gif"), "no format 'gif'"),
         (("masks", "--classes", "none.txt"), "none.txt should be a file with names of classes"),
         (("masks", "--classes", "classes.txt", "--stuff", "9"), "the class 9 is to be stuff"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +13,17 @@ from hypothesis import strategies as st
 from tests.formats.strategies import labels_of
 from upseg.errors import FormatError
 from upseg.formats import FORMATS, formats_that_need, output_paths, read, write
+from upseg.hierarchy import Hierarchy, MergeTree
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 
-READABLE = sorted(FORMATS.keys() - {"overlay", "depth"})
+READABLE = sorted(name for name, form in FORMATS.items() if form.read)
 SEGMENTATION = Segmentation.from_labels(
     labels_of("1122.", "1322.", "11224"), scores={1: 0.5}, categories={2: Category(7, "cat")}, parents={3: 1}
 )
 IMAGE = np.zeros((3, 5, 3), np.float32)
+TREE = MergeTree(2, np.array([[0, 1]]), np.array([0.5]))
+WITH_LEVELS = Segmentation.from_hierarchy(Hierarchy(labels_of("11122", "11122", "11122"), TREE, 1.0), 1.0)
 DEPTH = PredictedDepth(np.ones((3, 5), np.float32), is_metric=True)
 
 
@@ -41,6 +45,12 @@ def test_table_of_formats():
         "svg": ".svg",
         "npz": ".npz",
         "overlay": ".overlay.png",
+        "overlay-jpg": ".overlay.jpg",
+        "csv": ".csv",
+        "cutouts": ".cutouts.zip",
+        "levels": ".levels.tif",
+        "hierarchy": ".hierarchy.geojson",
+        "hierarchy-coco": ".hierarchy.json",
         "depth": ".depth.png",
     }
     assert all(form.name == name and form.description for name, form in FORMATS.items())
@@ -81,7 +91,7 @@ def test_either_file_of_a_panoptic_pair_can_be_named(tmp_path):
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_output_paths_are_the_files_made(tmp_path, name):
     expected = output_paths(tmp_path / "deep" / "photo.v1", name)
-    assert write(SEGMENTATION, expected[0], image=IMAGE, depth=DEPTH) == expected[0]
+    assert write(WITH_LEVELS, expected[0], image=IMAGE, depth=DEPTH, levels=2) == expected[0]
     assert sorted(expected) == sorted((tmp_path / "deep").iterdir())
     assert expected[0].name == "photo.v1" + FORMATS[name].suffix
 
@@ -96,7 +106,8 @@ def test_unknown_suffix_and_unknown_name(tmp_path):
 
 
 def test_formats_say_what_they_need_beside_the_segments():
-    assert formats_that_need("image", FORMATS) == ["overlay"]
+    assert formats_that_need("image", FORMATS) == ["overlay", "overlay-jpg", "csv", "cutouts"]
+    assert formats_that_need("levels", FORMATS) == ["levels", "hierarchy", "hierarchy-coco"]
     assert formats_that_need("depth", ["depth", "png", "jpeg"]) == ["depth"]
 
 
@@ -165,9 +176,9 @@ def test_other_content(tmp_path, name, content):
 @pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt])
 def test_an_interrupted_write_leaves_no_trace(tmp_path, name, interruption, monkeypatch):
     paths = output_paths(tmp_path / "out" / "result", name)
-    write(SEGMENTATION, paths[0], image=IMAGE, depth=DEPTH)
+    write(WITH_LEVELS, paths[0], image=IMAGE, depth=DEPTH)
     before = [path.read_bytes() for path in paths]
-    other = Segmentation.from_labels(labels_of("1.12.", ".1122", "11224"))
+    other = replace(Segmentation.from_labels(labels_of("1.12.", ".1122", "11224")), hierarchy=WITH_LEVELS.hierarchy)
 
     def interrupt(file_descriptor: int) -> None:
         raise interruption

@@ -37,7 +37,9 @@ def test_read_gives_what_was_written(tmp_path, name, parts):
     segmentation = Segmentation.from_labels(**parts)
     path = output_paths(tmp_path / "result", name)[0]
     assert write(segmentation, path) == path
-    assert read(path) == segmentation
+    again = read(path)
+    assert again == segmentation
+    assert again.provenance == segmentation.provenance
 
 
 @pytest.mark.parametrize("name", READABLE)

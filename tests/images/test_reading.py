@@ -203,7 +203,7 @@ def test_something_that_is_no_image_is_refused_with_its_type() -> None:
     code = "from upseg.images.reading import read_image\ntry: read_image([1])\nexcept Exception as e: print(repr(e))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "ImageError" in done.stdout
-    assert "a NumPy array, a Pillow image or a torch tensor, got list" in done.stdout
+    assert "a torch tensor, bytes or an open file, got list" in done.stdout
 
 
 def test_too_many_pixels_are_refused_from_the_header_alone(tmp_path) -> None:
@@ -315,3 +315,14 @@ def test_paths_are_shown_on_one_line() -> None:
     assert printable("photos/größe 1.png") == "photos/größe 1.png"
     assert printable(Path("a\nb.png")) == "'a\\nb.png'"
     assert printable(os.fsdecode(b"a\xff.png")) == "'a\\udcff.png'"
+
+
+def test_bytes_and_open_files_are_read_like_the_file(tmp_path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.arange(24, dtype=np.uint8).reshape(2, 4, 3)).save(path)
+    expected = read_image(path)
+    np.testing.assert_array_equal(read_image(path.read_bytes()), expected)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(read_image(file), expected)
+    with pytest.raises(ImageError, match="this is not an image"):
+        read_image(b"no image at all")

@@ -210,7 +210,7 @@ def test_an_observer_hears_of_masks_steps_and_gathering(root) -> None:
         ({"images": "nowhere"}, UpsegError, "nowhere should be the folder with the photos of the masks, but is none"),
         ({"images": "empty"}, ImageError, "no photo in this folder"),
         ({"images": None, "model": "halves"}, UpsegError, r"the model halves looks at the photos.*\(--images\)"),
-        ({"images": None, "formats": ("overlay",)}, UpsegError, r"overlay is drawn over the photo.*\(--images\)"),
+        ({"images": None, "formats": ("overlay",)}, UpsegError, r"overlay is made with the photo.*\(--images\)"),
         ({"formats": ("depth",)}, UpsegError, "class masks have no depth"),
         ({"formats": ("gif",)}, FormatError, "no format 'gif'"),
         ({"model": "threshold"}, ModelError, "cannot split class masks"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable
@@ -16,9 +17,11 @@ from upseg.errors import UpsegError
 from upseg.files import printable, remove_partials
 from upseg.formats import formats_that_need, output_paths, write
 from upseg.images.options import ReadingOptions
+from upseg.images.pixel_size import PixelSize, read_pixel_size
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Segmentation
 
+_LOGGER = logging.getLogger(__name__)
 Status = Literal["done", "replaced", "skipped", "failed"]
 StepCallback = Callable[[int, int], None]
 """Told how many steps of how many are done with the image in hand."""
@@ -28,6 +31,40 @@ NO_MEMORY = (
     "there is not enough memory for this image; use fewer workers, make the image smaller, or set the model to work "
     "at a smaller size"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOptions:
+    """What becomes of the segments before they are written.
+
+    Attributes:
+        min_area: The least area, in pixels, of a segment that is kept; None for any.
+        max_area: The largest one.
+        clear_border: Whether segments that touch the image's edge are left out.
+        pixel_size: As `upseg.images.pixel_size.PixelSize.of` takes it; None for what the image's file says.
+        levels: How many levels of the hierarchy are written by formats of several; None for 8.
+    """
+
+    min_area: int | None = None
+    max_area: int | None = None
+    clear_border: bool = False
+    pixel_size: str | None = None
+    levels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixel_size is not None:
+            try:
+                PixelSize.of(self.pixel_size)
+            except ValueError as error:
+                raise UpsegError(str(error)) from error
+        if self.levels is not None and self.levels < 1:
+            raise UpsegError(f"there must be at least 1 level, got {self.levels}")
+
+    def apply(self, found: Segmentation, path: Path) -> Segmentation:
+        """Leave segments out, and note how large a pixel is."""
+        kept = found.filter(min_area=self.min_area, max_area=self.max_area, clear_border=self.clear_border)
+        size = read_pixel_size(path) if self.pixel_size is None else PixelSize.of(self.pixel_size)
+        return kept if size is None else kept.with_provenance({**kept.provenance, "pixel_size": size.as_json()})
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,6 +93,7 @@ class ImageJob:
         formats: Names in `upseg.formats.FORMATS`.
         reading: How to read the image.
         status: What a success will be called.
+        options: What becomes of the segments before they are written.
     """
 
     path: Path
@@ -64,6 +102,7 @@ class ImageJob:
     formats: tuple[str, ...]
     reading: ReadingOptions = ReadingOptions()  # noqa: RUF009 - frozen
     status: Status = "done"
+    options: ResultOptions = ResultOptions()
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -82,7 +121,8 @@ class ImageJob:
         """
         image = self.reading.read(self.path)
         found, depth = _segment(image, segmenter, on_step, with_depth=bool(formats_that_need("depth", self.formats)))
-        return Outcome(found.with_provenance({**found.provenance, **_origin(self)}), image, depth)
+        found = self.options.apply(found.with_provenance({**found.provenance, **_origin(self)}), self.path)
+        return Outcome(found, image, depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +202,17 @@ def discard_partials(job: ImageJob) -> None:
 
 
 def _segment_and_write(job: ImageJob, segmenter: Any, on_step: StepCallback | None) -> Segmentation:
+    started = time.perf_counter()
     found = job.segment(segmenter, on_step)
+    _LOGGER.info(
+        "%s: %d segments after %.1f s", printable(job.path), len(found.segmentation), time.perf_counter() - started
+    )
     try:
         for name in job.formats:
             path = output_paths(job.stem, name)[0]
-            write(found.segmentation, path, format=name, image=found.image, depth=found.depth)
+            _LOGGER.info("%s: writing %s", printable(job.path), printable(path))
+            levels = job.options.levels
+            write(found.segmentation, path, format=name, image=found.image, depth=found.depth, levels=levels)
     except OSError as error:
         raise UpsegError(
             f"{printable(job.path)}: the result cannot be written to {printable(job.stem.parent)} "

@@ -5,24 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from upseg import __version__
 from upseg.batch.inputs import InputImage, OutputPlan, earlier_results, find_images, plan_outputs
-from upseg.batch.jobs import ImageJob, ImageResult, Status, StepCallback, run_job
+from upseg.batch.jobs import ImageJob, ImageResult, ResultOptions, Status, StepCallback, run_job
 from upseg.batch.journal import InputState, Journal
 from upseg.batch.resume import Claim, Decision, digest_of
 from upseg.batch.workers import run_in_workers, threads_of_an_image
 from upseg.errors import UpsegError
 from upseg.files import printable
-from upseg.formats import formats_that_need
+from upseg.formats import FORMATS, formats_that_need
+from upseg.formats.csv_table import write_summary
 from upseg.images.options import ReadingOptions
 from upseg.models.registry import Model, find_model
 
 DEFAULT_FORMATS = ("png", "overlay")
+SUMMARY = PurePosixPath("summary.csv")
 Describe = Callable[[InputImage, Path], tuple[ImageJob, str]]
 """Gives the job for an image and the stem of its results, and a digest of all that these depend on beside the image; an
 `UpsegError` is why it fails."""
@@ -92,6 +94,7 @@ def segment_files(
     workers: int = 1,
     device: str = "auto",
     reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
+    options: ResultOptions = ResultOptions(),  # noqa: B008 - frozen
     overwrite: bool = False,
     observer: BatchObserver | None = None,
 ) -> BatchSummary:
@@ -111,6 +114,8 @@ def segment_files(
         workers: How many images to segment side by side, each in its own process; 1 for this process.
         device: As `upseg.load_model` takes it.
         reading: How to read the images; what it leaves open the model says.
+        options: What becomes of the segments before they are written. With the format `csv` the file `summary.csv` in
+            the folder of results has one row for each image.
         overwrite: Whether files that upseg did not write, or wrote for another image, may be replaced.
         observer: Told how it goes.
 
@@ -126,17 +131,24 @@ def segment_files(
         raise UpsegError(
             f"the model {printable(chosen.name)} predicts no depth; take one that does, or leave depth out"
         )
+    if (unfit := formats_that_need("levels", formats)) and not chosen.has_hierarchy:
+        raise UpsegError(
+            f"the model {printable(chosen.name)} finds one level only; take dynaseg (with grouping=hierarchy), "
+            f"or leave {unfit[0]} out"
+        )
     journal = Journal(folder)
     images = find_images(paths, folder, journal.knows)
     reading = reading.over(chosen.reading)
-    facts, normalize = reading.facts(), reading.facts().get("normalize")
-    chosen_pixels = [facts.get("channels"), facts.get("page"), *([] if normalize is None else [normalize])]
-    digest = digest_of([__version__, chosen.fingerprint(), *chosen_pixels])
+    pixels, normalize = reading.facts(), reading.facts().get("normalize")
+    facts = [__version__, chosen.fingerprint(), pixels.get("channels"), pixels.get("page")]
+    facts += [] if normalize is None else [normalize]
+    # without options the digest is that of versions that had none, so that their results are still known
+    digest = digest_of(facts if options == ResultOptions() else [*facts, asdict(options)])
 
     def describe(image: InputImage, stem: Path) -> tuple[ImageJob, str]:
-        return ImageJob(image.path, str(image.name), stem, formats, reading), digest
+        return ImageJob(image.path, str(image.name), stem, formats, reading, options=options), digest
 
-    plans = plan_outputs(images, formats, folder, paths)
+    plans = plan_outputs(images, formats, folder, paths, reserved=SUMMARY if "csv" in formats else None)
     stale = stale_results(plans, journal)
     results = run_batch(
         plans,
@@ -148,6 +160,8 @@ def segment_files(
         overwrite=overwrite,
         observer=observer or BatchObserver(),
     )
+    if "csv" in formats:
+        _summarize(results, {image.path: str(image.name) for image in images}, folder)
     return BatchSummary(folder, results, time.perf_counter() - started, stale=stale)
 
 
@@ -161,6 +175,22 @@ def stale_results(plans: Mapping[InputImage, OutputPlan], journal: Journal) -> t
         for file in earlier_results(image, plan)
         if file not in current and journal.holds_result_of(file, str(image.name))
     )
+
+
+def _summarize(results: Sequence[ImageResult], names: Mapping[Path, str], folder: Path) -> None:
+    """Write one row for each image that is done; cheap, so that it is done anew every time.
+
+    Raises:
+        UpsegError: If it cannot be written.
+    """
+    suffix = FORMATS["csv"].suffix
+    tables = {names[r.input]: next(p for p in r.outputs if p.name.endswith(suffix)) for r in results if r.outputs}
+    if not tables:
+        return
+    try:
+        write_summary(tables, folder / SUMMARY)
+    except OSError as error:
+        raise UpsegError(f"{printable(folder / SUMMARY)} cannot be written ({error.strerror or error})") from error
 
 
 def check_workers(workers: int) -> None:

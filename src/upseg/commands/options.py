@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,6 @@ Normalize = Annotated[
         help="How pixels become numbers in [0, 1]: by percentiles of each channel, or of 8 bits as they are (auto).",
     ),
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of each failure.")]
 
 
 def channel_numbers(text: str | None) -> tuple[int, ...] | None:
@@ -40,3 +40,26 @@ def channel_numbers(text: str | None) -> tuple[int, ...] | None:
     if len(numbers) not in (1, 3) or not all(number.strip().isdecimal() for number in numbers):
         raise UpsegError(f"--channels must be one number, or three with commas between, counted from 0, got {text!r}")
     return tuple(int(number) for number in numbers)
+
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error what is done.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of each failure.")]
+
+
+def start_logging(*, verbose: bool) -> None:
+    """Show what upseg logs on standard error: warnings, and with `verbose` what is done."""
+    logger = logging.getLogger("upseg")
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    if not any(isinstance(handler, _Console) for handler in logger.handlers):
+        logger.addHandler(_Console())
+
+
+class _Console(logging.Handler):
+    """Writes to what standard error is at that moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(self.format(record), err=True)

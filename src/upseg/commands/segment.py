@@ -17,7 +17,9 @@ from upseg.commands.options import (
     Normalize,
     Output,
     Quiet,
+    Verbose,
     channel_numbers,
+    start_logging,
 )
 
 _Paths = Annotated[list[str], typer.Argument(help="Images, folders (searched throughout) and globs.")]
@@ -35,13 +37,25 @@ _Formats = Annotated[
     typer.Option(
         "--format",
         "-f",
-        help="png, tif, coco, panoptic, geojson, labelme, imagej, svg, npz, overlay or depth; repeatable. Without any: "
-        "png and overlay.",
+        help="png, tif, coco, panoptic, geojson, labelme, imagej, svg, npz, overlay, overlay-jpg, csv, cutouts, "
+        "levels, hierarchy, hierarchy-coco or depth; repeatable. Without any: png and overlay.",
     ),
 ]
 _Overlay = Annotated[bool, typer.Option("--overlay", help="Also draw the segments over the image.")]
 _Depth = Annotated[
     bool, typer.Option("--depth", help="Also write depth, a 16-bit PNG and a picture, of models that predict it.")
+]
+_Levels = Annotated[
+    int | None, typer.Option(min=1, help="Also write so many levels of detail of one fit, as pages of a TIFF.")
+]
+_MinArea = Annotated[int | None, typer.Option(min=1, help="Leave smaller segments out, in pixels.")]
+_MaxArea = Annotated[int | None, typer.Option(min=1, help="Leave larger segments out, in pixels.")]
+_ClearBorder = Annotated[bool, typer.Option("--clear-border", help="Leave segments out that touch the image's edge.")]
+_PixelSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LENGTH", help="A pixel's side, as 0.32um, for measurements; without it what OME or ImageJ noted."
+    ),
 ]
 _Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Images segmented side by side.")]
 _Page = Annotated[int | None, typer.Option(min=0, help="Which plane of a TIFF stack to segment, from 0.")]
@@ -62,6 +76,11 @@ def segment(
     formats: _Formats = None,
     overlay: _Overlay = False,
     depth: _Depth = False,
+    levels: _Levels = None,
+    min_area: _MinArea = None,
+    max_area: _MaxArea = None,
+    clear_border: _ClearBorder = False,
+    pixel_size: _PixelSize = None,
     workers: _Workers = 1,
     device: Device = "auto",
     channels: Channels = None,
@@ -72,27 +91,32 @@ def segment(
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
+    verbose: Verbose = False,
 ) -> None:
     """Segment images.
 
-    A second run with the same arguments does only what is missing. One broken image never stops the rest.
+    A second run with the same arguments does only what is missing. One broken image never stops the rest. `-` is
+    standard input, and as `-o -` standard output.
     """
+    from upseg.batch.jobs import ResultOptions
     from upseg.batch.run import segment_files
+    from upseg.commands.pipes import PIPE, segment_pipe
     from upseg.images.options import ReadingOptions
 
+    start_logging(verbose=verbose)
+    common: dict[str, Any] = {
+        "model": model,
+        "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed),
+        "formats": _formats(formats, overlay=overlay, depth=depth, levels=levels is not None),
+        "device": device,
+        "reading": ReadingOptions(channel_numbers(channels), page, max_pixels, normalize),
+        "options": ResultOptions(min_area, max_area, clear_border, pixel_size, levels),
+    }
+    if PIPE in (*paths, str(output)):
+        segment_pipe(paths, output, named=formats, **common)
+        return
     summary = run_and_report(
-        lambda display: segment_files(
-            paths,
-            output,
-            model=model,
-            settings=_settings(model, assignments, preset=preset, detail=detail, seed=seed),
-            formats=_formats(formats, overlay=overlay, depth=depth),
-            workers=workers,
-            device=device,
-            reading=ReadingOptions(channel_numbers(channels), page, max_pixels, normalize),
-            overwrite=overwrite,
-            observer=display,
-        ),
+        lambda display: segment_files(paths, output, workers=workers, overwrite=overwrite, observer=display, **common),
         "image",
         "segmented",
         as_json=as_json,
@@ -103,12 +127,14 @@ def segment(
         raise typer.Exit(1)
 
 
-def _formats(named: Sequence[str] | None, *, overlay: bool, depth: bool) -> list[str]:
-    """What to write: depth comes beside the default formats, an overlay instead of them."""
+def _formats(named: Sequence[str] | None, *, overlay: bool, depth: bool, levels: bool) -> list[str]:
+    """What to write: depth and levels come beside the default formats, an overlay instead of them."""
     from upseg.batch.run import DEFAULT_FORMATS
+    from upseg.formats import formats_that_need
 
     segments = [*(named or ()), *(("overlay",) if overlay else ())]
-    return [*(segments or DEFAULT_FORMATS), *(("depth",) if depth else ())]
+    stacked = levels and not formats_that_need("levels", segments)
+    return [*(segments or DEFAULT_FORMATS), *(("levels",) if stacked else ()), *(("depth",) if depth else ())]
 
 
 def _settings(model: str, assignments: Sequence[str] | None, **options: Any) -> dict[str, Any]:

@@ -13,13 +13,17 @@ from jaxtyping import Float32
 from upseg.errors import FormatError
 from upseg.formats.coco import read_coco, write_coco
 from upseg.formats.colours import segment_colours
+from upseg.formats.csv_table import write_csv
+from upseg.formats.cutouts import write_cutouts
 from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, write_depth
 from upseg.formats.geojson import read_geojson, write_geojson
 from upseg.formats.imagej_rois import read_imagej_rois, write_imagej_rois
 from upseg.formats.labelme import read_labelme, write_labelme
+from upseg.formats.levels import write_hierarchy, write_hierarchy_coco, write_levels
 from upseg.formats.montage import side_by_side
+from upseg.formats.notebook import html_of, picture_of
 from upseg.formats.npz import read_npz, write_npz
-from upseg.formats.overlay import draw_overlay, write_overlay
+from upseg.formats.overlay import draw_labels, draw_overlay, write_overlay
 from upseg.formats.panoptic import read_panoptic, write_panoptic
 from upseg.formats.png import read_png, write_png
 from upseg.formats.svg import read_svg, write_svg
@@ -30,20 +34,25 @@ from upseg.segmentation import Segmentation
 __all__ = [
     "FORMATS",
     "Format",
+    "draw_labels",
     "draw_overlay",
     "formats_that_need",
+    "html_of",
     "output_paths",
+    "picture_of",
     "read",
     "read_coco",
     "read_geojson",
     "read_panoptic",
+    "readable_suffix",
     "segment_colours",
     "side_by_side",
     "write",
 ]
 
-Need = Literal["image", "depth"]
-"""What a format may need beside the segments: the image they are of, or the depth predicted with them."""
+Need = Literal["image", "depth", "levels"]
+"""What a format may need beside the segments: the image they are of, the depth predicted with them, or a number of
+levels of their hierarchy."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,54 @@ FORMATS: dict[str, Format] = {
             needs=("image",),
         ),
         Format(
+            "overlay-jpg",
+            ".overlay.jpg",
+            "the same picture as JPEG, a tenth of the bytes",
+            write_overlay,
+            None,
+            needs=("image",),
+        ),
+        Format(
+            "csv",
+            ".csv",
+            "measurements, one row for each segment, and of each image in `summary.csv`",
+            write_csv,
+            None,
+            needs=("image",),
+        ),
+        Format(
+            "cutouts",
+            ".cutouts.zip",
+            "each segment's pixels as PNG with a transparent background",
+            write_cutouts,
+            None,
+            needs=("image",),
+        ),
+        Format(
+            "levels",
+            ".levels.tif",
+            "several levels of detail, one page of 32-bit labels for each",
+            write_levels,
+            None,
+            needs=("levels",),
+        ),
+        Format(
+            "hierarchy",
+            ".hierarchy.geojson",
+            "segments of several levels as polygons that name their parents",
+            write_hierarchy,
+            None,
+            needs=("levels",),
+        ),
+        Format(
+            "hierarchy-coco",
+            ".hierarchy.json",
+            "the same as COCO instances with compressed run lengths",
+            write_hierarchy_coco,
+            None,
+            needs=("levels",),
+        ),
+        Format(
             "depth",
             DEPTH_SUFFIX,
             "depth, 16-bit PNG of millimetres, and a picture of it",
@@ -127,7 +184,12 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
-_OTHER_SUFFIXES = {".tiff": "tif", ".panoptic.png": "panoptic"}
+_OTHER_SUFFIXES = {
+    ".tiff": "tif",
+    ".panoptic.png": "panoptic",
+    ".overlay.jpeg": "overlay-jpg",
+    ".depth-picture.png": "depth",
+}
 
 
 def write(
@@ -137,6 +199,7 @@ def write(
     format: str | None = None,  # noqa: A002 - what the command line calls it
     image: Float32[np.ndarray, "h w 3"] | None = None,
     depth: PredictedDepth | None = None,
+    levels: int | None = None,
 ) -> Path:
     """Write a segmentation, whole or not at all; folders are made, an existing file is replaced.
 
@@ -146,6 +209,7 @@ def write(
         format: A name in `FORMATS`; by default the longest suffix that fits the path decides.
         image: The (H, W, 3) RGB image in [0, 1], for formats that need it.
         depth: What was predicted with the segments, of the same size, for formats that need it.
+        levels: How many levels of the hierarchy, for formats of several; None for 8.
 
     Returns:
         The file written; of the two files of `panoptic` the JSON file, of `depth` the 16-bit PNG.
@@ -162,12 +226,12 @@ def write(
     chosen = _choose(path, format)
     if segmentation.labels.size == 0:
         raise FormatError(f"{path}: a segmentation of {segmentation.shape} pixels has nothing to write")
-    given = {"image": image, "depth": depth}
+    given = {"image": image, "depth": depth, "levels": levels}
     return chosen.write(segmentation, path, **{need: given[need] for need in chosen.needs})
 
 
 def read(path: str | Path, *, format: str | None = None) -> Segmentation:  # noqa: A002
-    """Read a segmentation from any file that `write` makes, except overlay and depth, or from another program's file.
+    """Read a segmentation from a file that `write` made in a format that can be read back, or from another program's.
 
     Args:
         path: The file; of the two files of `panoptic` either.
@@ -212,14 +276,32 @@ def formats_that_need(need: Need, names: Iterable[str]) -> list[str]:
     """Those of some formats that cannot be written without the image, or without depth.
 
     Args:
-        need: `image` or `depth`.
+        need: `image`, `depth` or `levels`.
         names: In `FORMATS`; what is no format there is none of them.
 
     Example:
-        >>> formats_that_need("image", ["png", "overlay"])
-        ['overlay']
+        >>> formats_that_need("depth", ["png", "depth"])
+        ['depth']
     """
     return [name for name in names if name in FORMATS and need in FORMATS[name].needs]
+
+
+def readable_suffix(path: str | Path) -> str | None:
+    """How a file's name ends if it can be a result that `read` reads; None if it is none.
+
+    Example:
+        >>> readable_suffix("out/photo.panoptic.json"), readable_suffix("out/photo.overlay.png")
+        ('.panoptic.json', None)
+    """
+    name = Path(path).name.lower()
+    fitting = [suffix for suffix in _suffixes() if name.endswith(suffix)]
+    longest = max(fitting, key=len, default=None)
+    return longest if longest and FORMATS[_suffixes()[longest]].read else None
+
+
+def _suffixes() -> dict[str, str]:
+    """The name of the format of each ending of a file's name."""
+    return {form.suffix: form.name for form in FORMATS.values()} | _OTHER_SUFFIXES
 
 
 def _by_name(name: str) -> Format:
@@ -236,7 +318,7 @@ def _choose(path: Path, name: str | None) -> Format:
             f"{path}: Cellpose keeps these files as pickles, which can run code and are never read; save its masks as "
             "PNG or TIFF"
         )
-    names = {form.suffix: form.name for form in FORMATS.values()} | _OTHER_SUFFIXES
+    names = _suffixes()
     fitting = [suffix for suffix in names if path.name.lower().endswith(suffix)]
     if not fitting:
         raise FormatError(f"{path}: the name must end in one of {', '.join(sorted(names))}, or a format must be given")

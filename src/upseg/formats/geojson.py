@@ -63,7 +63,7 @@ def write_geojson(segmentation: Segmentation, path: Path) -> Path:
                 "type": "Feature",
                 "id": segment.id,
                 "properties": _properties(segment),
-                "geometry": _geometry(rings, range(first, stop)),
+                "geometry": polygon_geometry(rings, range(first, stop)),
             }
             file.write(dump_json(feature))
         file.write("\n]}\n")
@@ -90,7 +90,8 @@ def _properties(segment: Segment) -> dict[str, Any]:
     }
 
 
-def _geometry(rings: Rings, numbers: Sequence[int]) -> dict[str, Any]:
+def polygon_geometry(rings: Rings, numbers: Sequence[int]) -> dict[str, Any]:
+    """The Polygon or MultiPolygon that some rings of one segment make, outer ones before their holes."""
     polygons: list[list[list[list[int]]]] = []
     for number in numbers:
         corners = rings.vertices[rings.offsets[number] : rings.offsets[number + 1], ::-1].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,27 @@ from jaxtyping import Integer, Shaped
 
 from upseg.files import atomic_path
 from upseg.formats.metadata import Facts, assemble, facts_from_text, facts_to_text, reading, size_of
+from upseg.hierarchy import Hierarchy, MergeTree
 from upseg.images.label_maps import one_channel, whole_numbers
 from upseg.segmentation import Segmentation
 
+_HIERARCHY = ("atoms", "merges", "heights", "scale")
 _LONGEST_PROVENANCE = 1 << 24  # bytes
 _LONGEST_FACTS = 1 << 10  # bytes for each segment
 _MOST_CHANNELS = 4  # of grey that was saved as colours
 
 
 def write_npz(segmentation: Segmentation, path: Path) -> Path:
-    """Write `labels`, (H, W) int32, and `metadata`, the facts as JSON text in UTF-8 bytes."""
+    """Write `labels`, (H, W) int32, and `metadata`, the facts as JSON text in UTF-8 bytes.
+
+    Of a result with a hierarchy also `atoms`, (H, W) int32, the smallest regions 1..R; `merges`, (R - 1, 2) int32: the
+    region that stays and the one that joins it, counted from 0, in the order of merging; `heights`, (R - 1,) the cost
+    of each merge; and `scale`, (1,) the height that detail 0 reaches.
+    """
     text = np.frombuffer(facts_to_text(segmentation).encode(), np.uint8)
+    arrays = {"labels": segmentation.labels, "metadata": text, **_hierarchy_arrays(segmentation.hierarchy)}
     with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in (("labels", segmentation.labels), ("metadata", text)):
+        for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy")  # its date is 1980 whenever it is written: same result, same bytes
             entry.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(entry, "w", force_zip64=True) as file:
@@ -46,7 +55,43 @@ def read_npz(path: Path) -> Segmentation:
             return assemble(labels, Facts())
         # nothing that upseg writes says more about a segment than fits
         most = _LONGEST_PROVENANCE + _LONGEST_FACTS * (int(labels.max(initial=0)) + 1)
-        return assemble(labels, facts_from_text(_load_array(archive, "metadata", most).tobytes().decode()))
+        found = assemble(labels, facts_from_text(_load_array(archive, "metadata", most).tobytes().decode()))
+        if not {*_HIERARCHY} & {*names}:
+            return found
+        arrays = {name: _load_array(archive, name, 16 * labels.size + 4096) for name in _HIERARCHY}
+        return replace(found, hierarchy=_hierarchy_of(arrays, found.shape))
+
+
+def _hierarchy_arrays(hierarchy: Hierarchy | None) -> dict[str, np.ndarray]:
+    if hierarchy is None:
+        return {}
+    merges = hierarchy.tree.merges.astype(np.int32)
+    values = (hierarchy.atoms, merges, hierarchy.tree.heights, np.array([hierarchy.scale]))
+    return dict(zip(_HIERARCHY, values, strict=True))
+
+
+def _hierarchy_of(arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> Hierarchy:
+    """The inverse of `_hierarchy_arrays`.
+
+    Raises:
+        ValueError: If the arrays are not those of a hierarchy of this shape.
+    """
+    atoms, merges, heights, scale = (arrays[name] for name in _HIERARCHY)
+    kinds = [array.dtype.kind for array in (atoms, merges, heights, scale)]
+    if (
+        kinds != ["i", "i", "f", "f"]
+        or atoms.shape != shape
+        or merges.shape != (heights.size, 2)
+        or scale.shape != (1,)
+    ):
+        raise ValueError(f"{', '.join(_HIERARCHY)} are not the arrays of a hierarchy of {shape} pixels")
+    regions = len(merges) + 1
+    if int(atoms.min()) < 1 or int(atoms.max()) > regions:
+        raise ValueError(f"the atoms of a hierarchy with {regions - 1} merges must be 1..{regions}")
+    if not (np.isfinite(heights).all() and np.isfinite(scale).all()):
+        raise ValueError("the heights of a hierarchy must be finite")
+    tree = MergeTree(regions, merges.astype(np.int64), heights.astype(np.float64))
+    return Hierarchy(atoms.astype(np.int32), tree, float(scale[0]))
 
 
 def load_label_array(archive: zipfile.ZipFile, name: str) -> Integer[np.ndarray, "h w"]:

@@ -14,6 +14,7 @@ from upseg.files import atomic_path
 from upseg.formats.colours import segment_colours
 from upseg.segmentation import Segmentation
 
+_JPEG_QUALITY = 90
 _BAND = 256  # rows blended at a time, so that a 24-megapixel image needs no second copy in floats
 _PIXELS_PER_LINE = 900  # length of the image's longer side for each pixel of an outline's width
 _SMALLEST_TEXT, _LARGEST_TEXT = 11, 26  # font sizes, for an image whose longer side is up to _PIXELS_PER_LINE
@@ -21,7 +22,7 @@ _TEXT_TO_DEPTH = 1.2  # font size for each pixel between the text's middle and t
 
 
 def write_overlay(segmentation: Segmentation, path: Path, image: Float32[np.ndarray, "h w 3"] | None) -> Path:
-    """Write `draw_overlay` as PNG.
+    """Write `draw_overlay` as PNG, or as JPEG where the path ends so.
 
     Raises:
         FormatError: If there is no image.
@@ -33,7 +34,10 @@ def write_overlay(segmentation: Segmentation, path: Path, image: Float32[np.ndar
         )
     drawn = Image.fromarray(draw_overlay(segmentation, image))
     with atomic_path(path) as partial:
-        drawn.save(partial, format="PNG")
+        if path.suffix.lower() in (".jpg", ".jpeg"):
+            drawn.save(partial, format="JPEG", quality=_JPEG_QUALITY)
+        else:
+            drawn.save(partial, format="PNG")
     return path
 
 
@@ -81,6 +85,17 @@ def draw_overlay(
     if any(segment.category is not None for segment in segmentation):
         return _draw_names(canvas, segmentation)
     return canvas
+
+
+def draw_labels(segmentation: Segmentation) -> UInt8[np.ndarray, "h w 3"]:
+    """The segments in colour, void in black.
+
+    Example:
+        >>> draw_labels(Segmentation.from_labels(np.array([[7, 0]]))).tolist()
+        [[[86, 180, 233], [0, 0, 0]]]
+    """
+    colours = np.concatenate((np.zeros((1, 3), np.uint8), segment_colours(segmentation)))
+    return np.asarray(colours[segmentation.labels])
 
 
 def _draw_outlines(canvas: UInt8[np.ndarray, "h w 3"], labels: Integer[np.ndarray, "h w"]) -> None:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, Integer
+from jaxtyping import Bool, Float64, Int32, Int64, Integer
 from scipy import ndimage
 from skimage.measure import label as label_components
 
@@ -85,6 +85,15 @@ def segment_boxes(labels: Int32[np.ndarray, "h w"]) -> list[tuple[int, int, int,
         (rows.start, columns.start, rows.stop, columns.stop)
         for rows, columns in (found for found in ndimage.find_objects(labels) if found is not None)
     ]
+
+
+def segment_centroids(labels: Integer[np.ndarray, "h w"]) -> Float64[np.ndarray, "k 2"]:
+    """(K, 2) mean row and column of the pixels of the ids 1..K, each of which must occur."""
+    flat, (height, width) = labels.ravel(), labels.shape
+    areas = segment_areas(labels)
+    rows = np.bincount(flat, np.repeat(np.arange(height, dtype=np.float64), width), len(areas))
+    columns = np.bincount(flat, np.tile(np.arange(width, dtype=np.float64), height), len(areas))
+    return np.asarray(np.stack([rows[1:], columns[1:]], axis=1) / areas[1:, None])
 
 
 def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int = 1) -> Int32[np.ndarray, "h w"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -42,8 +43,18 @@ class TensorLike(Protocol):
         ...
 
 
-ImageLike: TypeAlias = str | os.PathLike[str] | np.ndarray | Image.Image | TensorLike
-"""A path; an (H, W) or (H, W, 1, 3 or 4) array; a Pillow image; a (C, H, W) or (H, W) tensor."""
+@runtime_checkable
+class Readable(Protocol):
+    """A file that is open for reading bytes."""
+
+    def read(self) -> bytes:
+        """All of it that is left."""
+        ...
+
+
+ImageLike: TypeAlias = str | os.PathLike[str] | np.ndarray | Image.Image | TensorLike | bytes | Readable
+"""A path; an (H, W) or (H, W, 1, 3 or 4) array; a Pillow image; a (C, H, W) or (H, W) tensor; a file's bytes; an open
+file."""
 
 
 def read_image(
@@ -62,7 +73,7 @@ def read_image(
 
     Args:
         image: A path; an (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array, the fourth channel being alpha; a Pillow
-            image; or a (C, H, W) or (H, W) tensor. Never changed.
+            image; a (C, H, W) or (H, W) tensor; the bytes of a file; or a file open for reading them. Never changed.
         channels: One channel to take as grey, or three to take as red, green and blue, counted from 0; an array or
             file may then have any number of channels.
         page: Which plane of a TIFF with several (pages, slices, time points) to read, counted from 0.
@@ -89,6 +100,9 @@ def read_image(
         raise ImageError(f"normalize: {error}") from error
     if channels is not None and (len(channels) not in (1, 3) or min(channels) < 0):
         raise ImageError(f"channels must be one or three numbers, counted from 0, got {list(channels)}")
+    if isinstance(image, bytes) or (isinstance(image, Readable) and not isinstance(image, Image.Image)):
+        pixels = _from_bytes(image if isinstance(image, bytes) else image.read(), channels, page, max_pixels)
+        return (pixels if channels is None else pixels.pick(channels)).to_rgb()
     if not isinstance(image, str | os.PathLike):
         pixels = _from_memory(image, any_channels=channels is not None, max_pixels=max_pixels)
         if chosen == AUTOMATIC and pixels.is_unit_range():
@@ -117,6 +131,15 @@ def _from_file(path: Path, channels: Sequence[int] | None, page: int | None, max
     if page not in (None, 0):
         raise ImageError(f"page {page} was asked for, but only TIFF files have pages")
     return decode_file(path, max_pixels=max_pixels)
+
+
+def _from_bytes(data: object, channels: Sequence[int] | None, page: int | None, max_pixels: int) -> Pixels:
+    if not isinstance(data, bytes):
+        raise ImageError(f"a file must be open for reading bytes (mode 'rb'), but it gave {type(data).__name__}")
+    with TemporaryDirectory() as folder:  # decoders open a file several times
+        path = Path(folder) / "image"
+        path.write_bytes(data)
+        return _from_file(path, channels, page, max_pixels)
 
 
 def _signature(path: Path) -> bytes:
@@ -151,7 +174,8 @@ def _from_memory(image: object, *, any_channels: bool, max_pixels: int) -> Pixel
             raise ImageError(f"a tensor must be (H, W) or (C, H, W) with 1, 3 or 4 channels, got shape {array.shape}")
         return _from_array(channel_last, any_channels=any_channels)
     raise ImageError(
-        f"an image must be a path, a NumPy array, a Pillow image or a torch tensor, got {type(image).__name__}"
+        "an image must be a path, a NumPy array, a Pillow image, a torch tensor, bytes or an open file, "
+        f"got {type(image).__name__}"
     )
 
 

@@ -21,6 +21,7 @@ from upseg.files import printable
 from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
 from upseg.layers.threads import torch_threads
+from upseg.models.calling import CallableModel
 from upseg.models.hub import push_to_hub
 from upseg.models.registry import find_model
 from upseg.models.saving import check_fit, load_weights, save_pretrained
@@ -31,7 +32,7 @@ _Network = TypeVar("_Network", bound=nn.Module)
 _Segmenter = TypeVar("_Segmenter", bound="LearnedSegmenter[Any, Any]")  # the tests' shape checks cannot read `Self`
 
 
-class LearnedSegmenter(Generic[_Settings, _Network]):
+class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
     """A segmenter with a trained network; a method adds `make_network`, `segment`, and what it asks of the classes.
 
     Args:

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,7 @@ from upseg.models.folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, package
 from upseg.segmentation import Category, Segmentation, Segmenter
 from upseg.settings import build_settings, current_names
 
+_LOGGER = logging.getLogger(__name__)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 
 
@@ -42,6 +44,8 @@ class Method:
         splits_masks: Whether its segmenter is a `Splitter`, which cuts class masks into instances.
         predicts_depth: Whether its segmenter is a `DepthSegmenter`; its settings then say by a property of that name
             whether a model was trained for depth.
+        has_hierarchy: Whether its results have several levels of detail; its settings then say by a property of that
+            name whether a model's do.
     """
 
     description: str
@@ -51,6 +55,7 @@ class Method:
     reports_progress: bool = False
     splits_masks: bool = False
     predicts_depth: bool = False
+    has_hierarchy: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -59,6 +64,7 @@ METHODS: dict[str, Method] = {
         "upseg.methods.dynaseg:DynaSegSettings",
         "upseg.methods.dynaseg:DynaSegSegmenter",
         reports_progress=True,
+        has_hierarchy=True,
     ),
     "entity": Method(
         "class-agnostic: an embedding of each pixel, grouped by mean shift on the projective sphere",
@@ -123,6 +129,11 @@ class Model:
         """Whether it was trained for depth."""
         return self.implementation.predicts_depth and bool(self.settings.predicts_depth)
 
+    @property
+    def has_hierarchy(self) -> bool:
+        """Whether its results have several levels."""
+        return self.implementation.has_hierarchy and bool(self.settings.has_hierarchy)
+
     def load(self, device: str = "auto") -> Segmenter:
         """Make the segmenter.
 
@@ -134,6 +145,7 @@ class Model:
         """
         make = _resolve(self.implementation.segmenter)
         place = resolve_device(device)
+        _LOGGER.info("loading the model %s on %s", printable(self.name), place)
         if not self.implementation.learned:
             return cast("Segmenter", make(self.settings, place))
         segmenter = make(self.settings, place, weights=self.weights, categories=self.categories)

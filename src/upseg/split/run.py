@@ -116,8 +116,17 @@ def split_files(
     def describe(mask: InputImage, stem: Path) -> tuple[MaskJob, str]:
         photo = photos.of(mask)
         names[mask.path] = name = str((photo or mask).name)
-        path = None if photo is None else photo.path
-        job = MaskJob(mask.path, str(mask.name), stem, formats, reading, "done", classes, path, name, needs_photo)
+        job = MaskJob(
+            mask.path,
+            str(mask.name),
+            stem,
+            formats,
+            reading,
+            classes=classes,
+            photo=None if photo is None else photo.path,
+            image=name,
+            needs_photo=needs_photo,
+        )
         return job, digest_of([*facts, name, job.photo_stamp()])
 
     results = run_batch(
@@ -138,6 +147,8 @@ def split_files(
 def _check_request(model: Model, formats: Sequence[str], images: str | PathLike[str] | None) -> None:
     if unfit := formats_that_need("depth", formats):
         raise UpsegError(f"class masks have no depth; leave the format {unfit[0]} out")
+    if unfit := formats_that_need("levels", formats):
+        raise UpsegError(f"class masks have one level only; leave the format {unfit[0]} out")
     if images is not None and not Path(images).is_dir():
         raise UpsegError(f"{printable(images)} should be the folder with the photos of the masks, but is none")
     if images is None and model.method not in BASELINES:
@@ -145,8 +156,10 @@ def _check_request(model: Model, formats: Sequence[str], images: str | PathLike[
             f"the model {printable(model.name)} looks at the photos of the masks; give their folder with images=... "
             "(--images)"
         )
-    if images is None and formats_that_need("image", formats):
-        raise UpsegError("an overlay is drawn over the photo; give the folder of the photos with images=... (--images)")
+    if images is None and (unfit := formats_that_need("image", formats)):
+        raise UpsegError(
+            f"the format {unfit[0]} is made with the photo; give the folder of the photos with images=... (--images)"
+        )
 
 
 def _with_one_to_read(formats: Sequence[str]) -> tuple[str, ...]:

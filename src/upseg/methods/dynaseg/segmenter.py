@@ -10,18 +10,20 @@ from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
 from upseg.functional.resizing import resize_image, scaled_size
+from upseg.hierarchy import Hierarchy
 from upseg.images.reading import ImageLike, read_image
 from upseg.layers.threads import torch_threads
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge
-from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, RegionHierarchy, group_hierarchy
+from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, group_hierarchy
 from upseg.methods.dynaseg.fit import fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
 from upseg.methods.dynaseg.grouping import group_labels
 from upseg.methods.dynaseg.settings import DynaSegSettings
+from upseg.models.calling import CallableModel
 from upseg.segmentation import Progress, Segmentation
 
 
-class DynaSegSegmenter:
+class DynaSegSegmenter(CallableModel):
     """Segments one image at a time by fitting a small network to it: no training, no weights.
 
     Paper: Guermazi, Ksantini and Khan, "DynaSeg".
@@ -48,15 +50,14 @@ class DynaSegSegmenter:
         """
         pixels = read_image(image)
         settings = asdict(self.settings)
+        provenance = {"method": "dynaseg", "settings": settings}
         if self.settings.grouping == "labels":
-            labels = self._labels(pixels, progress)
-        else:
-            # recorded as used, so that a result says its level even if the default moves
-            settings["detail"] = DEFAULT_DETAIL if self.settings.detail is None else self.settings.detail
-            labels = self._hierarchy(pixels, progress).at(settings["detail"])
-        return Segmentation.from_labels(labels, provenance={"method": "dynaseg", "settings": settings})
+            return Segmentation.from_labels(self._labels(pixels, progress), provenance=provenance)
+        # recorded as used, so that a result says its level even if the default moves
+        settings["detail"] = DEFAULT_DETAIL if self.settings.detail is None else self.settings.detail
+        return Segmentation.from_hierarchy(self._hierarchy(pixels, progress), settings["detail"], provenance)
 
-    def hierarchy(self, image: ImageLike, progress: Progress | None = None) -> RegionHierarchy:
+    def hierarchy(self, image: ImageLike, progress: Progress | None = None) -> Hierarchy:
         """Fit once, for any level of detail: `hierarchy(image).at(0.3)`; arguments and errors as for `segment`."""
         return self._hierarchy(read_image(image), progress)
 
@@ -66,7 +67,7 @@ class DynaSegSegmenter:
             labels = group_labels(response, connected=self.settings.connected)
         return labels if labels.shape == pixels.shape[:2] else enlarge(labels, colour_gradient(pixels))
 
-    def _hierarchy(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> RegionHierarchy:
+    def _hierarchy(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> Hierarchy:
         with torch_threads(self.settings.threads):
             working_pixels, response = self._fit(pixels, progress)
             return group_hierarchy(pixels, working_pixels, response)

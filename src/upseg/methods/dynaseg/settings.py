@@ -110,6 +110,11 @@ class DynaSegSettings:
         return cls(**{**asdict(PRESETS[name]), **changes})
 
     @property
+    def has_hierarchy(self) -> bool:
+        """Whether results have several levels of detail."""
+        return self.grouping == "hierarchy"
+
+    @property
     def balance(self) -> float:
         """Alpha as the weighting takes it."""
         return PAPER_ALPHA[self.weighting] if self.alpha is None else self.alpha

@@ -12,9 +12,10 @@ from skimage.transform import resize
 from torch import Tensor
 
 from tests.reference.dynaseg_grouping import connected_parts, numbered_by_first_pixel
+from upseg.hierarchy import Hierarchy, MergeTree
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge, find_atoms
-from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, RegionHierarchy, cut_height, group_hierarchy
-from upseg.methods.dynaseg.extensions.merging import MergeTree, MergeWeights
+from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, coarsest_height, group_hierarchy
+from upseg.methods.dynaseg.extensions.merging import MergeWeights
 
 DETAILS = st.floats(0, 1)
 
@@ -33,17 +34,17 @@ def response_to(image: np.ndarray, clusters: int = 6) -> Tensor:
     return torch.from_numpy(np.tensordot(weights, image - image.mean((0, 1)), (1, 2))).float()[None]
 
 
-def hierarchy_of(image: np.ndarray, weights: MergeWeights | None = None) -> RegionHierarchy:
+def hierarchy_of(image: np.ndarray, weights: MergeWeights | None = None) -> Hierarchy:
     return group_hierarchy(image, image, response_to(image), weights)
 
 
 @pytest.fixture(scope="module")
-def hierarchy() -> RegionHierarchy:
+def hierarchy() -> Hierarchy:
     return hierarchy_of(blurred_noise(60, 80))
 
 
 @pytest.fixture(scope="module")
-def enlarged() -> RegionHierarchy:
+def enlarged() -> Hierarchy:
     image = blurred_noise(90, 133, sigma=6.0)
     working_image = np.ascontiguousarray(image[1::3, 1::3][:, :40])
     return group_hierarchy(image, working_image, response_to(working_image))
@@ -55,50 +56,50 @@ def assert_refines(fine: np.ndarray, coarse: np.ndarray) -> None:
 
 
 class TestCutHeight:
-    TREE = MergeTree(4, np.array([[0, 1], [2, 3], [0, 2]]), np.array([0.3, 0.5, 1.7]))
+    def test_detail_0_cuts_at_4_times_the_root_of_the_merge_that_leaves_8_segments(self) -> None:
+        tree = MergeTree(10, np.array([[0, other] for other in range(1, 10)]), np.arange(1.0, 10.0))
+        assert coarsest_height(tree) == 4.0
+        assert coarsest_height(MergeTree(2, np.array([[0, 1]]), np.array([0.25]))) == 2.0  # fewer merges than that
+        assert coarsest_height(MergeTree(1, np.zeros((0, 2), np.int64), np.zeros(0))) < 0
 
     @given(first=DETAILS, second=DETAILS)
     @settings(max_examples=50, deadline=None)
-    def test_falls_with_detail(self, first: float, second: float) -> None:
+    def test_falls_with_detail(self, hierarchy: Hierarchy, first: float, second: float) -> None:
         low, high = sorted((first, second))
-        assert cut_height(self.TREE, high) <= cut_height(self.TREE, low)
+        assert hierarchy.cut_height(high) <= hierarchy.cut_height(low)
 
-    def test_all_detail_is_below_every_merge(self) -> None:
-        assert cut_height(self.TREE, 1.0) < 0
-        nothing = MergeTree(1, np.zeros((0, 2), np.int64), np.zeros(0))
-        assert cut_height(nothing, 0.5) < 0
+    def test_all_detail_is_below_every_merge(self, hierarchy: Hierarchy) -> None:
+        assert hierarchy.cut_height(1.0) < 0
 
     @pytest.mark.parametrize("detail", [-0.01, 1.01, float("nan")])
-    def test_what_is_no_detail_is_refused(self, hierarchy: RegionHierarchy, detail: float) -> None:
+    def test_what_is_no_detail_is_refused(self, hierarchy: Hierarchy, detail: float) -> None:
         with pytest.raises(ValueError, match=r"detail must be between 0 \(few, large\) and 1 \(all\), got"):
             hierarchy.at(detail)
 
 
 class TestHierarchy:
-    def test_there_is_something_to_choose_from(self, hierarchy: RegionHierarchy) -> None:
+    def test_there_is_something_to_choose_from(self, hierarchy: Hierarchy) -> None:
         counts = [int(hierarchy.at(detail).max()) for detail in (0.0, DEFAULT_DETAIL, 1.0)]
         assert counts[0] < counts[1] < counts[2]
 
     @settings(max_examples=50, deadline=None)
     @given(first=DETAILS, second=DETAILS)
-    def test_more_detail_only_splits(self, hierarchy: RegionHierarchy, first: float, second: float) -> None:
+    def test_more_detail_only_splits(self, hierarchy: Hierarchy, first: float, second: float) -> None:
         low, high = sorted((first, second))
         assert_refines(hierarchy.at(high), hierarchy.at(low))
 
     @settings(max_examples=30, deadline=None)
     @given(detail=DETAILS)
-    def test_every_level_covers_the_image_with_connected_segments(
-        self, hierarchy: RegionHierarchy, detail: float
-    ) -> None:
+    def test_every_level_covers_the_image_with_connected_segments(self, hierarchy: Hierarchy, detail: float) -> None:
         labels = hierarchy.at(detail)
         assert labels.shape == hierarchy.shape == (60, 80)
         np.testing.assert_array_equal(connected_parts(labels), labels)  # 1..K by first pixel, nothing void
 
-    def test_all_detail_is_all_atoms(self, hierarchy: RegionHierarchy) -> None:
+    def test_all_detail_is_all_atoms(self, hierarchy: Hierarchy) -> None:
         np.testing.assert_array_equal(hierarchy.at(1.0), hierarchy.atoms)
         np.testing.assert_array_equal(hierarchy.atoms, find_atoms(colour_gradient(blurred_noise(60, 80))))
 
-    def test_a_level_does_not_change_the_others(self, hierarchy: RegionHierarchy) -> None:
+    def test_a_level_does_not_change_the_others(self, hierarchy: Hierarchy) -> None:
         before = hierarchy.at(0.4)
         hierarchy.at(0.0)
         hierarchy.at(1.0)
@@ -166,7 +167,7 @@ class TestEnlarge:
 class TestEnlargedLevels:
     @settings(max_examples=20, deadline=None)
     @given(detail=DETAILS)
-    def test_have_the_size_of_the_image_and_no_holes(self, enlarged: RegionHierarchy, detail: float) -> None:
+    def test_have_the_size_of_the_image_and_no_holes(self, enlarged: Hierarchy, detail: float) -> None:
         labels = enlarged.at(detail)
         assert labels.shape == enlarged.shape == (90, 133)
         np.testing.assert_array_equal(numbered_by_first_pixel(labels), labels)
@@ -174,7 +175,7 @@ class TestEnlargedLevels:
     @settings(max_examples=20, deadline=None)
     @given(first=DETAILS, second=DETAILS)
     def test_more_detail_only_splits_but_for_pixels_along_borders(
-        self, enlarged: RegionHierarchy, first: float, second: float
+        self, enlarged: Hierarchy, first: float, second: float
     ) -> None:
         low, high = sorted((first, second))
         fine, coarse = enlarged.at(high), enlarged.at(low)
@@ -183,7 +184,7 @@ class TestEnlargedLevels:
         np.add.at(shared, (fine, coarse), 1)
         assert shared.max(1).sum() >= 0.95 * fine.size
 
-    def test_no_segment_is_lost_on_the_way(self, enlarged: RegionHierarchy) -> None:
+    def test_no_segment_is_lost_on_the_way(self, enlarged: Hierarchy) -> None:
         assert int(enlarged.at(1.0).max()) == enlarged.tree.regions
         counts = [int(enlarged.at(detail).max()) for detail in np.linspace(0, 1, 9).tolist()]
         assert all(few <= many for few, many in pairwise(counts))

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tests.methods.dynaseg.extensions.region_maps import graph_of, random_regions, random_scene
 from tests.reference import dynaseg_grouping as slow
 from upseg.functional.label_maps import canonical_order
+from upseg.hierarchy import MergeTree
 from upseg.methods.dynaseg.extensions import merging as module
 from upseg.methods.dynaseg.extensions import region_graph
-from upseg.methods.dynaseg.extensions.merging import MergeTree, MergeWeights, build_merge_tree, merge_costs
+from upseg.methods.dynaseg.extensions.merging import MergeWeights, build_merge_tree, merge_costs
 from upseg.methods.dynaseg.extensions.region_graph import RegionGraph, build_region_graph
 
 ONE_BY_ONE = 1e-9

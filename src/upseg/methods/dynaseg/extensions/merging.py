@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, Int64
+from jaxtyping import Bool, Float64, Int64
 
+from upseg.hierarchy import MergeTree
 from upseg.methods.dynaseg.extensions.region_graph import RegionGraph, border_sums
 
 SHARE_OF_PAIRS = 0.5
@@ -42,32 +43,6 @@ class MergeWeights:
     size: float = 0.06
     least_area: float = 3e-5
     shape: float = 0.2
-
-
-@dataclass(frozen=True)
-class MergeTree:
-    """A binary tree over R regions, lowest merges first in each branch.
-
-    Attributes:
-        regions: R.
-        merges: (M, 2): region (its survivor's index) and the one that joins it, in the order of merging.
-        heights: (M,) the cost of each merge, never below that of the merges it builds on.
-    """
-
-    regions: int
-    merges: Int64[np.ndarray, "m 2"]
-    heights: Float64[np.ndarray, " m"]
-
-    def cut(self, height: float) -> Int32[np.ndarray, " r"]:
-        """The survivor that each region belongs to when all merges up to a height are done: (R,)."""
-        parents = np.arange(self.regions, dtype=np.int32)
-        done = self.merges[self.heights <= height]
-        parents[done[:, 1]] = done[:, 0]
-        while True:  # each pass halves the longest way to a survivor
-            above = parents[parents]
-            if np.array_equal(above, parents):
-                return parents
-            parents = above
 
 
 def merge_costs(
