@@ -34,6 +34,13 @@ class TestDefaultPreset(SegmenterContract):
     method = "dynaseg"
 
     def build(self, seed: int = 0) -> DynaSegSegmenter:
+        return segmenter(seed=seed)
+
+
+class TestFitted(SegmenterContract):
+    method = "dynaseg"
+
+    def build(self, seed: int = 0) -> DynaSegSegmenter:
         return segmenter(steps=3, seed=seed)
 
 
