@@ -157,9 +157,7 @@ def pair_contrasts(scene: Scene) -> dict[tuple[Pixel, Pixel], list[float]]:
     return contrasts
 
 
-def stepped_back(
-    here: Pixel, there: Pixel, reach: int, across: bool, size: tuple[int, int]
-) -> tuple[Pixel, Pixel]:
+def stepped_back(here: Pixel, there: Pixel, reach: int, across: bool, size: tuple[int, int]) -> tuple[Pixel, Pixel]:
     """Two neighbours, each moved `reach` pixels away from the other as far as the image goes."""
     if across:
         return (here[0], max(here[1] - reach, 0)), (there[0], min(there[1] + reach, size[1] - 1))

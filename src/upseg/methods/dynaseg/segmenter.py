@@ -41,7 +41,7 @@ class DynaSegSegmenter:
 
         Args:
             image: A path, or an array, Pillow image or tensor, as `read_image` takes it.
-            progress: Called with (steps done, steps at most).
+            progress: Called with (steps done, steps at most); once, at the end, where nothing is fitted.
 
         Raises:
             ImageError: If the image cannot be read.
@@ -72,7 +72,10 @@ class DynaSegSegmenter:
             reduced = self._reduced(pixels)
             response = self._fit(reduced, progress) if self.settings.steps else None
             features = imagenet_features(reduced) if self.settings.imagenet else ()
-            return group_hierarchy(pixels, _pixels(reduced), response, features)
+            hierarchy = group_hierarchy(pixels, _pixels(reduced), response, features)
+        if progress and not self.settings.steps:
+            progress(1, 1)
+        return hierarchy
 
     @torch.inference_mode(False)  # a caller's no_grad or inference_mode must not stop the fit
     def _reduced(self, pixels: Float32[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h2 w2"]:

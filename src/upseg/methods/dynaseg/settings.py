@@ -26,8 +26,7 @@ class DynaSegSettings:
         weights: A `.safetensors` file with the weights of a ResNet-18 instead, for use offline.
         weighting: How mu balances the two losses: `fsf` (Eq. 8), `scf` (Eq. 9) or `fixed` (mu = alpha).
         alpha: Of the weighting; None for the paper's value for it (15, 50, 5).
-        steps: T, the most optimisation steps. With 0, `hierarchy` does without the network, and `labels` takes one with
-            random weights.
+        steps: T, the most optimisation steps; with 0 the hierarchy does without a network.
         learning_rate: Of SGD.
         momentum: Of SGD, in [0, 1).
         weight_decay: Of SGD.
@@ -86,6 +85,9 @@ class DynaSegSettings:
                 "detail chooses a level of the region hierarchy; with grouping=labels there is none "
                 "(the preset paper has none: use the preset default, or grouping=hierarchy)"
             )
+
+        if self.steps == 0 and self.grouping == "labels":
+            raise ValueError("grouping=labels shows the labels of a fitted network: give steps, such as steps=30")
 
     def _check_choices(self) -> None:
         for name, choices in _CHOICES.items():

@@ -18,7 +18,7 @@ from upseg.methods.dynaseg.extensions.region_graph import build_region_graph
 DEFAULT_DETAIL = 0.5
 COARSEST_HEIGHT = 4.0
 """The relative height at which detail 0 cuts: a handful of segments in a photo (3.6 on BSDS500's training images)."""
-REFERENCE_SEGMENTS = 8
+REFERENCE_SEGMENTS = 5
 """Heights are taken relative to that of the merge which leaves this many segments."""
 
 

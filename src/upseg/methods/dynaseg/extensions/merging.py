@@ -44,7 +44,7 @@ class MergeWeights:
     contrasts: tuple[float, ...] = (0.7, 3.4, 3.4, 0.0, 1.5, 0.5)
     size: float = 0.06
     least_area: float = 3e-5
-    shape: float = 0.2
+    shape: float = 0.11
 
 
 @dataclass(frozen=True)
