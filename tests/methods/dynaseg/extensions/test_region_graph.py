@@ -116,9 +116,13 @@ class TestInvariances:
         scene = random_scene(regions, 0)
         graph = graph_of(regions, scene)
         mirrored = [np.ascontiguousarray(array) for array in (scene.colours[:, ::-1], scene.response[:, :, ::-1])]
-        flipped = graph_of(np.ascontiguousarray(regions[:, ::-1]), Scene(*mirrored, *scene[2:]))
+        features = [np.ascontiguousarray(maps[:, :, ::-1]) for maps in scene.features]
+        turned = Scene(*mirrored, *scene[2:])._replace(features=features)
+        flipped = graph_of(np.ascontiguousarray(regions[:, ::-1]), turned)
         for field in fields(RegionGraph):
-            np.testing.assert_allclose(getattr(flipped, field.name), getattr(graph, field.name), rtol=1e-4)
+            found, expected = getattr(flipped, field.name), getattr(graph, field.name)
+            for one, other in zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]:
+                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
     def test_the_scale_of_the_response_does_not_matter(self) -> None:
         regions = random_regions(11, 13, 7, seed=3)
@@ -146,7 +150,7 @@ class TestDegenerate:
         assert graph.areas.tolist() == [size[0] * size[1]]
         assert graph.edges.shape == (0, 2)
         assert graph.lengths.shape == (0,)
-        assert graph.contrasts.shape == (0, len(module.REACHES) + 1)
+        assert graph.contrasts.shape == (0, len(module.REACHES) + 1 + len(module.FEATURE_REACHES))
 
     def test_a_flat_response_has_no_contrast(self) -> None:
         regions = random_regions(6, 7, 4, seed=0)

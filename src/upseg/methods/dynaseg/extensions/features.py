@@ -57,5 +57,5 @@ def _principal_components(level: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 f
     values = values / values.std(1, keepdim=True, correction=0).clamp(min=LEAST_DEVIATION)
     channels, count = values.shape
     _, vectors = torch.linalg.eigh(values @ values.T / count)  # ascending
-    components = vectors.flip(1)[:, :COMPONENTS].T @ values / channels**0.5
+    components: Tensor = vectors.flip(1)[:, :COMPONENTS].T @ values / channels**0.5
     return components.view(1, -1, *level.shape[2:])

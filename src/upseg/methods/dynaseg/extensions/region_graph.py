@@ -190,9 +190,7 @@ def _feature_contrast(
     height, width = size
     for start in range(0, len(distances), PAIRS_AT_A_TIME):
         some = slice(start, start + PAIRS_AT_A_TIME)
-        here, there = (
-            sample_features(features, *torch.from_numpy(np.stack(np.divmod(side[some], width))), (height, width))
-            for side in pairs
-        )
+        places = (torch.from_numpy(np.stack(np.divmod(side[some], width))) for side in pairs)
+        here, there = (sample_features(features, rows, columns, (height, width)) for rows, columns in places)
         distances[some] = (here - there).norm(dim=0).numpy()
     return distances
