@@ -128,7 +128,7 @@ def run(photos: Photos, options: argparse.Namespace) -> None:
     title = f"BSDS500 {options.split}, {len(photos.names)} images: region IoU by the paper's protocol"
     notes = [
         seconds_note(photos, options),
-        f"`default` is one fit for all its levels; the paper's own setting is timed on {PAPER_TIMED} image",
+        f"`default` is one hierarchy for all its levels; the paper's own setting is timed on {PAPER_TIMED} image",
         f"`default` without more has detail {DEFAULT_DETAIL:g}; Felzenszwalb was tuned on train (`--tune`)",
     ]
     name = report_name("bsds500_regions", photos, options)

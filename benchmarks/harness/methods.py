@@ -8,17 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import ndimage
 from skimage.color import rgb2lab
 from skimage.segmentation import felzenszwalb
 
 from upseg.functional.label_maps import connected_components
 from upseg.methods.dynaseg import DynaSegSegmenter, DynaSegSettings
-from upseg.methods.dynaseg.extensions.hierarchy import group_hierarchy
-from upseg.methods.dynaseg.extensions.merging import MergeWeights
-
-from .fits import fit_image
 
 Settings = Mapping[str, Any]
 LabelMaps = list[np.ndarray]
@@ -113,24 +108,8 @@ def dynaseg_label_maps(image: np.ndarray, settings: Settings, sweep: Sequence[Se
 
 
 def dynaseg_levels(image: np.ndarray, settings: Settings, sweep: Sequence[Settings]) -> LabelMaps:
-    """DynaSeg's hierarchy, fitted once and cut at each `detail`. Settings: those of `DynaSegSettings`."""
+    """DynaSeg's hierarchy, built once and cut at each `detail`. Settings: those of `DynaSegSettings`."""
     hierarchy = DynaSegSegmenter(DynaSegSettings(**settings)).hierarchy(image)
-    return [hierarchy.at(changes["detail"]) for changes in sweep]
-
-
-def dynaseg_network_only(image: np.ndarray, settings: Settings, sweep: Sequence[Settings]) -> LabelMaps:
-    """The hierarchy with all weights of colour at 0: regions merge by what the network says alone."""
-    response = fit_image(image, DynaSegSettings(**settings)).response
-    tuned = MergeWeights()
-    no_colour = (0.0,) * (len(tuned.contrasts) - 1)  # the last contrast is the network's
-    weights = MergeWeights(colour=0.0, histogram=0.0, contrasts=(*no_colour, tuned.contrasts[-1]))
-    hierarchy = group_hierarchy(image, image, response, weights)
-    return [hierarchy.at(changes["detail"]) for changes in sweep]
-
-
-def dynaseg_no_network(image: np.ndarray, _settings: Settings, sweep: Sequence[Settings]) -> LabelMaps:
-    """The hierarchy from a response that is the same everywhere: regions merge by colour alone, nothing is fitted."""
-    hierarchy = group_hierarchy(image, image, torch.zeros(1, 1, *image.shape[:2]))
     return [hierarchy.at(changes["detail"]) for changes in sweep]
 
 
@@ -140,6 +119,4 @@ FAMILIES: Mapping[str, Segment] = {
     "mean-shift": mean_shift_maps,
     "dynaseg-labels": dynaseg_label_maps,
     "dynaseg-levels": dynaseg_levels,
-    "dynaseg-network-only": dynaseg_network_only,
-    "dynaseg-no-network": dynaseg_no_network,
 }

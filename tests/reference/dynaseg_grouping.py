@@ -77,6 +77,8 @@ class Scene(NamedTuple):
         reaches: Of the colour contrasts.
         bins: Of each channel's histogram.
         ranges: Lowest and highest value of each channel's bins.
+        features: (F, H, W) maps.
+        feature_reaches: Of their contrasts.
     """
 
     colours: np.ndarray
@@ -84,15 +86,18 @@ class Scene(NamedTuple):
     reaches: Sequence[int]
     bins: int
     ranges: Sequence[tuple[float, float]]
+    features: Sequence[np.ndarray]
+    feature_reaches: Sequence[int]
 
 
 class Region(NamedTuple):
-    """The facts about one region: pixels, the sum of their colours, and counts of colour bins and of labels."""
+    """The facts about one region: pixels, the sums of their colours and features, counts of colour bins and labels."""
 
     area: int
     colour: list[float]
     histogram: list[int]
     textures: list[int]
+    features: list[list[float]]
 
 
 def describe_region(regions: np.ndarray, region: int, scene: Scene) -> Region:
@@ -110,7 +115,8 @@ def describe_region(regions: np.ndarray, region: int, scene: Scene) -> Region:
             place = math.floor((value - low) / (high - low) * scene.bins)
             histogram[channel * scene.bins + min(max(place, 0), scene.bins - 1)] += 1
         textures[max(range(clusters), key=lambda j: (scene.response[j, row, column], -j))] += 1
-    return Region(area, colour, histogram, textures)
+    features = [[float(channel[regions == region].sum()) for channel in maps] for maps in scene.features]
+    return Region(area, colour, histogram, textures, features)
 
 
 def box_mean(image: np.ndarray, row: int, column: int, reach: int) -> list[float]:
@@ -132,24 +138,30 @@ def mirrored(index: int, length: int) -> int:
 
 
 def pair_contrasts(scene: Scene) -> dict[tuple[Pixel, Pixel], list[float]]:
-    """For each pair of neighbouring pixels: the colour contrast for each reach, then that of the response."""
+    """For each pair of neighbouring pixels: the contrast of colours for each reach, the response, each feature map."""
     height, width, _ = scene.colours.shape
     spread = math.sqrt(sum(float(np.var(channel.astype(np.float64))) for channel in scene.response)) or 1.0
     contrasts = {}
     for here, there in neighbouring_pixels(height, width):
         across = here[0] == there[0]
+        places = {reach: stepped_back(here, there, reach, across, (height, width)) for reach in range(20)}
         values = []
         for reach in scene.reaches:
-            if across:
-                a = here[0], max(here[1] - reach, 0)
-                b = there[0], min(there[1] + reach, width - 1)
-            else:
-                a = max(here[0] - reach, 0), here[1]
-                b = min(there[0] + reach, height - 1), there[1]
+            a, b = places[reach]
             values.append(math.dist(box_mean(scene.colours, *a, reach), box_mean(scene.colours, *b, reach)))
         responses = [[float(channel[pixel]) for channel in scene.response] for pixel in (here, there)]
-        contrasts[here, there] = [*values, math.dist(*responses) / spread]
+        values.append(math.dist(*responses) / spread)
+        for maps, reach in zip(scene.features, scene.feature_reaches, strict=True):
+            values.append(math.dist(*([float(channel[pixel]) for channel in maps] for pixel in places[reach])))
+        contrasts[here, there] = values
     return contrasts
+
+
+def stepped_back(here: Pixel, there: Pixel, reach: int, across: bool, size: tuple[int, int]) -> tuple[Pixel, Pixel]:
+    """Two neighbours, each moved `reach` pixels away from the other as far as the image goes."""
+    if across:
+        return (here[0], max(here[1] - reach, 0)), (there[0], min(there[1] + reach, size[1] - 1))
+    return (max(here[0] - reach, 0), here[1]), (min(there[0] + reach, size[0] - 1), there[1])
 
 
 def borders(regions: np.ndarray) -> dict[Edge, list[tuple[Pixel, Pixel]]]:
@@ -182,6 +194,8 @@ def merge_costs(
         cost = weights.colour * math.dist(*means)
         cost += weights.histogram * hellinger(first.histogram, second.histogram)
         cost += weights.texture * hellinger(first.textures, second.textures)
+        for weight, one, other in zip(weights.features, first.features, second.features, strict=True):
+            cost += weight * math.dist([v / first.area for v in one], [v / second.area for v in other])
         for kind, weight in enumerate(weights.contrasts):
             cost += weight * sum(contrasts[pair][kind] for pair in pairs) / len(pairs)
         share = min(first.area, second.area) / regions.size

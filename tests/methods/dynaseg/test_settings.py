@@ -43,8 +43,19 @@ def test_a_preset_with_changes_differs_in_just_these() -> None:
 
 
 def test_an_unknown_preset_is_named_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="the presets are default, paper, got 'papper'"):
+    with pytest.raises(ValueError, match="the presets are default, paper, resnet, got 'papper'"):
         DynaSegSettings.preset("papper")
+
+
+def test_labels_are_those_of_a_fitted_network() -> None:
+    with pytest.raises(ValueError, match=r"grouping=labels .* steps=30"):
+        DynaSegSettings.preset(grouping="labels")
+
+
+def test_the_preset_resnet_is_the_papers_with_its_other_extractor() -> None:
+    assert DynaSegSettings.preset("resnet") == DynaSegSettings.preset(
+        "paper", extractor="resnet18-fpn", pretrained=True
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)

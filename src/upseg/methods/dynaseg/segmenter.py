@@ -14,6 +14,7 @@ from upseg.hierarchy import Hierarchy
 from upseg.images.reading import ImageLike, read_image
 from upseg.layers.threads import torch_threads
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge
+from upseg.methods.dynaseg.extensions.features import imagenet_features
 from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, group_hierarchy
 from upseg.methods.dynaseg.fit import fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
@@ -24,7 +25,7 @@ from upseg.segmentation import Progress, Segmentation
 
 
 class DynaSegSegmenter(CallableModel):
-    """Segments one image at a time by fitting a small network to it: no training, no weights.
+    """Segments one image at a time, by merging regions or by fitting a small network to it; nothing is trained.
 
     Paper: Guermazi, Ksantini and Khan, "DynaSeg".
 
@@ -42,7 +43,7 @@ class DynaSegSegmenter(CallableModel):
 
         Args:
             image: A path, or an array, Pillow image or tensor, as `read_image` takes it.
-            progress: Called with (steps done, steps at most).
+            progress: Called with (steps done, steps at most); once, at the end, where nothing is fitted.
 
         Raises:
             ImageError: If the image cannot be read.
@@ -63,30 +64,40 @@ class DynaSegSegmenter(CallableModel):
 
     def _labels(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> Int32[np.ndarray, "h w"]:
         with torch_threads(self.settings.threads):
-            _, response = self._fit(pixels, progress)
+            response = self._fit(self._reduced(pixels), progress)
             labels = group_labels(response, connected=self.settings.connected)
         return labels if labels.shape == pixels.shape[:2] else enlarge(labels, colour_gradient(pixels))
 
     def _hierarchy(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> Hierarchy:
         with torch_threads(self.settings.threads):
-            working_pixels, response = self._fit(pixels, progress)
-            return group_hierarchy(pixels, working_pixels, response)
+            reduced = self._reduced(pixels)
+            response = self._fit(reduced, progress) if self.settings.steps else None
+            features = imagenet_features(reduced) if self.settings.imagenet else ()
+            hierarchy = group_hierarchy(pixels, _pixels(reduced), response, features)
+        if progress and not self.settings.steps:
+            progress(1, 1)
+        return hierarchy
 
     @torch.inference_mode(False)  # a caller's no_grad or inference_mode must not stop the fit
-    def _fit(
-        self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None
-    ) -> tuple[Float32[np.ndarray, "h2 w2 3"], Float[Tensor, "1 q h2 w2"]]:
-        """The image at the size of the fit, and the fitted network's response to it."""
+    def _reduced(self, pixels: Float32[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h2 w2"]:
+        """The image at the size of the fit, on the device, channels last in memory."""
+        image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        reduced = _reduce(image, self.settings.working_pixels)
+        return reduced.to(self.device, memory_format=torch.channels_last)
+
+    @torch.inference_mode(False)
+    def _fit(self, reduced: Float[Tensor, "1 3 h w"], progress: Progress | None) -> Float[Tensor, "1 q h w"]:
+        """The response to an image of the network that was fitted to it."""
         settings = self.settings
-        tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last in memory
-        reduced = _reduce(tensor, settings.working_pixels)
-        working_pixels = np.ascontiguousarray(reduced[0].permute(1, 2, 0).numpy())
         floor = settings.floor
         if floor == "silhouette":
-            floor = silhouette_floor(working_pixels, seed=settings.seed)
-        reduced = reduced.to(self.device, memory_format=torch.channels_last)
+            floor = silhouette_floor(_pixels(reduced), seed=settings.seed)
         fit = fit_network(reduced, settings, floor, progress)
-        return working_pixels, whole_response(fit.network, reduced, settings)
+        return whole_response(fit.network, reduced, settings)
+
+
+def _pixels(image: Float[Tensor, "1 3 h w"]) -> Float32[np.ndarray, "h w 3"]:
+    return np.ascontiguousarray(image[0].permute(1, 2, 0).cpu().numpy())
 
 
 def _reduce(image: Float[Tensor, "1 3 h w"], pixels: int | None) -> Float[Tensor, "1 3 h2 w2"]:

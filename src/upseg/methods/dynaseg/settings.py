@@ -1,9 +1,9 @@
-"""The settings of DynaSeg, and the two named sets of them."""
+"""The settings of DynaSeg, and the named sets of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -26,7 +26,7 @@ class DynaSegSettings:
         weights: A `.safetensors` file with the weights of a ResNet-18 instead, for use offline.
         weighting: How mu balances the two losses: `fsf` (Eq. 8), `scf` (Eq. 9) or `fixed` (mu = alpha).
         alpha: Of the weighting; None for the paper's value for it (15, 50, 5).
-        steps: T, the most optimisation steps, at least 0.
+        steps: T, the most optimisation steps; with 0 the hierarchy does without a network.
         learning_rate: Of SGD.
         momentum: Of SGD, in [0, 1).
         weight_decay: Of SGD.
@@ -37,6 +37,8 @@ class DynaSegSettings:
             are then drawn at full size. None never reduces.
         grouping: `hierarchy` merges small regions up to a level of detail; `labels` gives the label map as it is.
         connected: For `labels`: whether the 4-connected parts of a label become segments of their own.
+        imagenet: For `hierarchy`: whether regions are also compared by feature maps of a network that was trained on
+            ImageNet (the first stages of EfficientNet-Lite0, whose weights come with the package).
         detail: For `hierarchy`: 0 (few large segments) to 1 (all regions); None for 0.5.
         threads: Of the processor, for torch. The order of sums, and with it the last digits and now and then a segment,
             depend on their number: with the default of 1 the answer is the same however many images are segmented
@@ -52,7 +54,7 @@ class DynaSegSettings:
     weights: str | None = None
     weighting: Literal["fsf", "scf", "fixed"] = "fsf"
     alpha: float | None = None
-    steps: int = 10
+    steps: int = 0
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -62,6 +64,7 @@ class DynaSegSettings:
     working_pixels: int | None = 1_000_000
     grouping: Literal["hierarchy", "labels"] = "hierarchy"
     connected: bool = True
+    imagenet: bool = True
     detail: float | None = None
     threads: int | None = 1
     seed: int = 0
@@ -83,6 +86,9 @@ class DynaSegSettings:
                 "(the preset paper has none: use the preset default, or grouping=hierarchy)"
             )
 
+        if self.steps == 0 and self.grouping == "labels":
+            raise ValueError("grouping=labels shows the labels of a fitted network: give steps, such as steps=30")
+
     def _check_choices(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
@@ -99,7 +105,8 @@ class DynaSegSettings:
         """A named set of settings, with changes.
 
         Args:
-            name: `default` (tuned on the training images of BSDS500) or `paper` (the paper's own: Sec. 4.1).
+            name: `default` (tuned on the training images of BSDS500), `paper` (the paper's own: Sec. 4.1) or `resnet`
+                (the paper's other extractor: a pretrained ResNet-18 with a feature pyramid, Sec. 3.2.2).
             changes: Fields that differ from it.
 
         Raises:
@@ -143,18 +150,20 @@ _LEAST: Mapping[str, float] = MappingProxyType(
     }
 )
 
+_PAPER = DynaSegSettings(
+    features=100,
+    clusters=100,
+    steps=1000,
+    crop=None,
+    precision="float32",
+    working_pixels=None,
+    grouping="labels",
+    threads=None,
+)
 PRESETS: Mapping[str, DynaSegSettings] = MappingProxyType(
     {
         "default": DynaSegSettings(),
-        "paper": DynaSegSettings(
-            features=100,
-            clusters=100,
-            steps=1000,
-            crop=None,
-            precision="float32",
-            working_pixels=None,
-            grouping="labels",
-            threads=None,
-        ),
+        "paper": _PAPER,
+        "resnet": replace(_PAPER, extractor="resnet18-fpn", pretrained=True),
     }
 )

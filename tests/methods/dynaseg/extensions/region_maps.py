@@ -20,11 +20,12 @@ def random_regions(height: int, width: int, count: int, seed: int) -> np.ndarray
 
 
 def graph_of(regions: np.ndarray, scene: Scene) -> RegionGraph:
-    return build_region_graph(regions, scene.colours, torch.from_numpy(scene.response)[None])
+    features = [torch.from_numpy(maps)[None] for maps in scene.features]
+    return build_region_graph(regions, scene.colours, torch.from_numpy(scene.response)[None], features)
 
 
 def random_scene(regions: np.ndarray, seed: int, clusters: int = 5) -> Scene:
-    """A colour and a response for each region, and noise in both."""
+    """A colour and a response for each region, and noise in both; feature maps that are noise."""
     generator = np.random.default_rng(seed)
     count = int(regions.max())
     low, high = np.array(region_graph.COLOUR_RANGE).T
@@ -38,4 +39,6 @@ def random_scene(regions: np.ndarray, seed: int, clusters: int = 5) -> Scene:
         region_graph.REACHES,
         region_graph.COLOUR_BINS,
         region_graph.COLOUR_RANGE,
+        [generator.normal(size=(count, *regions.shape)).astype(np.float32) for count in (4, 2, 3)],
+        region_graph.FEATURE_REACHES,
     )

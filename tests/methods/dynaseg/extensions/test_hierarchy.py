@@ -35,7 +35,7 @@ def response_to(image: np.ndarray, clusters: int = 6) -> Tensor:
 
 
 def hierarchy_of(image: np.ndarray, weights: MergeWeights | None = None) -> Hierarchy:
-    return group_hierarchy(image, image, response_to(image), weights)
+    return group_hierarchy(image, image, response_to(image), weights=weights)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,13 @@ class TestHierarchy:
         image = blurred_noise(30, 40)
         other = group_hierarchy(image, image, response_to(image).flip(2))
         assert not np.array_equal(other.tree.heights, hierarchy_of(image).tree.heights)
+
+    def test_features_have_a_say(self) -> None:
+        image = blurred_noise(30, 40)
+        alone = group_hierarchy(image, image)
+        maps = torch.from_numpy(blurred_noise(8, 10)).permute(2, 0, 1)[None]
+        np.testing.assert_array_equal(group_hierarchy(image, image, None, [maps * 0]).tree.heights, alone.tree.heights)
+        assert not np.array_equal(group_hierarchy(image, image, None, [maps]).tree.heights, alone.tree.heights)
 
     def test_weights_can_be_given(self) -> None:
         image = blurred_noise(30, 40)

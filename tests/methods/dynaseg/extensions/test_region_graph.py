@@ -63,6 +63,8 @@ class TestAgainstLoops:
         assert graph.histograms.tolist() == [region.histogram for region in facts]
         used = np.flatnonzero(np.sum([region.textures for region in facts], axis=0))
         assert graph.textures.tolist() == [[region.textures[label] for label in used] for region in facts]
+        for kind, sums in enumerate(graph.features):
+            np.testing.assert_allclose(sums, [region.features[kind] for region in facts], rtol=1e-4, atol=1e-4)
         contrasts, pairs = pair_contrasts(scene), borders(regions)
         assert [(a + 1, b + 1) for a, b in graph.edges.tolist()] == list(pairs)
         assert graph.lengths.tolist() == [len(along) for along in pairs.values()]
@@ -89,7 +91,8 @@ class TestAgainstLoops:
             (rounded.float(), 0.02),
             (torch.from_numpy(scene.response)[None], 1e-6),
         ):
-            other = build_region_graph(regions, scene.colours, response)
+            features = [torch.from_numpy(maps)[None] for maps in scene.features]
+            other = build_region_graph(regions, scene.colours, response, features)
             np.testing.assert_allclose(other.contrasts, graph.contrasts, rtol=tolerance, atol=1e-6)
 
 
@@ -104,6 +107,8 @@ class TestInvariances:
             expected = getattr(fine, name)[:-1].copy()
             expected[0] += getattr(fine, name)[-1]
             np.testing.assert_allclose(getattr(merged, name), expected, rtol=1e-6)
+        for sums, whole in zip(fine.features, merged.features, strict=True):
+            np.testing.assert_allclose(whole[0], sums[0] + sums[-1], rtol=1e-4, atol=1e-4)
         assert merged.lengths.sum() <= fine.lengths.sum()
 
     def test_mirroring_the_image_changes_nothing(self) -> None:
@@ -111,9 +116,13 @@ class TestInvariances:
         scene = random_scene(regions, 0)
         graph = graph_of(regions, scene)
         mirrored = [np.ascontiguousarray(array) for array in (scene.colours[:, ::-1], scene.response[:, :, ::-1])]
-        flipped = graph_of(np.ascontiguousarray(regions[:, ::-1]), Scene(*mirrored, *scene[2:]))
+        features = [np.ascontiguousarray(maps[:, :, ::-1]) for maps in scene.features]
+        turned = Scene(*mirrored, *scene[2:])._replace(features=features)
+        flipped = graph_of(np.ascontiguousarray(regions[:, ::-1]), turned)
         for field in fields(RegionGraph):
-            np.testing.assert_allclose(getattr(flipped, field.name), getattr(graph, field.name), rtol=1e-4)
+            found, expected = getattr(flipped, field.name), getattr(graph, field.name)
+            for one, other in zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]:
+                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
     def test_the_scale_of_the_response_does_not_matter(self) -> None:
         regions = random_regions(11, 13, 7, seed=3)
@@ -141,7 +150,7 @@ class TestDegenerate:
         assert graph.areas.tolist() == [size[0] * size[1]]
         assert graph.edges.shape == (0, 2)
         assert graph.lengths.shape == (0,)
-        assert graph.contrasts.shape == (0, len(module.REACHES) + 1)
+        assert graph.contrasts.shape == (0, len(module.REACHES) + 1 + len(module.FEATURE_REACHES))
 
     def test_a_flat_response_has_no_contrast(self) -> None:
         regions = random_regions(6, 7, 4, seed=0)

@@ -1,6 +1,8 @@
-"""From the fitted network's response to a hierarchy of segments, any level of detail of which is a label map."""
+"""From an image to a hierarchy of segments, any level of detail of which is a label map."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -14,7 +16,7 @@ from upseg.methods.dynaseg.extensions.region_graph import build_region_graph
 DEFAULT_DETAIL = 0.5
 COARSEST_HEIGHT = 4.0
 """The relative height at which detail 0 cuts: a handful of segments in a photo (3.6 on BSDS500's training images)."""
-REFERENCE_SEGMENTS = 8
+REFERENCE_SEGMENTS = 5
 """Heights are taken relative to that of the merge which leaves this many segments."""
 
 
@@ -33,7 +35,8 @@ def coarsest_height(tree: MergeTree) -> float:
 def group_hierarchy(
     image: Float32[np.ndarray, "h w 3"],
     working_image: Float32[np.ndarray, "h2 w2 3"],
-    response: Float[Tensor, "1 q h2 w2"],
+    response: Float[Tensor, "1 q h2 w2"] | None = None,
+    features: Sequence[Float[Tensor, "1 _ _ _"]] = (),
     weights: MergeWeights | None = None,
 ) -> Hierarchy:
     """Build the region hierarchy of an image.
@@ -41,11 +44,12 @@ def group_hierarchy(
     Args:
         image: (H, W, 3) RGB in [0, 1] at the size of the result.
         working_image: The same image at the size of the fit; `image` itself if it was not reduced.
-        response: r' at the size of the fit.
+        response: r' at the size of the fit, if a network was fitted.
+        features: Maps that regions are compared by too, as `features.imagenet_features` gives them.
         weights: Of the merging; None for the tuned ones.
     """
     atoms = find_atoms(colour_gradient(working_image))
-    graph = build_region_graph(atoms, perceptual_colours(working_image), response)
+    graph = build_region_graph(atoms, perceptual_colours(working_image), response, features)
     tree = build_merge_tree(graph, weights or MergeWeights())
     scale = coarsest_height(tree)
     if image.shape == working_image.shape:

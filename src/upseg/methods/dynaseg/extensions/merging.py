@@ -30,7 +30,9 @@ class MergeWeights:
         colour: Of the distance between mean colours.
         histogram: Of the Hellinger distance between colour histograms.
         texture: Of the Hellinger distance between histograms of the network's labels.
-        contrasts: Of the mean differences across the shared border, as in `RegionGraph.contrasts`.
+        features: Of the distance between mean values, for each feature map.
+        contrasts: Of the mean differences across the shared border, as in `RegionGraph.contrasts`; those of feature
+            maps that the graph does not have are not used.
         size: Exponent of the smaller region's share of the image.
         least_area: Share of the image below which a region is cheap to merge whatever it looks like.
         shape: Exponent of the share of the perimeter that is common.
@@ -39,10 +41,11 @@ class MergeWeights:
     colour: float = 2.8
     histogram: float = 1.7
     texture: float = 2.2
-    contrasts: tuple[float, ...] = (0.7, 3.4, 3.4)
+    features: tuple[float, ...] = (0.8, 1.0, 1.5)
+    contrasts: tuple[float, ...] = (0.7, 3.4, 3.4, 0.0, 1.5, 0.5)
     size: float = 0.06
     least_area: float = 3e-5
-    shape: float = 0.2
+    shape: float = 0.11
 
 
 def merge_costs(
@@ -62,7 +65,10 @@ def merge_costs(
     cost = weights.colour * np.sqrt((colour**2).sum(1))
     cost += weights.histogram * _hellinger(graph.histograms[a], graph.histograms[b], 3 * area_a, 3 * area_b)
     cost += weights.texture * _hellinger(graph.textures[a], graph.textures[b], area_a, area_b)
-    cost += graph.contrasts[which] @ np.array(weights.contrasts) / graph.lengths[which]
+    for weight, sums in zip(weights.features, graph.features, strict=False):
+        cost += weight * np.linalg.norm(sums[a] / area_a[:, None] - sums[b] / area_b[:, None], axis=1)
+    kinds = graph.contrasts.shape[1]
+    cost += graph.contrasts[which] @ np.array(weights.contrasts[:kinds]) / graph.lengths[which]
     share = np.minimum(area_a, area_b) / graph.pixels
     common = graph.lengths[which] / np.minimum(perimeters[a], perimeters[b])
     size_factor: Float64[np.ndarray, " s"] = share**weights.size * share / (share + weights.least_area)
@@ -78,7 +84,7 @@ def build_merge_tree(graph: RegionGraph, weights: MergeWeights) -> MergeTree:
     """
     count = len(graph.areas)
     tables = {name: getattr(graph, name).copy() for name in _SUMS}  # merging adds to them in place
-    graph = replace(graph, **tables)
+    graph = replace(graph, **tables, features=tuple(table.copy() for table in graph.features))
     survivors: list[Int64[np.ndarray, "n 2"]] = []
     levels: list[Float64[np.ndarray, " n"]] = []
     reached = np.zeros(count)  # height of the last merge in each region
@@ -133,8 +139,7 @@ def _merge(
     graph: RegionGraph, costs: Float64[np.ndarray, " e"], a: Int64[np.ndarray, " n"], b: Int64[np.ndarray, " n"]
 ) -> tuple[RegionGraph, Float64[np.ndarray, " joined"]]:
     """Add the rows of regions `b` to those of `a` in place, and join the borders that have become one."""
-    for name in _SUMS:
-        table = getattr(graph, name)
+    for table in (*(getattr(graph, name) for name in _SUMS), *graph.features):
         table[a] += table[b]
     renamed = np.arange(len(graph.areas))
     renamed[b] = a

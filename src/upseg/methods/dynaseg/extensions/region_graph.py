@@ -1,17 +1,20 @@
-"""What the fitted network and the image say about regions and about the borders between them."""
+"""What the image, pretrained features and the fitted network say about regions and the borders between them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Float32, Float64, Int32, Int64, Shaped
 from scipy import ndimage
 from torch import Tensor
 
 from upseg.methods.dynaseg.equations import cluster_labels
+from upseg.methods.dynaseg.extensions.features import sample_features
 
 COLOUR_BINS = 20
 """Bins of each colour channel's histogram."""
@@ -21,6 +24,8 @@ PAIRS_AT_A_TIME = 100_000
 """Pairs of pixels whose responses are compared at a time, which bounds the memory."""
 REACHES = (0, 2)
 """Colour contrast across a border is taken between boxes of side 2 x reach + 1 that touch at it."""
+FEATURE_REACHES = (2, 4, 8)
+"""Features are compared this many pixels away from the border, half of their level's stride."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,12 @@ class RegionGraph:
         areas: (R,) pixels.
         colours: (R, 3) sums of the colours.
         histograms: (R, 3 x bins) pixel counts of the colour bins.
-        textures: (R, labels in use) pixel counts of the network's labels.
+        textures: (R, labels in use) pixel counts of the network's labels; one column where no network was fitted.
+        features: (R, F) sums of the feature maps, one table for each.
         edges: (E, 2) pairs of regions, the smaller first, in ascending order.
         lengths: (E,) pairs of neighbouring pixels along the shared border.
-        contrasts: (E, C) sums along the border of the differences across it: colour for each reach, then the response.
+        contrasts: (E, C) sums along the border of the differences across it: colour for each reach, then the response
+            (0 where no network was fitted), then each of the feature maps.
     """
 
     pixels: int
@@ -43,6 +50,7 @@ class RegionGraph:
     colours: Float64[np.ndarray, "r 3"]
     histograms: Float32[np.ndarray, "r bins"]
     textures: Float32[np.ndarray, "r labels"]
+    features: tuple[Float32[np.ndarray, "r _"], ...]
     edges: Int64[np.ndarray, "e 2"]
     lengths: Float64[np.ndarray, " e"]
     contrasts: Float64[np.ndarray, "e c"]
@@ -58,15 +66,19 @@ class _Pairs(NamedTuple):
 def build_region_graph(
     regions: Int32[np.ndarray, "h w"],
     colours: Float32[np.ndarray, "h w 3"],
-    response: Float[Tensor, "1 q h w"],
+    response: Float[Tensor, "1 q h w"] | None = None,
+    features: Sequence[Float[Tensor, "1 _ _ _"]] = (),
 ) -> RegionGraph:
     """Collect the facts about every region and border in one pass over the image each.
 
     Args:
         regions: (H, W) ids 1..R.
         colours: (H, W, 3) as `atoms.perceptual_colours` gives them.
-        response: (1, q, H, W) the fitted network's response r'.
+        response: (1, q, H, W) the fitted network's response r', if there is one.
+        features: (1, F, H2, W2) maps at any size, as `features.imagenet_features` gives them.
     """
+    if response is None:
+        response = torch.zeros(1, 1, *regions.shape)
     flat = regions.ravel().astype(np.int64) - 1
     count = int(flat.max()) + 1
     _, labels = np.unique(cluster_labels(response).cpu().numpy(), return_inverse=True)
@@ -74,12 +86,15 @@ def build_region_graph(
     edges, border_of, pairs = _borders(regions)
     contrasts = [_colour_contrast(colours, pairs, reach) for reach in REACHES]
     contrasts.append(_response_contrast(response, pairs[0]))
+    for maps, reach in zip(features, FEATURE_REACHES, strict=False):
+        contrasts.append(_feature_contrast(maps, pairs[reach], regions.shape))
     return RegionGraph(
         pixels=flat.size,
         areas=np.bincount(flat, minlength=count).astype(np.float64),
         colours=np.stack(colour_sums, axis=1),
         histograms=np.concatenate([_colour_counts(flat, colours, channel, count) for channel in range(3)], axis=1),
         textures=_counts(flat, labels.ravel(), count, int(labels.max()) + 1),
+        features=tuple(_feature_sums(flat, maps, regions.shape, count) for maps in features),
         edges=edges,
         lengths=np.bincount(border_of, minlength=len(edges)).astype(np.float64),
         contrasts=np.stack([border_sums(border_of, contrast, len(edges)) for contrast in contrasts], axis=1),
@@ -122,7 +137,7 @@ def _borders(
     row, column = np.nonzero(regions[:, :-1] != regions[:, 1:])
     row_down, column_down = np.nonzero(regions[:-1] != regions[1:])
     pairs = {}
-    for reach in {0, *REACHES}:
+    for reach in {0, *REACHES, *FEATURE_REACHES}:
         left, right = np.maximum(column - reach, 0), np.minimum(column + 1 + reach, width - 1)
         above, below = np.maximum(row_down - reach, 0), np.minimum(row_down + 1 + reach, height - 1)
         pairs[reach] = _Pairs(
@@ -159,3 +174,23 @@ def _response_contrast(response: Float[Tensor, "1 q h w"], pairs: _Pairs) -> Flo
         here, there = (by_pixel[torch.from_numpy(side[some]).to(by_pixel.device)].float() for side in pairs)
         distances[some] = (here - there).norm(dim=1).cpu().numpy()
     return distances / spread
+
+
+def _feature_sums(
+    regions: Int64[np.ndarray, " n"], features: Float[Tensor, "1 f h2 w2"], size: tuple[int, ...], count: int
+) -> Float32[np.ndarray, "r f"]:
+    enlarged = F.interpolate(features, size=size, mode="bilinear", align_corners=False)[0].flatten(1).numpy()
+    return np.stack([np.bincount(regions, channel, count) for channel in enlarged], axis=1).astype(np.float32)
+
+
+def _feature_contrast(
+    features: Float[Tensor, "1 f h2 w2"], pairs: _Pairs, size: tuple[int, ...]
+) -> Float64[np.ndarray, " n"]:
+    distances = np.empty(len(pairs.here))
+    height, width = size
+    for start in range(0, len(distances), PAIRS_AT_A_TIME):
+        some = slice(start, start + PAIRS_AT_A_TIME)
+        places = (torch.from_numpy(np.stack(np.divmod(side[some], width))) for side in pairs)
+        here, there = (sample_features(features, rows, columns, (height, width)) for rows, columns in places)
+        distances[some] = (here - there).norm(dim=0).numpy()
+    return distances

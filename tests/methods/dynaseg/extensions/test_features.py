@@ -1,0 +1,65 @@
+"""Frozen feature maps: the network is timm's, and what is made of it keeps distances."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from upseg.layers.backbone import TimmBackbone
+from upseg.methods.dynaseg.extensions.features import COMPONENTS, imagenet_features, sample_features
+from upseg.methods.dynaseg.extensions.lite0 import Lite0Stages
+
+
+def picture(height: int, width: int) -> torch.Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(5))
+
+
+class TestNetwork:
+    def test_the_levels_are_those_of_timm(self) -> None:
+        reference = TimmBackbone("tf_efficientnet_lite0", pretrained=True, out_indices=(0, 1, 2, 3)).eval()
+        image = picture(64, 96)
+        with torch.no_grad():
+            pairs = list(zip(Lite0Stages()(image), reference(image), strict=True))
+        for own, expected in pairs:
+            torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-3)
+
+    @pytest.mark.parametrize(("height", "width"), [(1, 1), (33, 50), (7, 130)])
+    def test_sides_are_divided_by_the_strides_and_rounded_up(self, height: int, width: int) -> None:
+        levels = Lite0Stages()(picture(height, width))
+        assert [tuple(level.shape[2:]) for level in levels] == [
+            (-(-height // stride), -(-width // stride)) for stride in (2, 4, 8, 16)
+        ]
+
+    def test_it_is_frozen_and_half_of_the_published_weights_at_most(self) -> None:
+        network = Lite0Stages()
+        assert not network.training
+        assert not any(parameter.requires_grad for parameter in network.parameters())
+        assert sum(value.numel() for value in network.state_dict().values()) * 2 < 3_000_000  # bytes as 16-bit floats
+
+
+class TestFeatures:
+    @pytest.mark.parametrize("size", [(1, 1), (5, 3), (64, 96)])
+    def test_few_channels_without_gradient(self, size: tuple[int, int]) -> None:
+        maps = imagenet_features(picture(*size))
+        assert len(maps) == 3
+        assert all(1 <= level.shape[1] <= COMPONENTS and level.isfinite().all() for level in maps)
+        assert not any(level.requires_grad for level in maps)
+
+    def test_variances_sum_to_at_most_one_and_mostly_are_kept(self) -> None:
+        for level in imagenet_features(picture(96, 128)):
+            kept = float(level.var((2, 3), correction=0).sum())
+            assert 0.5 < kept <= 1.001
+
+    def test_a_flat_image_has_no_differences_inside(self) -> None:
+        level = imagenet_features(torch.full((1, 3, 160, 160), 0.4))[0]
+        inside = level[..., 15:25, 15:25]
+        assert float((inside.amax((2, 3)) - inside.amin((2, 3))).max()) < 1e-3
+
+
+class TestSampling:
+    @pytest.mark.parametrize(("height", "width"), [(1, 1), (33, 50)])
+    def test_it_is_bilinear_interpolation(self, height: int, width: int) -> None:
+        maps = torch.rand(1, 4, -(-height // 4), -(-width // 4), generator=torch.Generator().manual_seed(2))
+        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        found = sample_features(maps, rows.flatten(), columns.flatten(), (height, width))
+        expected = F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)[0]
+        torch.testing.assert_close(found, expected.flatten(1), rtol=1e-4, atol=1e-5)
