@@ -20,7 +20,7 @@ def semantic_map() -> Segmentation:
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_cuts_things_and_leaves_stuff_in_one_segment(name) -> None:
-    found = find_splitter(name).load("cpu").split(None, semantic_map())
+    found = find_splitter(name, minimum_area=0).load("cpu").split(None, semantic_map())
     assert found.labels.tolist() == [[1, 1, 0, 1], [2, 0, 3, 3], [2, 0, 0, 3]]
     assert [segment.category for segment in found] == [SKY, CELL, CELL]
     assert found.provenance["method"] == name
@@ -28,7 +28,7 @@ def test_a_baseline_cuts_things_and_leaves_stuff_in_one_segment(name) -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_nothing_and_things_without_a_class_are_split_too(name) -> None:
-    splitter = find_splitter(name).load("cpu")
+    splitter = find_splitter(name, minimum_area=0).load("cpu")
     assert len(splitter.split(None, Segmentation.from_labels(np.zeros((2, 3), int)))) == 0
     nameless = splitter.split(None, Segmentation.from_labels(np.array([[5, 0, 5]])))
     assert [segment.category for segment in nameless] == [None, None]
