@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from upseg.errors import ModelError
+from upseg.layers.pretrained_weights import shipped_weights
 
 
 class ImageBackbone(nn.Module):
@@ -64,7 +65,8 @@ class TimmBackbone(ImageBackbone):
 
     Args:
         name: A name that `timm.list_models()` knows, with or without a tag such as `resnet18.a1_in1k`.
-        pretrained: Whether to start from published weights, downloaded once from the Hugging Face Hub.
+        pretrained: Whether to start from published weights: those of `tf_efficientnet_lite0` come with the package,
+            others are downloaded once from the Hugging Face Hub.
         out_indices: Which of the model's levels to give out, finest first; negative ones count from the coarsest.
 
     Attributes:
@@ -128,15 +130,15 @@ def create_timm_model(name: str, options: Mapping[str, Any], *, pretrained: bool
 
 
 def download_timm_weights(name: str) -> Path:
-    """The published weights of a timm model, downloaded from the Hugging Face Hub unless they are there already.
+    """The published weights of a timm model: those that come with the package, or else those of the Hugging Face Hub.
 
-    Not through timm, which falls back to pickled files.
+    The latter are downloaded unless they are there already; not through timm, which falls back to pickled files.
 
     Args:
         name: A name that `timm.list_models()` knows; without a tag, timm's default weights.
 
     Returns:
-        The `.safetensors` file in the Hub's cache.
+        The `.safetensors` file, in the package or in the Hub's cache.
 
     Raises:
         ModelError: If there is no such model, it has no published weights, or they cannot be downloaded.
@@ -145,6 +147,8 @@ def download_timm_weights(name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     check_timm_name(name)
+    if (shipped := shipped_weights(name)).is_file():
+        return shipped
     configuration = timm.get_pretrained_cfg(name)
     repository = configuration.hf_hub_id if configuration else None
     filename = (configuration.hf_hub_filename if configuration else None) or "model.safetensors"
