@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"
-"""Holds `NAME.safetensors` for some of timm's models, up to the last feature map, in half precision; its NOTICE.md says whose."""
+"""Holds `NAME.safetensors` for some of timm's models: up to the last feature map, in half precision (see NOTICE.md)."""
 
 
 def shipped_weights(name: str, folder: Path = SHIPPED) -> Path:

@@ -44,9 +44,7 @@ def restain(image: Float32[np.ndarray, "h w 3"], rng: np.random.Generator) -> Fl
     return _transmitted(np.maximum(amounts, -0.2) * strength + shift, new)
 
 
-def stain_virtually(
-    amount: Float32[np.ndarray, "h w"], rng: np.random.Generator
-) -> Float32[np.ndarray, "h w 3"]:
+def stain_virtually(amount: Float32[np.ndarray, "h w"], rng: np.random.Generator) -> Float32[np.ndarray, "h w 3"]:
     """Tissue under transmitted light in which a nuclear stain is where a fluorescence image is bright.
 
     What lies between nuclei is made up: a counterstain of random coarse and fine texture.

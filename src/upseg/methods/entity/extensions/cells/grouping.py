@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 from scipy import ndimage
-from skimage.morphology import reconstruction
+from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from upseg.functional.label_maps import fill_enclosed_holes, segment_areas
@@ -99,17 +99,16 @@ def peaks(
         (H, W) numbers of the peaks from 1, 0 elsewhere.
     """
     floor = float(relief.min(initial=0.0)) - 2 * prominence - 1
-    heights = np.where(inside, np.round(relief * LEVELS) / LEVELS, floor)
+    # with low ground all around: what has none is no peak
+    heights = np.pad(np.where(inside, np.round(relief * LEVELS) / LEVELS, floor), 1, constant_values=floor)
     least = max(prominence, 0.5 / LEVELS)
-    filled = reconstruction(np.where(inside, heights - least, floor), heights)  # type: ignore[no-untyped-call]
-    tops = inside & (heights - filled >= least - 1e-6)
+    filled = reconstruction(np.maximum(heights - least, floor), heights)  # type: ignore[no-untyped-call]
+    tops = inside & local_maxima(filled)[1:-1, 1:-1]  # type: ignore[no-untyped-call]
     labelled: Int32[np.ndarray, "h w"] = ndimage.label(tops, structure=np.ones((3, 3)))[0].astype(np.int32)
     return labelled
 
 
-def typical_diameter(
-    maps: PixelMaps, cells: FoundCells, canonical: float, least: int = 3
-) -> float | None:
+def typical_diameter(maps: PixelMaps, cells: FoundCells, canonical: float, least: int = 3) -> float | None:
     """The median diameter of an image's objects in pixels, as the network says it.
 
     Each object says the mean of its pixels' sizes. That is more than it can be seen to have where it is cut.

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from upseg.errors import ModelError
 from upseg.functional.contrast import stretch_contrast
 from upseg.functional.resizing import resize_image
-from upseg.inference.images import ImageLike, read_image
-from upseg.inference.pretrained import PretrainedMixin, choose_network
-from upseg.inference.threads import torch_threads
-from upseg.inference.tiling import TileGrid, run_in_tiles
+from upseg.images.reading import ImageLike, read_image
+from upseg.layers.threads import torch_threads
+from upseg.layers.tiling import TileGrid, run_in_tiles
 from upseg.methods.entity.extensions.cells.grouping import FoundCells, PixelMaps, group_cells, typical_diameter
 from upseg.methods.entity.extensions.cells.network import CellNetwork
 from upseg.methods.entity.extensions.cells.settings import CellSettings
+from upseg.models.saving import PretrainedMixin, choose_network
 from upseg.segmentation import Category, Segmentation
 
 Progress = Callable[[int, int], None]
@@ -73,7 +73,7 @@ class CellSegmenter(PretrainedMixin):
 
         Args:
             image: A path, or an array, Pillow image or tensor, as `read_image` takes it.
-            progress: Called with (tiles done, those there are) of the pass at the final scale.
+            progress: Called with (tiles done, those there are) of the pass at the final scale, or (1, 1) if that was an earlier one.
 
         Returns:
             Each object with its score, the mean probability that its pixels belong to some object. The provenance has
@@ -88,7 +88,11 @@ class CellSegmenter(PretrainedMixin):
             tensor = torch.from_numpy(stretched).permute(2, 0, 1)[None]
             diameter, known = self._diameter(tensor)
             scale = self._scale(diameter)
-            maps = known.get(scaled_size(tensor.shape[-2:], scale)) or self._maps(tensor, scale, progress)
+            maps = known.get(scaled_size(tensor.shape[-2:], scale))
+            if maps is None:
+                maps = self._maps(tensor, scale, progress)
+            elif progress is not None:
+                progress(1, 1)
             found = self._group(maps)
             labels, scores = restored(found, pixels.shape[:2])
         settings = {**asdict(self.settings), "channels": list(self.settings.channels)}  # as JSON has them
@@ -107,9 +111,7 @@ class CellSegmenter(PretrainedMixin):
         """
         return self._mirrored(batch.to(self.device))
 
-    def group(
-        self, maps: Float[Tensor, "4 h w"], size: tuple[int, int] | None = None
-    ) -> Int32[np.ndarray, "h2 w2"]:
+    def group(self, maps: Float[Tensor, "4 h w"], size: tuple[int, int] | None = None) -> Int32[np.ndarray, "h2 w2"]:
         """The objects in one image's maps.
 
         Args:

@@ -63,8 +63,7 @@ class CellSettings:
         check_least(self, {"lines": 0, "passes": 1, "largest": 64, "tile": 64, "overlap": 0, "threads": 1})
         check_least(self, {"border_weight": 0, "smoothing": 0, "minimum_area": 0})
         check_shares(self, ("foreground", "prominence", "minimum_score"))
-        object.__setattr__(self, "channels", tuple(self.channels))
-        if self.diameter != "auto" and not (isinstance(self.diameter, int | float) and self.diameter > 0):
+        if self.diameter != "auto" and not (isinstance(self.diameter, float) and self.diameter > 0):
             raise ValueError(f"diameter must be 'auto' or a positive number of pixels, got {self.diameter!r}")
         if not (self.canonical > 0 and self.enlarged > 0):
             raise ValueError(f"canonical and enlarged must be positive, got {self.canonical} and {self.enlarged}")

@@ -63,7 +63,9 @@ def inner_distance(labels: Int32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w
         inside = labels[top:bottom, left:right] == number
         at_edge = ((top == 0, bottom == labels.shape[0]), (left == 0, right == labels.shape[1]))
         rim = [tuple(int(not edge) for edge in side) for side in at_edge]
-        distance = ndimage.distance_transform_edt(np.pad(inside, rim))
+        padded = np.pad(inside, rim)
+        # without any rim there is no distance to it
+        distance = np.ones(padded.shape) if padded.all() else ndimage.distance_transform_edt(padded)
         inner = distance[rim[0][0] : distance.shape[0] - rim[0][1], rim[1][0] : distance.shape[1] - rim[1][1]]
         depth[top:bottom, left:right][inside] = (inner / inner.max())[inside]
     return depth
@@ -87,7 +89,7 @@ def touching_borders(labels: Int32[np.ndarray, "h w"], reach: float) -> Bool[np.
 
 
 def log_diameters(labels: Int32[np.ndarray, "h w"], unit: float) -> Float32[np.ndarray, "h w"]:
-    """ln of the diameter of the disk with as many pixels as each pixel's object, in units of `unit`; 0 outside.
+    """Ln of the diameter of the disk with as many pixels as each pixel's object, in units of `unit`; 0 outside.
 
     Args:
         labels: (H, W) ids, 0 background.
@@ -97,5 +99,3 @@ def log_diameters(labels: Int32[np.ndarray, "h w"], unit: float) -> Float32[np.n
     logarithms = np.log(np.sqrt(np.maximum(areas, 1) * (4 / math.pi)) / unit).astype(np.float32)
     logarithms[0] = 0
     return logarithms[labels]
-
-

@@ -15,7 +15,6 @@ from torch import Tensor
 from upseg.data.batches import Batch
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
-from upseg.inference.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.layers.averaging import AveragedTraining
 from upseg.methods.entity.extensions.cells.losses import CellLossWeights, cell_losses
 from upseg.methods.entity.extensions.cells.network import CellNetwork
@@ -23,6 +22,7 @@ from upseg.methods.entity.extensions.cells.segmenter import CellSegmenter
 from upseg.methods.entity.extensions.cells.settings import CellSettings
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
+from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
 from upseg.segmentation import Segmentation
 
 

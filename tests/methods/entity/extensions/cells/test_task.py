@@ -1,0 +1,69 @@
+"""The training of cells: that it learns, what it logs, and that its checkpoints become models."""
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from tests.methods.entity.extensions.cells.test_grouping import disks
+from tests.training.trained import trained
+from upseg.data.dataset import Dataset
+from upseg.data.mixing import WeightedDataset
+from upseg.data.sample import Sample
+from upseg.methods.entity.extensions.cells.settings import CellSettings
+from upseg.methods.entity.extensions.cells.targets import CellTargets
+from upseg.methods.entity.extensions.cells.task import CellTask
+from upseg.models.checkpoints import read_checkpoint
+from upseg.models.registry import load_model
+from upseg.training.data import MixedDataModule
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
+SETTINGS = CellSettings("mobilenetv3_small_050", (16, 16, 16, 16), diameter=18.0, threads=1)
+
+
+class Disks(Dataset):
+    """Images of 64x64 with seven bright disks each, some touching."""
+
+    @property
+    def names(self) -> list[str]:
+        return ["a", "b", "c", "d"]
+
+    def load(self, index: int) -> Sample:
+        rng = np.random.default_rng(index)
+        labels = disks([(int(r), int(c)) for r, c in rng.integers(6, 58, (7, 2))], 8)
+        image = np.where(labels > 0, 0.8, 0.1)[..., None] + rng.normal(0, 0.03, (64, 64, 3))
+        return Sample.from_labels(np.clip(image, 0, 1).astype(np.float32), labels, name=self.names[index])
+
+
+def data_module() -> MixedDataModule:
+    return MixedDataModule(
+        [WeightedDataset(Disks())], batch_size=4, workers=0, targets=CellTargets(), validation=[Disks()]
+    )
+
+
+@pytest.mark.slow
+def test_it_learns_a_handful_of_scenes(tmp_path) -> None:
+    lightning.seed_everything(0, verbose=False)
+    task = CellTask(SETTINGS, pretrained=False, average=0.9)
+    trainer = trained(task, tmp_path, 120, data_module(), 3e-3)
+    assert float(trainer.callback_metrics["val/ap50"]) > 0.85
+
+
+def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
+    lightning.seed_everything(0, verbose=False)
+    task = CellTask(SETTINGS, pretrained=False, average=0.5)
+    trainer = trained(task, tmp_path, 2, data_module(), 1e-3)
+    assert {"val/ap50", "val/image_ap50", "train/distance", "train/size"} <= set(trainer.callback_metrics)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    checkpoint = read_checkpoint(tmp_path / "last.ckpt")
+    assert (checkpoint.method, checkpoint.training["steps"]) == ("cells", 2)
+    model = load_model(checkpoint.save_pretrained(tmp_path / "model"), device="cpu")
+    task.eval()
+    image = Disks()[0].image
+    np.testing.assert_array_equal(
+        model.segment(image).labels, task._segment(torch.from_numpy(image).permute(2, 0, 1)).labels
+    )
+    again = CellTask(SETTINGS, pretrained=False, init_from=str(tmp_path / "last.ckpt"))
+    assert again.before["steps"] == 2
+    for one, other in zip(again.network.parameters(), task.validated.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
