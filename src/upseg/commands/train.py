@@ -32,6 +32,14 @@ _Resume = Annotated[
 _Rest = Annotated[
     list[str] | None, typer.Argument(metavar="[--SECTION.OPTION VALUE]...", help="Anything in the recipe, said anew.")
 ]
+_Start = Annotated[
+    str | None,
+    typer.Option(
+        "--init-from",
+        "--init_from",
+        help="What to start from: a model that comes with upseg, a model folder, a hub model, or a checkpoint.",
+    ),
+]
 _List = Annotated[bool, typer.Option("--list", help="List the recipes that come with upseg, and train nothing.")]
 # the options of recipes are for Lightning to understand
 EXTRA_ARGUMENTS = {"ignore_unknown_options": True}
@@ -43,6 +51,7 @@ def train(
     data_root: _DataRoot = None,
     output: _Output = None,
     resume: _Resume = False,
+    init_from: _Start = None,
     list_recipes: _List = False,
 ) -> None:
     """Train a method from a recipe.
@@ -66,6 +75,7 @@ def train(
     options = [*(rest or ())]
     options += [] if data_root is None else ["--data_root", str(data_root)]
     options += [] if output is None else ["--output", str(output)]
+    options += [] if init_from is None else ["--model.init_args.init_from", init_from]
     _train(paths, options, Path("runs", name_of(paths[0])), resume=resume)
 
 

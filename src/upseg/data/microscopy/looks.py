@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 from PIL import Image
 from scipy import ndimage
 
@@ -53,7 +53,7 @@ def photograph(image: Pixels, rng: np.random.Generator) -> Pixels:
     for probability, change in _CHANGES:
         if rng.random() < probability:
             image = change(image, rng)
-    return np.clip(image, 0, 1).astype(np.float32)
+    return _limited(image)
 
 
 def _recolour_grey(grey: Float32[np.ndarray, "h w"], bright: bool, rng: np.random.Generator) -> Pixels:
@@ -74,7 +74,7 @@ def _tinted(grey: Float32[np.ndarray, "h w"], rng: np.random.Generator) -> Pixel
     if rng.random() < 0.4:
         other = np.maximum(texture(grey.shape, rng, rng.uniform(2, 20)), 0) * rng.uniform(0.05, 0.35)
         tinted = np.maximum(tinted, other[..., None] * rng.dirichlet((0.4, 0.4, 0.4)) * 2)
-    return np.clip(tinted, 0, 1).astype(np.float32)
+    return _limited(tinted)
 
 
 def _objects_are_bright(image: Pixels, inside: Bool[np.ndarray, "h w"]) -> bool:
@@ -87,14 +87,21 @@ def _tripled(grey: Float32[np.ndarray, "h w"]) -> Pixels:
     return np.repeat(grey[..., None].astype(np.float32), 3, axis=2)
 
 
+def _limited(image: Float[np.ndarray, "h w 3"]) -> Pixels:
+    limited: Pixels = np.clip(image, 0, 1).astype(np.float32)
+    return limited
+
+
 def _exponent(image: Pixels, rng: np.random.Generator) -> Pixels:
-    return np.clip(image, 0, 1) ** np.float32(np.exp(rng.uniform(-0.7, 0.7)))
+    changed: Pixels = _limited(image) ** np.float32(np.exp(rng.uniform(-0.7, 0.7)))
+    return changed
 
 
 def _contrast(image: Pixels, rng: np.random.Generator) -> Pixels:
     scale, shift = rng.uniform(0.5, 1.3), rng.uniform(-0.15, 0.25)
     tint = rng.uniform(0.9, 1.1, 3) if np.ptp(image, axis=2).mean() > GREY else np.ones(3)
-    return (image * (scale * tint) + shift).astype(np.float32)
+    changed: Pixels = (image * (scale * tint) + shift).astype(np.float32)
+    return changed
 
 
 def _illumination(image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -103,19 +110,22 @@ def _illumination(image: Pixels, rng: np.random.Generator) -> Pixels:
     slope, bend = rng.uniform(-0.35, 0.35, 2), rng.uniform(-0.35, 0.1, 2)
     field = slope[0] * rows[:, None] + slope[1] * columns + bend[0] * rows[:, None] ** 2 + bend[1] * columns**2
     if rng.random() < 0.5:
-        return (image * (1 + field[..., None])).astype(np.float32)
+        shaded: Pixels = (image * (1 + field[..., None])).astype(np.float32)
+        return shaded
     glow = rng.uniform(0.05, 0.3) * texture(image.shape[:2], rng, rng.uniform(15, 60))
     return (image + np.maximum(glow, 0)[..., None]).astype(np.float32)
 
 
 def _blur(image: Pixels, rng: np.random.Generator) -> Pixels:
     deviation = rng.uniform(0.4, 2.0)
-    return ndimage.gaussian_filter(image, (deviation, deviation, 0)).astype(np.float32)
+    soft: Pixels = ndimage.gaussian_filter(image, (deviation, deviation, 0)).astype(np.float32)
+    return soft
 
 
 def _sharpen(image: Pixels, rng: np.random.Generator) -> Pixels:
-    soft = ndimage.gaussian_filter(image, (1.2, 1.2, 0))
-    return (image + rng.uniform(0.3, 1.5) * (image - soft)).astype(np.float32)
+    soft: Pixels = ndimage.gaussian_filter(image, (1.2, 1.2, 0))
+    sharp: Pixels = (image + rng.uniform(0.3, 1.5) * (image - soft)).astype(np.float32)
+    return sharp
 
 
 def _coarse(image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -129,13 +139,15 @@ def _coarse(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 def _noise(image: Pixels, rng: np.random.Generator) -> Pixels:
     deviation = rng.uniform(0.01, 0.1)
-    return (image + deviation * _grain(image, rng)).astype(np.float32)
+    grainy: Pixels = (image + deviation * _grain(image, rng)).astype(np.float32)
+    return grainy
 
 
 def _shot_noise(image: Pixels, rng: np.random.Generator) -> Pixels:
     """The fewer photons, the more: deviation grows with the root of the light (normal instead of Poisson)."""
     photons = np.exp(rng.uniform(np.log(15), np.log(400)))
-    return (image + np.sqrt(np.clip(image, 0.01, 1) / photons) * _grain(image, rng)).astype(np.float32)
+    grainy: Pixels = (image + np.sqrt(np.clip(image, 0.01, 1) / photons) * _grain(image, rng)).astype(np.float32)
+    return grainy
 
 
 def _grain(image: Pixels, rng: np.random.Generator) -> Float32[np.ndarray, "h w c"]:

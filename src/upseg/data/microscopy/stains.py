@@ -75,7 +75,8 @@ def texture(shape: tuple[int, ...], rng: np.random.Generator, grain: float) -> F
     noise = ndimage.gaussian_filter(rng.standard_normal(small).astype(np.float32), grain / zoom)
     noise = (noise - noise.mean()) / max(float(noise.std()), 1e-6)
     if zoom == 1.0:
-        return noise[: shape[0], : shape[1]]
+        fine: Float32[np.ndarray, "h w"] = noise[: shape[0], : shape[1]]
+        return fine
     factors = [(side + 1) / length for side, length in zip(shape, small, strict=True)]
     large: Float32[np.ndarray, "h w"] = ndimage.zoom(noise, factors, order=1)[: shape[0], : shape[1]]
     return large
@@ -84,7 +85,8 @@ def texture(shape: tuple[int, ...], rng: np.random.Generator, grain: float) -> F
 def _transmitted(
     amounts: Float32[np.ndarray, "h w k"], stains: Float32[np.ndarray, "k 3"]
 ) -> Float32[np.ndarray, "h w 3"]:
-    return np.clip(np.exp(-(amounts @ stains.astype(np.float32))), 0, 1).astype(np.float32)
+    light: Float32[np.ndarray, "h w 3"] = np.clip(np.exp(-(amounts @ stains.astype(np.float32))), 0, 1)
+    return light.astype(np.float32, copy=False)
 
 
 def _dye(known: tuple[tuple[float, float, float], ...], rng: np.random.Generator) -> Float32[np.ndarray, " 3"]:

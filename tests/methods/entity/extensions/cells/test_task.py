@@ -1,5 +1,7 @@
 """The training of cells: that it learns, what it logs, and that its checkpoints become models."""
 
+from dataclasses import replace
+
 import lightning
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from tests.training.trained import trained
 from upseg.data.dataset import Dataset
 from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
-from upseg.methods.entity.extensions.cells.settings import CellSettings
+from upseg.errors import ModelError
+from upseg.methods.entity.extensions.cells import CellSegmenter, CellSettings
+from upseg.methods.entity.extensions.cells.network import CellNetwork
 from upseg.methods.entity.extensions.cells.targets import CellTargets
 from upseg.methods.entity.extensions.cells.task import CellTask
 from upseg.models.checkpoints import read_checkpoint
@@ -67,3 +71,27 @@ def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
     assert again.before["steps"] == 2
     for one, other in zip(again.network.parameters(), task.validated.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_a_model_is_a_start_and_hands_over_its_settings(tmp_path) -> None:
+    torch.manual_seed(0)
+    own = replace(SETTINGS, prominence=0.3, canonical=20.0)
+    first = CellSegmenter(own, network=CellNetwork(own.backbone, own.channels).eval())
+    folder = first.save_pretrained(tmp_path / "model")
+    task = CellTask(init_from=str(folder), pretrained=False)
+    assert task.settings == own
+    for one, other in zip(task.network.parameters(), first.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert CellTask(SETTINGS, init_from=str(folder), pretrained=False).settings == SETTINGS
+
+
+def test_what_cannot_be_a_start_is_refused(tmp_path) -> None:
+    with pytest.raises(ModelError, match="there is no model 'absent'"):
+        CellTask(init_from="absent")
+    with pytest.raises(ModelError, match="dynaseg has no weights"):
+        CellTask(init_from="dynaseg")
+    torch.manual_seed(0)
+    other = replace(SETTINGS, channels=(8, 8, 8, 8))
+    folder = CellSegmenter(other, network=CellNetwork(other.backbone, other.channels).eval()).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="has the weights of another network"):
+        CellTask(SETTINGS, init_from=str(folder), pretrained=False)

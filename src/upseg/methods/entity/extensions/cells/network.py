@@ -110,7 +110,8 @@ class CellNetwork(nn.Module):
             merged = block(merged, skip)
         maps = F.pixel_shuffle(self.head(merged).float(), 2)[..., :height, :width]
         lines = None if self.lines is None else self.lines(merged)[..., : -(-height // 2), : -(-width // 2)]
-        return CellMaps(*maps.unbind(1), lines)
+        foreground, border, distance, log_size = maps.unbind(1)
+        return CellMaps(foreground, border, distance, log_size, lines)
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:

@@ -73,7 +73,7 @@ class CellSegmenter(PretrainedMixin):
 
         Args:
             image: A path, or an array, Pillow image or tensor, as `read_image` takes it.
-            progress: Called with (tiles done, those there are) of the pass at the final scale, or (1, 1) if that was an earlier one.
+            progress: Called with (tiles done, those there are) of the last pass, or (1, 1) if an earlier one will do.
 
         Returns:
             Each object with its score, the mean probability that its pixels belong to some object. The provenance has
@@ -146,7 +146,8 @@ class CellSegmenter(PretrainedMixin):
         return diameter, known
 
     def _scale(self, diameter: float) -> float:
-        return min(self.settings.canonical / diameter, self.settings.enlarged)
+        scale: float = min(self.settings.canonical / diameter, self.settings.enlarged)
+        return scale
 
     def _maps(self, image: Float32[Tensor, "1 3 h w"], scale: float, progress: Progress | None = None) -> PixelMaps:
         size = scaled_size(image.shape[-2:], scale)

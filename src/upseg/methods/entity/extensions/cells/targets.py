@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float32, Float64, Int32
 from scipy import ndimage
 from torch import Tensor
 
@@ -65,7 +65,9 @@ def inner_distance(labels: Int32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w
         rim = [tuple(int(not edge) for edge in side) for side in at_edge]
         padded = np.pad(inside, rim)
         # without any rim there is no distance to it
-        distance = np.ones(padded.shape) if padded.all() else ndimage.distance_transform_edt(padded)
+        distance: Float64[np.ndarray, "h2 w2"] = (
+            np.ones(padded.shape) if padded.all() else ndimage.distance_transform_edt(padded)
+        )
         inner = distance[rim[0][0] : distance.shape[0] - rim[0][1], rim[1][0] : distance.shape[1] - rim[1][1]]
         depth[top:bottom, left:right][inside] = (inner / inner.max())[inside]
     return depth
@@ -98,4 +100,5 @@ def log_diameters(labels: Int32[np.ndarray, "h w"], unit: float) -> Float32[np.n
     areas = segment_areas(labels)
     logarithms = np.log(np.sqrt(np.maximum(areas, 1) * (4 / math.pi)) / unit).astype(np.float32)
     logarithms[0] = 0
-    return logarithms[labels]
+    pixels: Float32[np.ndarray, "h w"] = logarithms[labels]
+    return pixels

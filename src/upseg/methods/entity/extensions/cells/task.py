@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from upseg.data.batches import Batch
+from upseg.errors import ModelError
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.layers.averaging import AveragedTraining
@@ -22,20 +23,22 @@ from upseg.methods.entity.extensions.cells.segmenter import CellSegmenter
 from upseg.methods.entity.extensions.cells.settings import CellSettings
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.torchmetrics_wrappers import AccumulatorMetric
-from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights, training_account
+from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, read_start, take_over_weights, training_account
 from upseg.segmentation import Segmentation
+from upseg.settings import build_settings
 
 
 class CellTask(AveragedTraining[CellNetwork], lightning.LightningModule):
     """Trains a `CellNetwork`, and validates the objects that its maps lead to.
 
     Args:
-        settings: Of the network and of the segmentation that it is trained for; both go into the model folder.
+        settings: Of the network and of the segmentation that it is trained for; both go into the model folder. None for
+            those of the model that it starts from, or the defaults.
         weights: Of the losses; 0 switches one off.
         pretrained: Whether the encoder starts from ImageNet weights.
         reach: Of the lines, in pixels at the decoder's stride.
-        init_from: A checkpoint of the same network to start from: the averaged weights where it has them. The optimiser
-            starts anew.
+        init_from: What to start from, as `read_start` takes it: a checkpoint of the same network, with its averaged
+            weights where it has them, or a model. The optimiser starts anew.
         average: Decay per step of the moving average of the weights, which is what is validated and exported, in
             [0, 1); 0 for the weights as they are.
 
@@ -53,7 +56,7 @@ class CellTask(AveragedTraining[CellNetwork], lightning.LightningModule):
         average: float = 0.0,
     ) -> None:
         super().__init__()
-        self.settings = settings or CellSettings()
+        self.settings = settings or _settings_of(init_from)
         self.weights = weights or CellLossWeights()
         self.reach = reach
         chosen = self.settings
@@ -104,3 +107,17 @@ class CellTask(AveragedTraining[CellNetwork], lightning.LightningModule):
     def _segment(self, image: Float[Tensor, "3 h w"]) -> Segmentation:
         segmenter = CellSegmenter(self.settings, str(self.device), network=self.validated)
         return segmenter.segment(image.float().cpu())
+
+
+def _settings_of(start: str | None) -> CellSettings:
+    """The settings of the model that a training starts from."""
+    if start is None:
+        return CellSettings()
+    found = read_start(start)
+    if found.method != "cells":
+        raise ModelError(
+            f"{start} is a model of the method {found.method}, a training of cells starts from one of cells"
+        )
+    settings = build_settings(CellSettings, found.settings)
+    assert isinstance(settings, CellSettings)  # noqa: S101  (it makes what it is told to make)
+    return settings
