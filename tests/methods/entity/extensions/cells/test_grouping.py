@@ -81,3 +81,10 @@ def test_the_typical_diameter_is_the_median_of_the_objects() -> None:
     found = group_cells(maps)
     assert typical_diameter(maps, found, 10.0) == pytest.approx(18, rel=0.06)
     assert typical_diameter(maps, found, 10.0, least=5) is None
+
+
+def test_crumbs_do_not_make_the_typical_diameter_small() -> None:
+    labels = disks([(20, 20), (44, 44)], 9)
+    labels[2, 2:12:3] = range(3, 7)
+    maps = perfect(labels)
+    assert typical_diameter(maps, group_cells(maps, smoothing=0.0), 10.0) == pytest.approx(18, rel=0.06)

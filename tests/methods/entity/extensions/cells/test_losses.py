@@ -9,7 +9,7 @@ from upseg.data.sample import IGNORE
 from upseg.methods.entity.extensions.cells.losses import CellLossWeights, cell_losses
 from upseg.methods.entity.extensions.cells.network import CellMaps
 
-ALL_ONE = CellLossWeights(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+ALL_ONE = CellLossWeights(1.0, 1.0, 1.0, 1.0, 1.0)
 
 
 def targets() -> dict[str, torch.Tensor]:
@@ -46,7 +46,7 @@ def test_maps_that_know_nothing_cost_what_is_computed_by_hand() -> None:
 
 def test_weights_scale_and_switch_off() -> None:
     wanted, zero = targets(), torch.zeros(1, 8, 8)
-    half = CellLossWeights(0.5, 0.0, 1.0, 1.0, 1.0, 1.0)
+    half = CellLossWeights(0.5, 0.0, 1.0, 1.0, 1.0)
     found = cell_losses(maps(zero, zero, zero, zero), wanted, half)
     assert float(found["foreground"]) == pytest.approx(0.5 * math.log(2))
     assert float(found["overlap"]) == 0
@@ -73,16 +73,3 @@ def test_an_image_without_objects_has_finite_losses_and_gradients() -> None:
     total.backward()
     assert math.isfinite(float(total.detach()))
     assert all(values.grad is not None and values.grad.isfinite().all() for values in found)
-
-
-def test_lines_of_touching_objects_that_are_the_same_cost_more_than_orthogonal_ones() -> None:
-    wanted, zero = targets(), torch.zeros(1, 8, 8)
-    coarse = wanted["labels"][:, ::2, ::2]
-
-    def cost(second: int) -> float:
-        lines = torch.zeros(1, 4, 4, 4)
-        for label, axis in ((0, 0), (1, 1), (2, second)):
-            lines[:, axis][coarse == label] = 3.0
-        return float(cell_losses(CellMaps(zero, zero, zero, zero, lines), wanted, ALL_ONE)["lines"])
-
-    assert cost(2) < cost(1)

@@ -8,28 +8,24 @@ from upseg.methods.entity.extensions.cells.network import CellNetwork
 BACKBONE = "mobilenetv3_small_050"
 
 
-def small(lines: int = 0) -> CellNetwork:
+def small() -> CellNetwork:
     torch.manual_seed(0)
-    return CellNetwork(BACKBONE, (8, 8, 8, 8), lines)
+    return CellNetwork(BACKBONE, (8, 8, 8, 8))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (33, 47), (64, 97)])
 def test_every_map_has_the_images_size(size: tuple[int, int]) -> None:
-    network = small(lines=3).eval()
+    network = small().eval()
     with torch.no_grad():
         maps = network(torch.rand(2, 3, *size))
     for name in ("foreground", "border", "distance", "size"):
         assert getattr(maps, name).shape == (2, *size)
-    assert maps.lines is not None
-    assert maps.lines.shape == (2, 3, -(-size[0] // 2), -(-size[1] // 2))
-    assert small().eval()(torch.rand(1, 3, 8, 8)).lines is None
 
 
 def test_every_parameter_gets_a_gradient() -> None:
-    network = small(lines=3)
+    network = small()
     maps = network(torch.rand(2, 3, 64, 64))
-    assert maps.lines is not None
-    total = sum(m.square().sum() for m in (maps.foreground, maps.border, maps.distance, maps.size, maps.lines))
+    total = sum(m.square().sum() for m in (maps.foreground, maps.border, maps.distance, maps.size))
     total.backward()
     idle = [name for name, parameter in network.named_parameters() if parameter.grad is None]
     assert idle == []

@@ -13,8 +13,6 @@ from upseg.methods.entity.extensions.cells.settings import CellSettings
         ({"overlap": 1024}, "overlap must be less than tile"),
         ({"prominence": 1.5}, "prominence must be between 0 and 1"),
         ({"passes": 0}, "passes must be at least 1"),
-        ({"bandwidth": 91.0, "lines": 4}, "bandwidth must be above 0 and at most 90"),
-        ({"grouping": "lines"}, "lines where the network has lines"),
     ],
 )
 def test_what_is_out_of_range_is_refused(wrong, message) -> None:

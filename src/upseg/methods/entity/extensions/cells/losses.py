@@ -12,7 +12,6 @@ from torch import Tensor
 
 from upseg.data.sample import IGNORE
 from upseg.functional.ranges import check_loss_weights
-from upseg.methods.entity.equations import entity_losses
 from upseg.methods.entity.extensions.cells.network import CellMaps
 
 BORDER_WEIGHT = 4.0
@@ -31,7 +30,6 @@ class CellLossWeights:
         border: Of the cross-entropy of borders.
         distance: Of the absolute error of the inner distance.
         size: Of the absolute error of the diameter's logarithm.
-        lines: Of the losses of `entity`, where the network has lines.
     """
 
     foreground: float = 1.0
@@ -39,14 +37,13 @@ class CellLossWeights:
     border: float = 0.7
     distance: float = 3.0
     size: float = 0.3
-    lines: float = 0.05
 
     def __post_init__(self) -> None:
-        check_loss_weights(self, ("foreground", "overlap", "border", "distance", "size", "lines"))
+        check_loss_weights(self, ("foreground", "overlap", "border", "distance", "size"))
 
 
 def cell_losses(
-    maps: CellMaps, targets: Mapping[str, Tensor], weights: CellLossWeights, reach: int | None = 8
+    maps: CellMaps, targets: Mapping[str, Tensor], weights: CellLossWeights
 ) -> dict[str, Float[Tensor, ""]]:
     """The weighted losses by name; their sum is what is minimised.
 
@@ -54,11 +51,9 @@ def cell_losses(
         maps: Of the network.
         targets: As `CellTargets` computes them, each (B, H, W).
         weights: Of the losses.
-        reach: Of the lines: only objects whose bounding boxes are at most so many pixels of the lines' map apart repel
-            each other; None for all.
     """
     known, inside = targets["labels"] != IGNORE, targets["labels"] > 0
-    found = {
+    return {
         "foreground": weights.foreground * _cross_entropy(maps.foreground, inside, known),
         "overlap": weights.overlap * _dice(maps.foreground.sigmoid(), inside, known),
         "border": weights.border * _cross_entropy(maps.border, targets["border"] > 0, known, BORDER_WEIGHT),
@@ -66,9 +61,6 @@ def cell_losses(
         * _mean_error(maps.distance.sigmoid() - targets["distance"], (1 + (INSIDE_WEIGHT - 1) * inside) * known),
         "size": weights.size * _mean_error(maps.size - targets["size"], (inside & known).float()),
     }
-    if maps.lines is not None:
-        found["lines"] = weights.lines * _line_loss(maps.lines, targets["labels"], reach)
-    return found
 
 
 def _cross_entropy(
@@ -89,14 +81,3 @@ def _dice(
 
 def _mean_error(errors: Float[Tensor, "b h w"], weights: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
     return (errors.abs() * weights).sum() / weights.sum().clamp_min(1)
-
-
-def _line_loss(lines: Float[Tensor, "b d h w"], labels: Tensor, reach: int | None) -> Float[Tensor, ""]:
-    """The total of Eq. 9 at the lines' stride; pixels with another object's in their 2x2 say nothing."""
-    padded = F.pad(labels.float(), (0, labels.shape[2] % 2, 0, labels.shape[1] % 2), mode="replicate")
-    highest, lowest = F.max_pool2d(padded, 2), -F.max_pool2d(-padded, 2)
-    coarse = torch.where(highest == lowest, highest, float(IGNORE)).long()
-    seeds = torch.zeros(len(labels), dtype=torch.long, device=labels.device)
-    return entity_losses(
-        torch.tanh(lines.float()), coarse, seeds=seeds, background="void", reach=reach, queries=64, negatives=64
-    ).total

@@ -25,14 +25,12 @@ class CellMaps:
         border: (B, H, W) logits: is it near to two objects?
         distance: (B, H, W) logits of how deep inside its object it is: 1 where that is deepest, 0 at its rim.
         size: (B, H, W) the natural logarithm of its object's diameter in units of the canonical one.
-        lines: (B, D, H', W') raw features at the decoder's stride; None where the network has none.
     """
 
     foreground: Float[Tensor, "b h w"]
     border: Float[Tensor, "b h w"]
     distance: Float[Tensor, "b h w"]
     size: Float[Tensor, "b h w"]
-    lines: Float[Tensor, "b d h2 w2"] | None = None
 
 
 class FusionBlock(nn.Module):
@@ -57,14 +55,13 @@ class FusionBlock(nn.Module):
 
 
 class CellNetwork(nn.Module):
-    """Image → the maps of `MAPS`, one value per pixel, and features whose lines tell objects apart if so wanted.
+    """Image → the maps of `MAPS`, one value per pixel.
 
     The decoder goes up to stride 2; the last convolution gives each of its pixels the 2x2 values of the image's.
 
     Args:
         backbone: Name of a timm model that gives feature maps at strides 2, 4, 8, 16 and 32.
         channels: Of the decoder from the coarsest level to the finest, one number for each stride below the largest.
-        lines: d, of the features; 0 for none.
         pretrained: Whether the backbone starts from published weights.
 
     Raises:
@@ -76,7 +73,6 @@ class CellNetwork(nn.Module):
         self,
         backbone: str = "tf_efficientnet_lite0",
         channels: Sequence[int] = (96, 64, 48, 32),
-        lines: int = 0,
         *,
         pretrained: bool = False,
     ) -> None:
@@ -94,8 +90,6 @@ class CellNetwork(nn.Module):
             coarse = width
         self.decoder = nn.ModuleList(blocks)
         self.head = nn.Conv2d(coarse, 4 * len(MAPS), 3, padding=1)
-        self.lines = nn.Conv2d(coarse, lines, 3, padding=1) if lines else None
-        nn.init.zeros_(self.head.bias) if self.head.bias is not None else None
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> CellMaps:
@@ -109,9 +103,8 @@ class CellNetwork(nn.Module):
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             merged = block(merged, skip)
         maps = F.pixel_shuffle(self.head(merged).float(), 2)[..., :height, :width]
-        lines = None if self.lines is None else self.lines(merged)[..., : -(-height // 2), : -(-width // 2)]
         foreground, border, distance, log_size = maps.unbind(1)
-        return CellMaps(foreground, border, distance, log_size, lines)
+        return CellMaps(foreground, border, distance, log_size)
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:

@@ -65,7 +65,7 @@ class CellSegmenter(PretrainedMixin):
         self.settings, self.categories = settings, categories
         self.device = torch.device(device)
         self.network = choose_network(
-            lambda: CellNetwork(settings.backbone, settings.channels, settings.lines), weights, network, self.device
+            lambda: CellNetwork(settings.backbone, settings.channels), weights, network, self.device
         )
 
     def segment(self, image: ImageLike, progress: Progress | None = None) -> Segmentation:

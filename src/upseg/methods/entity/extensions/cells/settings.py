@@ -15,7 +15,6 @@ class CellSettings:
     Attributes:
         backbone: The encoder, by timm's name; it must give feature maps at strides 2, 4, 8, 16 and 32.
         channels: Of the decoder's four levels, coarsest first.
-        lines: d, of the features that the network gives beside its maps; 0 for none.
         canonical: Diameter in pixels of the objects that the network sees best: images are scaled so that theirs is it.
         diameter: Of the objects in the image's own pixels; `auto` for what the network finds.
         passes: With `auto`, the most times that the diameter is estimated anew at the scale found before.
@@ -25,13 +24,10 @@ class CellSettings:
         flips: Whether the maps are the mean of those of the image and of its mirror images, four passes for one.
         tile: Side in pixels of the squares in which larger images pass through the network.
         overlap: Of neighbouring tiles, in pixels: at least this many, less than `tile`.
-        grouping: What tells touching objects apart: `distance` floods from the peaks of the inner distance; `lines`
-            clusters the lines of the features.
         foreground: Pixels above this probability belong to objects, in [0, 1].
         border_weight: How much the probability of a border lowers the distance before its peaks are looked for.
         smoothing: Deviation of the smoothing of the distance, in pixels of the scaled image.
         prominence: How far the distance must fall between two peaks for them to be two objects, in [0, 1].
-        bandwidth: Of `lines`, in degrees: in (0, 90].
         minimum_area: Of an object, in shares of the area of the disk with the canonical diameter.
         minimum_score: Objects whose mean foreground probability is below this are left out, in [0, 1].
         threads: Of the processor, for torch; None for as many as torch takes.
@@ -39,7 +35,6 @@ class CellSettings:
 
     backbone: str = "tf_efficientnet_lite0"
     channels: tuple[int, ...] = (96, 64, 48, 32)
-    lines: int = 0
     canonical: float = 18.0
     diameter: float | Literal["auto"] = "auto"
     passes: int = 2
@@ -49,18 +44,16 @@ class CellSettings:
     flips: bool = False
     tile: int = 1024
     overlap: int = 128
-    grouping: Literal["distance", "lines"] = "distance"
     foreground: float = 0.5
     border_weight: float = 0.5
     smoothing: float = 1.0
     prominence: float = 0.1
-    bandwidth: float = 60.0
     minimum_area: float = 0.06
     minimum_score: float = 0.0
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        check_least(self, {"lines": 0, "passes": 1, "largest": 64, "tile": 64, "overlap": 0, "threads": 1})
+        check_least(self, {"passes": 1, "largest": 64, "tile": 64, "overlap": 0, "threads": 1})
         check_least(self, {"border_weight": 0, "smoothing": 0, "minimum_area": 0})
         check_shares(self, ("foreground", "prominence", "minimum_score"))
         if self.diameter != "auto" and not (isinstance(self.diameter, float) and self.diameter > 0):
@@ -69,10 +62,3 @@ class CellSettings:
             raise ValueError(f"canonical and enlarged must be positive, got {self.canonical} and {self.enlarged}")
         if not self.overlap < self.tile:
             raise ValueError(f"overlap must be less than tile, got {self.overlap} and {self.tile}")
-        if not 0 < self.bandwidth <= 90:
-            raise ValueError(f"bandwidth must be above 0 and at most 90 degrees, got {self.bandwidth}")
-        if self.grouping not in ("distance", "lines") or (self.grouping == "lines" and not self.lines):
-            raise ValueError(
-                f"grouping must be distance, or lines where the network has lines, got {self.grouping!r} "
-                f"and lines={self.lines}"
-            )

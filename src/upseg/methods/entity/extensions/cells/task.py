@@ -36,7 +36,6 @@ class CellTask(AveragedTraining[CellNetwork], lightning.LightningModule):
             those of the model that it starts from, or the defaults.
         weights: Of the losses; 0 switches one off.
         pretrained: Whether the encoder starts from ImageNet weights.
-        reach: Of the lines, in pixels at the decoder's stride.
         init_from: What to start from, as `read_start` takes it: a checkpoint of the same network, with its averaged
             weights where it has them, or a model. The optimiser starts anew.
         average: Decay per step of the moving average of the weights, which is what is validated and exported, in
@@ -51,16 +50,14 @@ class CellTask(AveragedTraining[CellNetwork], lightning.LightningModule):
         settings: CellSettings | None = None,
         weights: CellLossWeights | None = None,
         pretrained: bool = True,
-        reach: int | None = 8,
         init_from: str | None = None,
         average: float = 0.0,
     ) -> None:
         super().__init__()
         self.settings = settings or _settings_of(init_from)
         self.weights = weights or CellLossWeights()
-        self.reach = reach
         chosen = self.settings
-        network = CellNetwork(chosen.backbone, chosen.channels, chosen.lines, pretrained=pretrained)
+        network = CellNetwork(chosen.backbone, chosen.channels, pretrained=pretrained)
         self.before: Mapping[str, Any] = {}
         if init_from is not None:
             self.before = take_over_weights(network, init_from)
@@ -69,7 +66,7 @@ class CellTask(AveragedTraining[CellNetwork], lightning.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:  # noqa: ARG002 - Lightning's signature
         """The loss of one batch; its `targets` are those of `CellTargets`."""
-        losses = cell_losses(self.network(batch.images), batch.targets, self.weights, self.reach)
+        losses = cell_losses(self.network(batch.images), batch.targets, self.weights)
         total = torch.stack(list(losses.values())).sum()
         values = {f"train/{name}": value.detach() for name, value in losses.items()}
         self.log_dict(values, batch_size=len(batch), sync_dist=True)
