@@ -25,6 +25,7 @@ from upseg.models.saving import PretrainedMixin, choose_network
 from upseg.segmentation import Category, Segmentation
 
 Progress = Callable[[int, int], None]
+Look = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b 4 h w"]]
 CLOSE = 1.2
 """A scale within this factor of the right one is right."""
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
@@ -88,9 +89,9 @@ class CellSegmenter(PretrainedMixin):
             tensor = torch.from_numpy(stretched).permute(2, 0, 1)[None]
             diameter, known = self._diameter(tensor)
             scale = self._scale(diameter)
-            maps = known.get(scaled_size(tensor.shape[-2:], scale))
+            maps = None if self.settings.flips else known.get(scaled_size(tensor.shape[-2:], scale))
             if maps is None:
-                maps = self._maps(tensor, scale, progress)
+                maps = self._maps(tensor, scale, self._mirrored, progress)
             elif progress is not None:
                 progress(1, 1)
             found = self._group(maps)
@@ -135,7 +136,7 @@ class CellSegmenter(PretrainedMixin):
             size = scaled_size(image.shape[-2:], scale)
             if size in known:
                 break
-            known[size] = self._maps(image, scale)
+            known[size] = self._maps(image, scale, self._look)
             found = typical_diameter(known[size], self._group(known[size]), settings.canonical)
             if found is None:
                 break
@@ -149,7 +150,9 @@ class CellSegmenter(PretrainedMixin):
         scale: float = min(self.settings.canonical / diameter, self.settings.enlarged)
         return scale
 
-    def _maps(self, image: Float32[Tensor, "1 3 h w"], scale: float, progress: Progress | None = None) -> PixelMaps:
+    def _maps(
+        self, image: Float32[Tensor, "1 3 h w"], scale: float, look: Look, progress: Progress | None = None
+    ) -> PixelMaps:
         size = scaled_size(image.shape[-2:], scale)
         scaled = resize_image(image, size).clamp(0, 1).to(self.device)
         grid = TileGrid(*size, self.settings.tile, self.settings.overlap, LARGEST_STRIDE)
@@ -161,7 +164,7 @@ class CellSegmenter(PretrainedMixin):
             if progress is not None:
                 progress(done, len(grid))
 
-        return _as_arrays(run_in_tiles(self._mirrored, scaled, grid, lines=False, progress=step))
+        return _as_arrays(run_in_tiles(look, scaled, grid, lines=False, progress=step))
 
     def _mirrored(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h w"]:
         """The network's maps, or the mean of those of the mirror images."""

@@ -47,9 +47,9 @@ class CellSettings:
     foreground: float = 0.5
     border_weight: float = 0.5
     smoothing: float = 1.0
-    prominence: float = 0.1
+    prominence: float = 0.05
     minimum_area: float = 0.06
-    minimum_score: float = 0.0
+    minimum_score: float = 0.7
     threads: int | None = None
 
     def __post_init__(self) -> None:
