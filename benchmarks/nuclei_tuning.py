@@ -28,9 +28,8 @@ from upseg.data.holdout import HashedPart
 from upseg.data.sample import Sample
 from upseg.data.sources import open_dataset
 from upseg.functional.contrast import stretch_contrast
-from upseg.functional.resizing import resize_image
+from upseg.functional.resizing import resize_image, scaled_size
 from upseg.methods.entity.extensions.cells import CellSegmenter
-from upseg.methods.entity.extensions.cells.segmenter import scaled_size
 from upseg.metrics.cell_matching import CellMatching
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -69,7 +68,7 @@ def tune(model: str, samples: Sequence[Sample], grid: Mapping[str, Sequence[floa
             segmenter.settings.enlarged,
         )
         image = torch.from_numpy(stretch_contrast(sample.image)).permute(2, 0, 1)[None]
-        maps = segmenter.predict(resize_image(image, scaled_size(sample.shape, scale)).clamp(0, 1))[0]
+        maps = segmenter.predict(resize_image(image, scaled_size(*sample.shape, scale)).clamp(0, 1))[0]
         for values in combinations:
             settings = replace(segmenter.settings, **dict(zip(grid, values, strict=True)))
             labels = CellSegmenter(settings, network=segmenter.network).group(maps, sample.shape)

@@ -71,6 +71,7 @@ METHODS: dict[str, Method] = {
         "upseg.methods.entity.extensions.cells:CellSettings",
         "upseg.methods.entity.extensions.cells:CellSegmenter",
         learned=True,
+        reports_progress=True,
     ),
     "panoptic": Method(
         "things and stuff with their classes: each pixel says where its object's centre is; depth too, if trained for",

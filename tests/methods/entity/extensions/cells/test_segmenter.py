@@ -116,10 +116,10 @@ def test_predict_and_group_are_the_two_halves() -> None:
     assert segmenter.group(maps[0], (45, 30)).shape == (45, 30)
 
 
-def test_labels_are_brought_back_by_their_nearest_pixel() -> None:
-    found = FoundCells(np.array([[1, 0], [0, 7]], np.int32), {1: 0.5, 7: 0.6})
-    labels, scores = restored(found, (4, 4))
-    assert labels.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 7, 7], [0, 0, 7, 7]]
+def test_labels_are_brought_back_with_their_scores() -> None:
+    found = FoundCells(np.array([[1, 1, 0], [1, 1, 0], [0, 0, 7]], np.int32), {1: 0.5, 7: 0.6})
+    labels, scores = restored(found, (6, 6))
+    assert (labels[0, 0], labels[2, 2], labels[5, 5], labels[0, 5]) == (1, 1, 7, 0)
     assert scores == {1: 0.5, 7: 0.6}
     assert restored(FoundCells(np.eye(9, dtype=np.int32), {1: 0.5}), (1, 1))[0].shape == (1, 1)
 

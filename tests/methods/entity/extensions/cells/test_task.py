@@ -64,9 +64,7 @@ def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
     model = load_model(checkpoint.save_pretrained(tmp_path / "model"), device="cpu")
     task.eval()
     image = Disks()[0].image
-    np.testing.assert_array_equal(
-        model.segment(image).labels, task._segment(torch.from_numpy(image).permute(2, 0, 1)).labels
-    )
+    np.testing.assert_array_equal(model.segment(image).labels, task.segmenter().segment(image).labels)
     again = CellTask(SETTINGS, pretrained=False, init_from=str(tmp_path / "last.ckpt"))
     assert again.before["steps"] == 2
     for one, other in zip(again.network.parameters(), task.validated.parameters(), strict=True):

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int32
-from torch import Tensor, nn
+from torch import Tensor
 
 from upseg.errors import ModelError
 from upseg.functional.contrast import stretch_contrast
-from upseg.functional.resizing import resize_image
-from upseg.images.reading import ImageLike, read_image
-from upseg.layers.threads import torch_threads
+from upseg.functional.resizing import resize_image, scaled_size
+from upseg.images.reading import ImageLike
 from upseg.layers.tiling import TileGrid, run_in_tiles
 from upseg.methods.entity.extensions.cells.grouping import FoundCells, PixelMaps, group_cells, typical_diameter
 from upseg.methods.entity.extensions.cells.network import CellNetwork
 from upseg.methods.entity.extensions.cells.settings import CellSettings
-from upseg.models.saving import PretrainedMixin, choose_network
-from upseg.segmentation import Category, Segmentation
+from upseg.methods.entity.refinement import resize_labels
+from upseg.models.learned import LearnedSegmenter, Steps
+from upseg.segmentation import Progress, Segmentation
 
-Progress = Callable[[int, int], None]
 Look = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b 4 h w"]]
 CLOSE = 1.2
 """A scale within this factor of the right one is right."""
@@ -32,42 +29,25 @@ MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 LARGEST_STRIDE = 32
 
 
-class CellSegmenter(PretrainedMixin):
+class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
     """Segments images full of objects that look alike, such as nuclei, whatever their size.
 
     First the image is looked at in its own size, or smaller if it is large, for how large its objects are; then it is
     scaled so that they have the network's canonical diameter, and segmented; the label map is brought back.
 
-    Args:
-        settings: Of the model.
-        device: What torch computes on: `cpu`, `cuda`, ...
-        weights: A safetensors file with the network's weights, of any floating type.
-        categories: Must be empty: the method knows no classes.
-        network: Instead of weights: a network of these settings, in evaluation mode, on the device; used as it is.
-
-    Raises:
-        ModelError: If the weights cannot be read or are not those of the network that the settings describe.
-        ValueError: If there are neither weights nor a network, or both, or the network is in training mode.
+    It is made as any `LearnedSegmenter` is; `categories` must be empty, since the method knows no classes.
     """
 
     method = "cells"
 
-    def __init__(
-        self,
-        settings: CellSettings,
-        device: str = "cpu",
-        *,
-        weights: Path | None = None,
-        categories: tuple[Category, ...] = (),
-        network: nn.Module | None = None,
-    ) -> None:
-        if categories:
-            raise ModelError(f"the method cells knows no classes, but the model lists {len(categories)}")
-        self.settings, self.categories = settings, categories
-        self.device = torch.device(device)
-        self.network = choose_network(
-            lambda: CellNetwork(settings.backbone, settings.channels), weights, network, self.device
-        )
+    def make_network(self) -> CellNetwork:
+        """A `CellNetwork` of the settings."""
+        return CellNetwork(self.settings.backbone, self.settings.channels)
+
+    def check_categories(self) -> None:
+        """Refuse any class."""
+        if self.categories:
+            raise ModelError(f"the method cells knows no classes, but the model lists {len(self.categories)}")
 
     def segment(self, image: ImageLike, progress: Progress | None = None) -> Segmentation:
         """Segment an image.
@@ -83,22 +63,18 @@ class CellSegmenter(PretrainedMixin):
         Raises:
             ImageError: If the image cannot be read.
         """
-        pixels = read_image(image)
-        with torch_threads(self.settings.threads), torch.inference_mode():
-            stretched = stretch_contrast(pixels) if self.settings.stretch else pixels
-            tensor = torch.from_numpy(stretched).permute(2, 0, 1)[None]
+        with self.reading(image) as pixels:
+            tensor = _stretched(pixels) if self.settings.stretch else pixels
             diameter, known = self._diameter(tensor)
+            height, width = tensor.shape[-2:]
             scale = self._scale(diameter)
-            maps = None if self.settings.flips else known.get(scaled_size(tensor.shape[-2:], scale))
+            maps = None if self.settings.flips else known.get(scaled_size(height, width, scale))
             if maps is None:
                 maps = self._maps(tensor, scale, self._mirrored, progress)
             elif progress is not None:
                 progress(1, 1)
-            found = self._group(maps)
-            labels, scores = restored(found, pixels.shape[:2])
-        settings = {**asdict(self.settings), "channels": list(self.settings.channels)}  # as JSON has them
-        provenance = {"method": self.method, "settings": settings, "diameter": round(diameter, 1)}
-        return Segmentation.from_labels(labels, scores=scores, provenance=provenance)
+            labels, scores = restored(self._group(maps), (height, width))
+        return Segmentation.from_labels(labels, scores=scores, provenance=self.provenance(diameter=round(diameter, 1)))
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h w"]:
@@ -133,7 +109,7 @@ class CellSegmenter(PretrainedMixin):
         scale = min(1.0, settings.largest / max(image.shape[-2:]))
         diameter = settings.canonical / scale
         for _ in range(settings.passes):
-            size = scaled_size(image.shape[-2:], scale)
+            size = scaled_size(image.shape[-2], image.shape[-1], scale)
             if size in known:
                 break
             known[size] = self._maps(image, scale, self._look)
@@ -153,18 +129,10 @@ class CellSegmenter(PretrainedMixin):
     def _maps(
         self, image: Float32[Tensor, "1 3 h w"], scale: float, look: Look, progress: Progress | None = None
     ) -> PixelMaps:
-        size = scaled_size(image.shape[-2:], scale)
+        size = scaled_size(image.shape[-2], image.shape[-1], scale)
         scaled = resize_image(image, size).clamp(0, 1).to(self.device)
         grid = TileGrid(*size, self.settings.tile, self.settings.overlap, LARGEST_STRIDE)
-        done = 0
-
-        def step() -> None:
-            nonlocal done
-            done += 1
-            if progress is not None:
-                progress(done, len(grid))
-
-        return _as_arrays(run_in_tiles(look, scaled, grid, lines=False, progress=step))
+        return _as_arrays(run_in_tiles(look, scaled, grid, lines=False, progress=Steps(len(grid), progress)))
 
     def _mirrored(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h w"]:
         """The network's maps, or the mean of those of the mirror images."""
@@ -192,22 +160,15 @@ class CellSegmenter(PretrainedMixin):
         )
 
 
-def scaled_size(size: tuple[int, ...] | torch.Size, scale: float) -> tuple[int, int]:
-    """(H, W) of an image of a size that is scaled."""
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
 def restored(found: FoundCells, size: tuple[int, int]) -> tuple[Int32[np.ndarray, "h w"], dict[int, float]]:
     """A label map at the image's size, and the scores of what is left; objects may get lost that are below a pixel."""
-    labels = found.labels
-    if labels.shape != tuple(size):
-        rows, columns = (
-            np.minimum((np.arange(new) + 0.5) * old / new, old - 1).astype(np.int64)
-            for new, old in zip(size, labels.shape, strict=True)
-        )
-        labels = labels[rows[:, None], columns]
+    labels = resize_labels(found.labels, size)
     present = np.flatnonzero(np.bincount(labels.ravel(), minlength=1))
     return labels, {int(k): found.scores[int(k)] for k in present if k > 0}
+
+
+def _stretched(image: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
+    return torch.from_numpy(stretch_contrast(image[0].permute(1, 2, 0).numpy())).permute(2, 0, 1)[None]
 
 
 def _as_arrays(maps: Float[Tensor, "4 h w"]) -> PixelMaps:
