@@ -1,10 +1,10 @@
-"""Does training for another kind of cell go better from `nuclei` than from ImageNet weights alone?
+"""Does training for another kind of cell go better from a model of cells than from ImageNet weights alone?
 
 The cells are unlike nuclei: dark inside a bright membrane, in tissue of touching cells, made up, so that there are as
 many as wanted and none was seen before; or a folder of images/ and labels/ of one's own. The recipe is
 `entity/cells-folder`, by the command that a user would give, for the same number of steps from both starts.
 
-    python benchmarks/cells_fine_tuning.py [--images 5 10 40] [--epochs 8] [--data FOLDER]
+    python benchmarks/cells_fine_tuning.py --model MODEL [--images 5 10 40] [--epochs 8] [--data FOLDER]
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from upseg.metrics.cell_matching import CellMatching
 
 RESULTS = Path(__file__).resolve().parent / "results"
 HEADINGS = ("training images", "start", "AP50", "AP75", "minutes")
-STARTS = {"ImageNet": [], "nuclei": ["--init-from", "nuclei"]}
 TESTED = 20
 """Images that are kept to be tested on."""
 
@@ -83,6 +82,7 @@ def tested(checkpoint: Path, samples: Sequence[Sample], folder: Path) -> tuple[f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="images/ and labels/ of cells; default: made-up membranes")
+    parser.add_argument("--model", required=True, help="of the method cells, such as entity/nuclei trains")
     parser.add_argument("--images", type=int, nargs="+", default=[5, 10, 40], help="default: 5 10 40")
     parser.add_argument("--epochs", type=int, default=8, help="of 25 steps; default: 8")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
@@ -97,13 +97,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for count in options.images:
             write_folder(learn[:count], Path(temporary, f"data-{count}"))
-            for start, arguments in STARTS.items():
-                run = Path(temporary, f"{start}-{count}")
+            for start, arguments in {"ImageNet": [], options.model: ["--init-from", options.model]}.items():
+                run = Path(temporary, f"{Path(start).name}-{count}")
                 minutes = trained(Path(temporary, f"data-{count}"), run, arguments, options.epochs)
                 scores = tested(run / "checkpoints" / "last.ckpt", test, run / "model")
                 rows.append([count, start, *(f"{score:.3f}" for score in scores), f"{minutes:.1f}"])
                 print(*rows[-1], file=sys.stderr, flush=True)
-    title = f"Cells of another kind, from ImageNet weights and from nuclei: {len(test)} test images"
+    title = f"Cells of another kind, from ImageNet weights and from a model: {len(test)} test images"
     write_report(options.output, "cells_fine_tuning", title, [markdown_table(HEADINGS, rows)], {"rows": rows}, [])
 
 
