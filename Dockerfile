@@ -7,7 +7,9 @@ COPY configs configs
 RUN pip install --no-cache-dir build && python -m build --wheel --outdir /wheels
 
 FROM python:3.12-slim
-RUN pip install --no-cache-dir torch torchvision --index-url https://download.pytorch.org/whl/cpu
+# where PyTorch's small builds for the CPU are, as its own page says; without it the large ones for GPUs are taken
+ARG TORCH_INDEX=
+RUN pip install --no-cache-dir torch torchvision ${TORCH_INDEX:+--index-url "$TORCH_INDEX"}
 COPY --from=build /wheels /wheels
 RUN pip install --no-cache-dir /wheels/*.whl && rm -r /wheels
 RUN useradd --create-home upseg

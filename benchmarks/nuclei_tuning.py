@@ -1,10 +1,11 @@
 """Which settings of the grouping suit a model of nuclei? Average precision on training images for each of a grid.
 
-The images are the first so many, by a hash of their names, of those that the recipe `entity/dsb2018` trains on: the
-images on which `nuclei.py` reports are not looked at. The network runs once for each image, the grouping once for each
-setting. What is best goes into the model folder by `upseg export-model ... --set bandwidth=... --set minimum_area=...`.
+The images are the first so many, by a hash of their names, of those that the recipe `entity/nuclei` trains on or
+chooses its checkpoint by: the images on which `nuclei.py` reports are not looked at. The network runs once for each
+image, at the scale that the model's own settings find, the grouping once for each setting. What is best goes into the
+model folder by `upseg export-model ... --set prominence=... --set border_weight=...`.
 
-    UPSEG_DATA=... python benchmarks/nuclei_tuning.py [--model nuclei] [--images 60] [--bandwidth 60 66 72]
+    UPSEG_DATA=... python benchmarks/nuclei_tuning.py [--model nuclei] [--images 60] [--prominence 0.05 0.1]
 """
 
 from __future__ import annotations
@@ -26,16 +27,19 @@ import upseg
 from upseg.data.holdout import HashedPart
 from upseg.data.sample import Sample
 from upseg.data.sources import open_dataset
-from upseg.methods.entity.segmenter import EntitySegmenter
+from upseg.functional.contrast import stretch_contrast
+from upseg.functional.resizing import resize_image, scaled_size
+from upseg.methods.entity.extensions.cells import CellSegmenter
 from upseg.metrics.cell_matching import CellMatching
 
 RESULTS = Path(__file__).resolve().parent / "results"
 GRID = {
-    "bandwidth": (60.0, 66.0, 72.0),
-    "minimum_area": (20, 30, 45),
-    "minimum_thickness": (5, 8),
-    "minimum_score": (0.0,),
-    "trim": (0, 1),
+    "foreground": (0.4, 0.5, 0.6),
+    "border_weight": (0.0, 0.5, 1.0),
+    "smoothing": (0.5, 1.0, 1.5),
+    "prominence": (0.05, 0.1, 0.15),
+    "minimum_area": (0.06, 0.12),
+    "minimum_score": (0.0, 0.7),
 }
 Values = tuple[float, ...]
 HEADINGS = (*GRID, "AP50", "AP75", "AP50, mean of images")
@@ -46,23 +50,28 @@ LARGEST = 2**19
 def training_images(data: Path, count: int) -> list[Sample]:
     """The first images by a hash of their names: a choice that does not depend on the order of files."""
     part = HashedPart(open_dataset("folder", data), "train", SHARE)
-    samples = (part[index] for index in range(len(part)))
-    fitting = [sample for sample in samples if sample.segment_map.size <= LARGEST]
-    return sorted(fitting, key=lambda sample: hashlib.sha256(sample.name.encode()).hexdigest())[:count]
+    names = sorted(part.names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    samples = (part[part.names.index(name)] for name in names)
+    return list(itertools.islice((sample for sample in samples if sample.segment_map.size <= LARGEST), count))
 
 
 def tune(model: str, samples: Sequence[Sample], grid: Mapping[str, Sequence[float]]) -> dict[Values, list[float]]:
     """AP50, AP75 and the mean of the images' AP50 for each combination of the grid's values."""
     segmenter = upseg.load_model(model)
-    if not isinstance(segmenter, EntitySegmenter):
-        sys.exit(f"expected a model of the method entity, {model} is a {type(segmenter).__name__}")
+    if not isinstance(segmenter, CellSegmenter):
+        sys.exit(f"expected a model of the method cells, {model} is a {type(segmenter).__name__}")
     combinations = list(itertools.product(*grid.values()))
     metrics = {values: CellMatching() for values in combinations}
     for number, sample in enumerate(samples, start=1):
-        features = segmenter.predict(torch.from_numpy(sample.image).permute(2, 0, 1)[None])[0]
+        scale = min(
+            segmenter.settings.canonical / segmenter.segment(sample.image).provenance["diameter"],
+            segmenter.settings.enlarged,
+        )
+        image = torch.from_numpy(stretch_contrast(sample.image)).permute(2, 0, 1)[None]
+        maps = segmenter.predict(resize_image(image, scaled_size(*sample.shape, scale)).clamp(0, 1))[0]
         for values in combinations:
             settings = replace(segmenter.settings, **dict(zip(grid, values, strict=True)))
-            labels = EntitySegmenter(settings, network=segmenter.network).group(features)
+            labels = CellSegmenter(settings, network=segmenter.network).group(maps, sample.shape)
             metrics[values].update(sample.segment_map, labels)
         print(f"{number} of {len(samples)}: {sample.name[:12]}", file=sys.stderr, flush=True)
     keys = ("ap50", "ap75", "image_ap50")

@@ -15,6 +15,7 @@ from upseg.formats import FORMATS
 from upseg.methods.baiseg import BaisegSettings
 from upseg.methods.dynaseg import PRESETS
 from upseg.methods.entity import EntitySettings
+from upseg.methods.entity.extensions.cells import CellSettings
 from upseg.methods.panoptic import PanopticSettings
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
@@ -25,6 +26,7 @@ def all_tables() -> dict[str, str]:
     return {
         "dynaseg_settings": _settings(PRESETS),
         "entity_settings": _settings({"default": EntitySettings()}),
+        "cells_settings": _settings({"default": CellSettings()}),
         "baiseg_settings": _settings({"default": BaisegSettings()}),
         "panoptic_settings": _settings({"default": PanopticSettings()}),
         "formats": _formats(),

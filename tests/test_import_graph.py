@@ -111,7 +111,11 @@ KEPT_OUT = (
     ("layers", ("files", "predicted_depth"), ()),
     ("metrics", ("images",), ()),
     ("methods", ("batch", "split", "evaluation", "models.registry"), ()),
-    ("methods", ("training",), tuple(f"methods.{method}.task" for method in METHODS)),
+    (
+        "methods",
+        ("training",),
+        (*(f"methods.{method}.task" for method in METHODS), "methods.entity.extensions.cells.task"),
+    ),
     ("commands", ("methods",), ()),
     ("app", ("methods",), ()),
     ("cli", ("methods",), ()),

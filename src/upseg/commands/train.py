@@ -39,6 +39,14 @@ _Trust = Annotated[
 _Rest = Annotated[
     list[str] | None, typer.Argument(metavar="[--SECTION.OPTION VALUE]...", help="Anything in the recipe, said anew.")
 ]
+_Start = Annotated[
+    str | None,
+    typer.Option(
+        "--init-from",
+        "--init_from",
+        help="What to start from: a model that comes with upseg, a model folder, a hub model, or a checkpoint.",
+    ),
+]
 _List = Annotated[bool, typer.Option("--list", help="List the recipes that come with upseg, and train nothing.")]
 # the options of recipes are for Lightning to understand
 EXTRA_ARGUMENTS = {"ignore_unknown_options": True}
@@ -53,6 +61,7 @@ def train(
     trust: _Trust = False,
     channels: Channels = None,
     normalize: Normalize = None,
+    init_from: _Start = None,
     list_recipes: _List = False,
 ) -> None:
     """Train a method from a recipe.
@@ -79,6 +88,7 @@ def train(
     numbers = channel_numbers(channels)
     options += [] if numbers is None else ["--data.channels", str(list(numbers))]
     options += [] if normalize is None else ["--data.normalize", normalize]
+    options += [] if init_from is None else ["--model.init_args.init_from", init_from]
     _train(paths, options, Path("runs", name_of(paths[0])), resume=resume, trust=trust)
 
 

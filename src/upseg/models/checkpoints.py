@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from upseg.errors import ModelError
@@ -129,12 +131,35 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ModelError(f"{printable(file)}: {error}") from error
 
 
+def read_start(name_or_path: str | Path) -> Checkpoint:
+    """What a training starts from: a checkpoint, or any model with weights that `upseg.load_model` takes.
+
+    Args:
+        name_or_path: A checkpoint's file; or a model that comes with upseg, its folder, or `owner/name` of a hub model.
+
+    Raises:
+        ModelError: If there is no such thing, it has no weights, or it is broken.
+    """
+    if Path(name_or_path).is_file():
+        return read_checkpoint(name_or_path)
+    from upseg.models.registry import find_model  # it names what the tasks that import this module are for
+
+    model = find_model(name_or_path)
+    if model.weights is None:
+        raise ModelError(f"{printable(model.name)} has no weights that a training could start from")
+    try:
+        weights = load_file(model.weights)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{printable(model.weights)}: this is not a readable safetensors file ({error})") from error
+    return Checkpoint(model.method, asdict(model.settings), model.categories, model.training, weights)
+
+
 def take_over_weights(network: nn.Module, path: str | Path, may_differ: tuple[str, ...] = ()) -> Mapping[str, Any]:
-    """Fill a network with the weights of a checkpoint: the averaged ones where it has them.
+    """Fill a network with the weights of a checkpoint, the averaged ones where it has them, or of another model.
 
     Args:
         network: Of the architecture that the checkpoint is of.
-        path: The checkpoint.
+        path: The checkpoint or model, as `read_start` takes it.
         may_differ: What the names of weights begin with that the checkpoint may lack, have beside them, or have in
             another shape, such as heads for other classes: these keep the values that they have in the network.
 
@@ -142,9 +167,9 @@ def take_over_weights(network: nn.Module, path: str | Path, may_differ: tuple[st
         How the checkpoint's model came to be.
 
     Raises:
-        ModelError: If the file is no checkpoint, or one of another network.
+        ModelError: If there is no such checkpoint or model, or it is one of another network.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_start(path)
     own, found = network.state_dict(), checkpoint.weights
 
     def differs(name: str) -> bool:

@@ -73,6 +73,13 @@ METHODS: dict[str, Method] = {
         learned=True,
         reports_progress=True,
     ),
+    "cells": Method(
+        "objects alike and many, such as nuclei, of any size: borders and inner distance, flooded from its peaks",
+        "upseg.methods.entity.extensions.cells:CellSettings",
+        "upseg.methods.entity.extensions.cells:CellSegmenter",
+        learned=True,
+        reports_progress=True,
+    ),
     "panoptic": Method(
         "things and stuff with their classes: each pixel says where its object's centre is; depth too, if trained for",
         "upseg.methods.panoptic:PanopticSettings",

@@ -1,0 +1,89 @@
+"""Data sets that are small enough to be read once."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from upseg.data.dataset import Dataset
+from upseg.data.sample import Sample
+from upseg.errors import DataError
+
+
+class InMemory(Dataset):
+    """Reads each sample once and keeps it, image and all, in every process that reads it.
+
+    Args:
+        dataset: What is read; its images have to fit into memory.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset.categories, dataset.on_error, dataset.problems)
+        self.decode_images = dataset.decode_images
+        self._whole = dataset
+        self._kept: dict[int, Sample] = {}
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the images."""
+        return self._whole.names
+
+    def load(self, index: int) -> Sample:
+        """Read a sample, or give the one that was read before."""
+        if index not in self._kept:
+            self._kept[index] = self._whole.load(index)
+        return self._kept[index]
+
+
+class ListedKind(Dataset):
+    """Those images of a data set that a table calls one of some kinds.
+
+    Args:
+        dataset: The whole.
+        table: A CSV file with a column of the images' names and one of their kinds.
+        kinds: Which to take.
+        name_column: Of the table.
+        kind_column: Of the table.
+
+    Raises:
+        DataError: If the table cannot be read or lacks a column, or no image is of these kinds.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        table: str | Path,
+        kinds: Collection[str],
+        name_column: str = "id",
+        kind_column: str = "kind",
+    ) -> None:
+        super().__init__(dataset.categories, dataset.on_error, dataset.problems)
+        self.decode_images = dataset.decode_images
+        self._whole = dataset
+        listed = _read_table(Path(table), name_column, kind_column)
+        self._indices = [i for i, name in enumerate(dataset.names) if listed.get(name) in kinds]
+        if not self._indices:
+            found = ", ".join(sorted(set(listed.values())))
+            raise DataError(f"{table}: no image of the data set is of the kinds {', '.join(kinds)}; there are {found}")
+        names = dataset.names
+        self._names = [names[index] for index in self._indices]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of these images."""
+        return self._names
+
+    def load(self, index: int) -> Sample:
+        """Read a sample."""
+        return self._whole.load(self._indices[index])
+
+
+def _read_table(table: Path, name_column: str, kind_column: str) -> dict[str, str]:
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            return {row[name_column]: row[kind_column] for row in csv.DictReader(file)}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{table}: this table cannot be read ({error})") from error
+    except KeyError as error:
+        raise DataError(f"{table}: expected columns {name_column} and {kind_column}, there is no {error}") from error
