@@ -93,7 +93,7 @@ def test_a_second_run_says_what_it_skipped_and_what_it_replaced(split) -> None:
 
 
 def test_failures_are_named_the_rest_is_done_and_the_exit_code_is_1(split, tmp_path) -> None:
-    Image.new("RGB", SHAPE[::-1]).save(tmp_path / "masks" / "a.png")
+    Image.new("RGB", SHAPE[::-1], "red").save(tmp_path / "masks" / "a.png")
     (tmp_path / "photos" / "b.jpg").unlink()
     code, out, err = split("masks", *IMAGES, "--quiet")
     assert (code, out) == (1, "")

@@ -160,7 +160,7 @@ def test_panoptic_json_and_its_folder_give_the_published_figure(tmp_path) -> Non
         pixels = np.asarray(Image.open(data / "annotations" / "panoptic_train2017" / row["file_name"]))
         Image.fromarray(np.roll(pixels, (4, 4), axis=(0, 1))).save(tmp_path / "shifted" / row["file_name"])
     (tmp_path / "shifted.json").write_text(json.dumps({"annotations": truth["annotations"]}))
-    found = evaluate("coco-panoptic", tmp_path / "shifted.json", open_dataset("coco-panoptic", data, "train"))
+    found = evaluate("coco-panoptic", tmp_path / "shifted.json", open_dataset("coco-panoptic", data, split="train"))
     assert [found.scores[name] for name in ("pq", "sq", "rq")] == pytest.approx(
         [0.631886, 0.751517, 0.791286], abs=1e-6
     )

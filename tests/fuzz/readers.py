@@ -16,8 +16,9 @@ from PIL import Image
 from upseg.batch.journal import JOURNAL_NAME, Journal
 from upseg.data.sources.bsds500 import read_annotations
 from upseg.data.sources.json_index import index_json
-from upseg.data.sources.label_images import read_segment_map
+from upseg.data.sources.label_images import read_values
 from upseg.formats import read
+from upseg.images.label_values import LabelValues
 from upseg.images.reading import read_image
 from upseg.models.folders import packaged_models
 from upseg.models.registry import find_model
@@ -75,6 +76,10 @@ def _picture(name: str, **options: Any) -> Callable[[Path], Path]:
         return folder / name
 
     return write
+
+
+def _read_labels(path: Path) -> np.ndarray:
+    return read_values(path, LabelValues()).values
 
 
 def _tiff(name: str, values: np.ndarray, **options: Any) -> Callable[[Path], Path]:
@@ -180,8 +185,8 @@ READERS = {
             _tiff("x.ome.tif", _IDS[None].repeat(2, 0), metadata=_OME),
             lambda path: read_image(path, channels=[0]),
         ),
-        Reader("labels tiff", _tiff("y.tif", _IDS, compression="zstd", tile=(16, 16)), read_segment_map),
-        Reader("labels png", lambda f: _saved(f / "y.png"), read_segment_map),
+        Reader("labels tiff", _tiff("y.tif", _IDS, compression="zstd", tile=(16, 16)), _read_labels),
+        Reader("labels png", lambda f: _saved(f / "y.png"), _read_labels),
         Reader(
             "matlab", _matlab, lambda path: [(m.shape, m.tobytes()) for m in read_annotations(path)], is_checked=True
         ),

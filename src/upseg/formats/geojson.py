@@ -183,11 +183,11 @@ def _with_area(path: Path, features: Sequence[dict[str, Any]]) -> list[dict[str,
             kept.append(feature)
         else:
             left_out[kind] += 1
+    if features and not kept:
+        raise ValueError(f"none of its {len(features)} features is a Polygon or a MultiPolygon")
     if left_out:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
         warnings.warn(f"{path}: left out features that cover no area: {kinds}", stacklevel=3)
-    if features and not kept:
-        raise ValueError(f"none of its {len(features)} features is a Polygon or a MultiPolygon")
     return kept
 
 

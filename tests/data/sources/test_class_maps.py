@@ -198,8 +198,7 @@ def test_ade20k_full_masks_have_one_size(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"instance_000.*: the mask is \(3, 3\) pixels, others .* \(6, 8\)"):
         open_dataset("ade20k-full", tmp_path)[0]
     write_map(folder / "instance_000_ADE_val_00000002.png", np.zeros((6, 8)))
-    with pytest.raises(DataError, match=r"instance_000.*: .*the mask is empty"):
-        open_dataset("ade20k-full", tmp_path)[0]
+    assert any("instance_000" in text for text in open_dataset("ade20k-full", tmp_path)[0].left_out)
 
 
 def test_cihp_has_parts_of_people(tmp_path: Path) -> None:

@@ -56,9 +56,9 @@ def assert_refines(fine: np.ndarray, coarse: np.ndarray) -> None:
 
 
 class TestCutHeight:
-    def test_detail_0_cuts_at_4_times_the_root_of_the_merge_that_leaves_8_segments(self) -> None:
+    def test_detail_0_cuts_at_4_times_the_root_of_the_merge_that_leaves_5_segments(self) -> None:
         tree = MergeTree(10, np.array([[0, other] for other in range(1, 10)]), np.arange(1.0, 10.0))
-        assert coarsest_height(tree) == 4.0
+        assert coarsest_height(tree) == 8.0
         assert coarsest_height(MergeTree(2, np.array([[0, 1]]), np.array([0.25]))) == 2.0  # fewer merges than that
         assert coarsest_height(MergeTree(1, np.zeros((0, 2), np.int64), np.zeros(0))) < 0
 
