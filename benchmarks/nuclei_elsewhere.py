@@ -135,23 +135,31 @@ def compared(
         yield [name, len(samples), method, *values, f"{seconds:.2f}"]
 
 
-def counts(methods: dict[str, Callable[[Image], Labels]]) -> Iterator[list[object]]:
-    """How many objects each method finds in scikit-image's images."""
-    known = {
-        "human_mitosis": "about 300 nuclei",
-        "immunohistochemistry": "well over 100 nuclei",
-        "coins": "24 coins",
-    }
-    for name, objects in known.items():
+KNOWN = {
+    "human_mitosis": "about 300 nuclei",
+    "immunohistochemistry": "well over 100 nuclei",
+    "coins": "24 coins",
+}
+"""Images of scikit-image, and how many objects they show."""
+
+
+def skimage_images() -> Iterator[tuple[str, Image]]:
+    """Name and (H, W, 3) pixels in [0, 1] of each image that can be had."""
+    for name in KNOWN:
         try:
             pixels = np.asarray(getattr(skimage_data, name)(), np.float32) / 255
         except ModuleNotFoundError:  # scikit-image downloads some images, with the package pooch
             print(f"{name}: left out, for scikit-image needs pooch to get it", file=sys.stderr)
             continue
-        pixels = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+        yield name, pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def counts(methods: dict[str, Callable[[Image], Labels]]) -> Iterator[list[object]]:
+    """How many objects each method finds in scikit-image's images."""
+    for name, pixels in skimage_images():
         found = [len(np.unique(segment(pixels))) - 1 for segment in methods.values()]
         print(name, *found, file=sys.stderr, flush=True)
-        yield [name, objects, *found]
+        yield [name, KNOWN[name], *found]
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class MicroscopyAugmentation(SampleTransform):
         enlarged: The most pixels of the result for one of the image, along a side.
         on_object: Probability that a window is chosen near to some object.
         colours: Probability of other colours.
+        plain: Probability that colours, light, focus and noise all stay as they are.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -42,6 +43,7 @@ class MicroscopyAugmentation(SampleTransform):
         enlarged: float = 3.0,
         on_object: float = 0.85,
         colours: float = 0.7,
+        plain: float = 0.0,
     ) -> None:
         super().__init__([])
         if size < 1 or diameter <= 0 or spread < 0 or enlarged <= 0 or not 0 < scale[0] <= scale[1]:
@@ -49,10 +51,11 @@ class MicroscopyAugmentation(SampleTransform):
                 "size, diameter, enlarged and scale must be positive, spread at least 0 and scale a range, "
                 f"got {size}, {diameter}, {enlarged}, {scale} and {spread}"
             )
-        if not (0 <= on_object <= 1 and 0 <= colours <= 1):
-            raise ValueError(f"on_object and colours must be in [0, 1], got {on_object} and {colours}")
+        if not all(0 <= share <= 1 for share in (on_object, colours, plain)):
+            raise ValueError(f"on_object, colours and plain must be in [0, 1], got {on_object}, {colours} and {plain}")
         self.size, self.diameter, self.spread, self.scale = size, diameter, spread, tuple(scale)
-        self.enlarged, self.on_object, self.colours = enlarged, on_object, colours
+        self.enlarged, self.on_object = enlarged, on_object
+        self.colours, self.plain = colours, plain
 
     def __call__(self, sample: Sample, seed: int) -> Sample:
         """Transform one sample; all random choices come from the seed."""
@@ -62,6 +65,8 @@ class MicroscopyAugmentation(SampleTransform):
         factor = min(relative * self.diameter / (median_diameter(labels) or self.diameter), self.enlarged)
         window = draw_window(labels, self.size, factor, rng, self.on_object)
         image, seen = warp(stretch_contrast(sample.image), labels, window)
+        if self.plain and rng.random() < self.plain:
+            return Sample.from_labels(np.clip(image, 0, 1).astype(np.float32), seen, name=sample.name)
         if rng.random() < self.colours:
             image = recolour(image, seen > 0, rng)
         return Sample.from_labels(photograph(image, rng), seen, name=sample.name)
