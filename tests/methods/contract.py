@@ -18,7 +18,7 @@ from upseg.functional.label_maps import canonical_order, segment_areas, segment_
 from upseg.models.learned import LearnedSegmenter
 from upseg.models.registry import CONFIG_NAME, METHODS, load_model
 from upseg.segmentation import DepthSegmenter, Segmentation, Segmenter
-from upseg.split.splitters import Splitter
+from upseg.split.baselines import Splitter
 
 SIZES = [(1, 1), (1, 7), (7, 1), (5, 3), (33, 47)]
 """Sizes that no stride, window or tile divides."""

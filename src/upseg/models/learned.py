@@ -20,8 +20,7 @@ from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
-from upseg.layers.threads import torch_threads
-from upseg.models.calling import CallableModel
+from upseg.models.calling import CallableModel, torch_threads
 from upseg.models.hub import push_to_hub
 from upseg.models.registry import find_model
 from upseg.models.saving import check_fit, load_weights, save_pretrained

@@ -33,7 +33,17 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
 
     A method adds the constructor, which ends the making of the network with `take_network`; `losses`; and
     `validation_step`, which updates the metrics: all attributes that are a `Metric`. Optimiser and learning rate are
-    the recipe's (`optimization`).
+    the recipe's (`optimization`). Of the arguments of the constructors, all methods have
+
+    - `settings`: Of the network and of the segmentation that it is trained for; both go into the model folder.
+    - `categories`: The classes, of methods that have them; a recipe leaves them out, and those of the training data are
+      taken.
+    - `loss_weights`: Of the losses; 0 switches one off.
+    - `pretrained`: Whether the encoder starts from published weights, which are downloaded once.
+    - `init_from`: What to start from, as `upseg.models.checkpoints.read_start` takes it: a checkpoint of the same
+      network, of which the averaged weights are taken where it has them, or a model. The optimiser starts anew.
+    - `average`: Decay per step of the moving average of the weights, which is what is validated and exported, in
+      [0, 1); 0 for the weights as they are.
 
     Attributes:
         segmenter_class: The method's segmenter, whose `method` names the method.

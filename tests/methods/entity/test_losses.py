@@ -50,7 +50,7 @@ class TestLossesOfABatch:
     def test_against_the_loops(self, background: Any, reach: int | None) -> None:
         raw, labels = random_raw(0, dimensions=8, height=6, width=6), mixed_labels(1, 6, 6)
         void = background == "void"
-        found = entity_losses(raw, labels, seeds=SEEDS, background=background, reach=reach, method="eigh").terms()
+        found = entity_losses(raw, labels, seeds=SEEDS, background=background, reach=reach).terms()
         images = [loop_losses(raw[i : i + 1], labels[i : i + 1], int(SEEDS[i]), void, reach) for i in range(3)]
         expected = {name: sum(image[name] for image in images) / 3 for name in images[0]}
         weights = asdict(LossWeights())
@@ -76,7 +76,7 @@ class TestLossesOfABatch:
         exchanged = torch.where(labels >= 0, order[labels.clamp(min=0)], -1)
 
         def values(raw: torch.Tensor, labels: torch.Tensor, weights: LossWeights) -> torch.Tensor:
-            losses = entity_losses(raw, labels, seeds=SEEDS, weights=weights, background=background, method="eigh")
+            losses = entity_losses(raw, labels, seeds=SEEDS, loss_weights=weights, background=background)
             return values_of(losses)
 
         expected = values(raw, labels, LossWeights())
@@ -89,7 +89,7 @@ class TestLossesOfABatch:
         raw, labels = random_raw(0, dimensions=8), mixed_labels(1)
         weights = LossWeights(contrast=0.0, gradient=0.0)
         losses = [
-            entity_losses(*pair, seeds=SEEDS, weights=weights, method="eigh")
+            entity_losses(*pair, seeds=SEEDS, loss_weights=weights)
             for pair in ((raw, labels), shuffled_pixels(2, raw, labels))
         ]
         assert torch.allclose(values_of(losses[0]), values_of(losses[1]))
@@ -98,12 +98,14 @@ class TestLossesOfABatch:
     def test_gradient_with_targets_held_still(self, background: Any) -> None:
         """Autograd through everything equals finite differences of each part with its own targets."""
         raw, labels = random_raw(5, 1, 5, 3, 4), torch.tensor([[[1, 1, 2, 2], [1, 0, 0, 2], [3, 3, -1, 0]]])
-        lines = module._target_lines(unit_features(raw), labels, 3, background == "void", "eigh")
+        lines = module._target_lines(unit_features(raw), labels, 3, background == "void")
 
         def total(values: torch.Tensor) -> torch.Tensor:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(module, "_target_lines", lambda *_: tuple(part.clone() for part in lines))
-                losses = entity_losses(values, labels, seeds=SEEDS[:1], weights=WITHOUT_CONTRAST, background=background)
+                losses = entity_losses(
+                    values, labels, seeds=SEEDS[:1], loss_weights=WITHOUT_CONTRAST, background=background
+                )
             return losses.total
 
         assert gradcheck(total, raw.requires_grad_())
@@ -112,7 +114,7 @@ class TestLossesOfABatch:
     def test_single_terms_alone(self, name: str) -> None:
         raw, labels = random_raw(0, dimensions=8), mixed_labels(1)
         weights = LossWeights(**{other: float(other == name) for other in ALL_OF_THEM})
-        alone = entity_losses(raw, labels, seeds=SEEDS, weights=weights).terms()
+        alone = entity_losses(raw, labels, seeds=SEEDS, loss_weights=weights).terms()
         everything = entity_losses(raw, labels, seeds=SEEDS).terms()
         assert alone[name] == everything[name] == alone["total"]
         assert all(alone[other] == 0 for other in ALL_OF_THEM if other != name)
@@ -188,4 +190,4 @@ class TestLossesOfABatch:
             unchecked(raw, labels, seeds=SEEDS, background="black")
         nothing = LossWeights(**dict.fromkeys(ALL_OF_THEM, 0.0))
         with pytest.raises(ValueError, match="one or more of"):
-            unchecked(raw, labels, seeds=SEEDS, weights=nothing)
+            unchecked(raw, labels, seeds=SEEDS, loss_weights=nothing)
