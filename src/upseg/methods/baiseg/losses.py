@@ -105,10 +105,8 @@ def baiseg_losses(
             terms["semantic"] = semantic_loss(wide(outputs["semantic"]), targets["classes"])
     zero = next(iter(terms.values())).new_zeros(())
     found = {name: terms.get(name, zero) for name in ("contrast", "boundary", "semantic")}
-    return BaisegLosses(
-        **found,
-        total=total_loss(**found, loss_weights=(loss_weights.contrast, loss_weights.boundary, loss_weights.semantic)),
-    )
+    chosen = loss_weights.contrast, loss_weights.boundary, loss_weights.semantic
+    return BaisegLosses(**found, total=total_loss(**found, loss_weights=chosen))
 
 
 def pixel_contrast(

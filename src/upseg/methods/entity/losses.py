@@ -88,15 +88,7 @@ def entity_losses(
     degenerate = zero
     if loss_weights.unit_length:
         terms["unit_length"] = unit_length_loss(raw, labels >= 0)
-    if any(
-        (
-            loss_weights.attraction,
-            loss_weights.repulsion,
-            loss_weights.segment,
-            loss_weights.contrast,
-            loss_weights.gradient,
-        )
-    ):
+    if any(value for name, value in asdict(loss_weights).items() if name != "unit_length"):
         features, void = unit_features(raw), background == "void"
         count = max(0, int(labels.max()))
         lines, present = _target_lines(features.detach(), labels, count, void)
