@@ -11,7 +11,7 @@ from typing import Literal, SupportsIndex
 from upseg.data.names import Names
 from upseg.data.sample import Sample
 from upseg.errors import DataError
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues
 from upseg.images.options import ReadingOptions
 from upseg.segmentation import Category
 

@@ -11,10 +11,9 @@ from jaxtyping import Float, Int32
 
 from upseg.data.sample import IGNORE, Sample
 from upseg.errors import UpsegError
-from upseg.evaluation.json_sets import WholeMasks
+from upseg.evaluation.predictions import WholeMasks
 from upseg.formats.coco import mask_runs
-from upseg.functional.rle import encode_label_map
-from upseg.functional.runs import paint_runs
+from upseg.functional.runs import encode_label_map, paint_runs
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.class_agnostic import ClassAgnostic

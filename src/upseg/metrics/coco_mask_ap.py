@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
-from upseg.functional.rle import encode_label_map
+from upseg.functional.runs import encode_label_map
 from upseg.metrics.accumulator import Accumulator
 from upseg.segmentation import Category
 

@@ -18,7 +18,7 @@ from upseg.data.sources.label_images import read_values, truth_file
 from upseg.errors import DataError, UpsegError
 from upseg.files import printable
 from upseg.formats.metadata import list_of, load_json, object_of, read_category
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues
 from upseg.segmentation import Category, Segmentation
 
 _NUMBERED = re.compile(r"(\d+)\s+(.+)")

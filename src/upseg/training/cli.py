@@ -60,12 +60,11 @@ from upseg.files import atomic_path
 from upseg.segmentation import Category
 from upseg.training.callbacks import EpochLines, LearningRates, SeededEpochs, ValidationPictures, progress_callback
 from upseg.training.checkpoints import LAST, KeepCheckpoints, SafeCheckpointIO, read_training_state
-from upseg.training.old_names import arguments_of_today
+from upseg.training.configurations import arguments_of_today
 from upseg.training.parameter_groups import table_of_groups
 from upseg.training.problems import check_configurations, one_line
-from upseg.training.processes import is_first_process
 from upseg.training.schedules import Optimization
-from upseg.training.tables import MetricsTable, TensorBoard
+from upseg.training.tables import MetricsTable, TensorBoard, is_first_process
 from upseg.training.trust import only_allowed
 
 CONFIGURATION = "config.yaml"

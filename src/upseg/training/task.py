@@ -5,7 +5,7 @@ A method's task, a LightningModule, has what is the paper's: its network, its lo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -13,6 +13,7 @@ import lightning
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torchmetrics import Metric
 
 from upseg.data.batches import Batch
@@ -22,7 +23,6 @@ from upseg.images.options import ReadingOptions
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
 from upseg.models.learned import LearnedSegmenter
 from upseg.segmentation import Category, Segmentation
-from upseg.training.averaging import MovingAverage
 
 _Network = TypeVar("_Network", bound=nn.Module)
 _Segmenter = TypeVar("_Segmenter", bound=LearnedSegmenter[Any, Any])
@@ -189,3 +189,31 @@ def draw_found(
     drawn = [("", np.rint(image * 255).astype(np.uint8)), *(between or {}).items(), *segments, *(after or {}).items()]
     titles, pictures = zip(*drawn, strict=True)
     return side_by_side(list(pictures), list(titles))
+
+
+class MovingAverage(AveragedModel):
+    """A copy of a network whose weights and buffers follow the network's; `module` is the copy.
+
+    Args:
+        network: What `update_parameters(network)` is given after each step of the optimiser.
+        decay: Of the average per step, in [0, 1).
+
+    Raises:
+        ValueError: If `decay` is not in [0, 1).
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"the decay of an average must be in [0, 1), got {decay}")
+
+        def move(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+            # in the first steps it forgets faster, so that the first weights leave no trace
+            share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+            for old, new in zip(averaged, current, strict=True):
+                if old.is_floating_point():
+                    old.lerp_(new, share)
+                else:
+                    old.copy_(new)
+
+        super().__init__(network, multi_avg_fn=move, use_buffers=True)
+        self.requires_grad_(False)

@@ -16,8 +16,7 @@ from upseg.data.sources.folders import image_of
 from upseg.errors import DataError, FormatError
 from upseg.files import printable
 from upseg.formats.metadata import reading
-from upseg.images.label_maps import StoredLabels, read_label_map, read_png_pixels
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues, StoredLabels, read_label_map, read_png_pixels
 from upseg.segmentation import Category
 
 

@@ -16,7 +16,7 @@ from upseg.data.sources.label_images import class_segments, read_values, truth_f
 from upseg.data.sources.panoptic_json import PanopticJson
 from upseg.errors import DataError
 from upseg.formats.metadata import list_of, load_json, object_of, read_category
-from upseg.images.label_values import BACKGROUND, LabelValues, parse_void
+from upseg.images.label_maps import BACKGROUND, LabelValues, parse_void
 from upseg.segmentation import Category
 
 _CATEGORIES = "categories.json"

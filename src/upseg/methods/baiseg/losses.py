@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -49,33 +49,12 @@ class LossWeights:
                 raise ValueError(f"{name} must be at least 2, one for each kind of pixel, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True, slots=True)
-class BaisegLosses:
-    """The loss of a batch and its terms, all scalars; unweighted, 0 where the weight is 0 or the output is missing.
-
-    Attributes:
-        total: L, Eq. 7.
-        contrast: L_P, Eq. 6.
-        boundary: L_B, Eq. 1.
-        semantic: L_S.
-    """
-
-    total: Float[Tensor, ""]
-    contrast: Float[Tensor, ""]
-    boundary: Float[Tensor, ""]
-    semantic: Float[Tensor, ""]
-
-    def terms(self) -> dict[str, Float[Tensor, ""]]:
-        """Every attribute by its name, for the log."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
 def baiseg_losses(
     outputs: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
     loss_weights: LossWeights | None = None,
     generator: torch.Generator | None = None,
-) -> BaisegLosses:
+) -> dict[str, Float[Tensor, ""]]:
     """All losses of a batch, for the outputs that the network has.
 
     Args:
@@ -85,6 +64,10 @@ def baiseg_losses(
             `valid` (B, H, W), for `semantic` the positions `classes` (B, H, W), below 0 ignored.
         loss_weights: Of the losses; the paper's by default.
         generator: Draws the pixels that are contrasted; None for torch's own.
+
+    Returns:
+        `total`, Eq. 7, and its terms `contrast`, Eq. 6, `boundary`, Eq. 1, and `semantic`, all scalars, unweighted, 0
+        where the weight is 0 or the output is missing.
 
     Raises:
         ValueError: If there is no output whose loss has a weight, an unknown one, or targets are missing or of another
@@ -106,7 +89,7 @@ def baiseg_losses(
     zero = next(iter(terms.values())).new_zeros(())
     found = {name: terms.get(name, zero) for name in ("contrast", "boundary", "semantic")}
     chosen = loss_weights.contrast, loss_weights.boundary, loss_weights.semantic
-    return BaisegLosses(**found, total=total_loss(**found, loss_weights=chosen))
+    return {"total": total_loss(**found, loss_weights=chosen), **found}
 
 
 def pixel_contrast(

@@ -75,7 +75,7 @@ class BaisegTask(Task[BaisegNetwork, BaisegSegmenter]):
         """Eq. 7 and its terms; the batch's `targets` are those of `BaisegTargets`: maps of classes, and contours."""
         seed = (self.current_epoch * SEED_STRIDE + index) * self.trainer.world_size + self.global_rank
         generator = torch.Generator().manual_seed(seed)  # so that a resumed training draws what it would have drawn
-        return baiseg_losses(self.network(batch.images), batch.targets, self.loss_weights, generator).terms()
+        return baiseg_losses(self.network(batch.images), batch.targets, self.loss_weights, generator)
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image with its own and with the given classes, and add it to the metrics."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from typing import Literal
 
 import torch
@@ -27,31 +27,6 @@ from upseg.methods.entity.extensions.reach import neighbour_table
 from upseg.methods.entity.pixels import similarity_table
 
 
-@dataclass(frozen=True, slots=True)
-class EntityLosses:
-    """The loss of a batch and its terms, all scalars.
-
-    Attributes:
-        total: L, Eq. 9.
-        attraction: L_a, and so on: unweighted; 0 where the weight is 0.
-        degenerate: Share of the segments left out of the segment-space losses, mean over the images; 0 where these are
-            not computed. Without `reach` an image is left out as a whole.
-    """
-
-    total: Float[Tensor, ""]
-    attraction: Float[Tensor, ""]
-    repulsion: Float[Tensor, ""]
-    segment: Float[Tensor, ""]
-    contrast: Float[Tensor, ""]
-    gradient: Float[Tensor, ""]
-    unit_length: Float[Tensor, ""]
-    degenerate: Float[Tensor, ""]
-
-    def terms(self) -> dict[str, Float[Tensor, ""]]:
-        """Every attribute by its name, for the log."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
 @full_precision
 def entity_losses(
     raw: Float[Tensor, "b d h w"],
@@ -63,7 +38,7 @@ def entity_losses(
     reach: int | None = None,
     queries: int = 256,
     negatives: int = 512,
-) -> EntityLosses:
+) -> dict[str, Float[Tensor, ""]]:
     """All losses of a batch.
 
     Args:
@@ -77,6 +52,11 @@ def entity_losses(
             paper's: all are told apart.
         queries: Of L_rc, per entity at most.
         negatives: Of L_rc, per entity.
+
+    Returns:
+        `total`, Eq. 9; its terms by the names of `LossWeights`, unweighted, 0 where the weight is 0; and `degenerate`,
+        the share of the segments left out of the segment-space losses, mean over the images, 0 where these are not
+        computed (without `reach` an image is left out as a whole).
 
     Raises:
         ValueError: If `background` is neither, or sizes do not agree.
@@ -115,10 +95,8 @@ def entity_losses(
             terms["contrast"] = regional_contrast_loss(
                 features, labels, lines, entities, seeds, near, queries, negatives
             )
-    total = total_loss(terms, loss_weights)
-    return EntityLosses(
-        **{name: terms.get(name, zero) for name in asdict(loss_weights)}, total=total, degenerate=degenerate
-    )
+    found = {name: terms.get(name, zero) for name in asdict(loss_weights)}
+    return {"total": total_loss(terms, loss_weights), **found, "degenerate": degenerate}
 
 
 def _target_lines(

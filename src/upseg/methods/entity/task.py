@@ -77,7 +77,7 @@ class EntityTask(Task[EntityNetwork, EntitySegmenter]):
             reach=self.reach,
             queries=self.contrast_queries,
             negatives=self.contrast_negatives,
-        ).terms()
+        )
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image and add it to the metrics; crowds count neither for nor against."""

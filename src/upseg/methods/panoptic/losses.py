@@ -52,35 +52,13 @@ class LossWeights:
         check_loss_weights(self, (field.name for field in fields(self)))
 
 
-@dataclass(frozen=True, slots=True)
-class PanopticLosses:
-    """The loss of a batch and its terms, all scalars; unweighted, 0 where the weight is 0 or the head is off.
-
-    Attributes:
-        total: The weighted sum.
-        semantic: As in `LossWeights`, and so on.
-    """
-
-    total: Float[Tensor, ""]
-    semantic: Float[Tensor, ""]
-    instance: Float[Tensor, ""]
-    depth: Float[Tensor, ""]
-    total_variation: Float[Tensor, ""]
-    semantic_smoothness: Float[Tensor, ""]
-    dice: Float[Tensor, ""]
-
-    def terms(self) -> dict[str, Float[Tensor, ""]]:
-        """Every attribute by its name, for the log."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
 def panoptic_losses(
     outputs: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
     encoding: Encoding,
     loss_weights: LossWeights | None = None,
     maximum_depth: float | None = None,
-) -> PanopticLosses:
+) -> dict[str, Float[Tensor, ""]]:
     """All losses of a batch, for the heads that the network has outputs of.
 
     Args:
@@ -94,6 +72,10 @@ def panoptic_losses(
         loss_weights: Of the losses; the paper's and `PAPER.md`'s by default.
         maximum_depth: Metres that the depth head reaches, for metric depth: valid depths go from 1 mm to there. None
             for relative depth.
+
+    Returns:
+        `total`, the weighted sum, and its terms by the names of `LossWeights`, all scalars, unweighted, 0 where the
+        weight is 0 or the head is off.
 
     Raises:
         ValueError: If there is no output, one of an unknown head, or sizes do not agree.
@@ -112,7 +94,7 @@ def panoptic_losses(
         raise ValueError(f"no loss of the heads {', '.join(outputs)} has a weight above 0: {loss_weights}")
     total = torch.stack([getattr(loss_weights, name) * value for name, value in terms.items()]).sum()
     zero = total.new_zeros(())
-    return PanopticLosses(**{name: terms.get(name, zero) for name in asdict(loss_weights)}, total=total)
+    return {"total": total, **{name: terms.get(name, zero) for name in asdict(loss_weights)}}
 
 
 def _semantic_terms(

@@ -72,7 +72,7 @@ class PanopticTask(Task[PanopticNetwork, PanopticSegmenter]):
         """The losses of all tasks and their sum; the batch's `targets` are those of `PanopticTargets`."""
         outputs = self.network(batch.images)
         maximum = self.settings.maximum_depth
-        return panoptic_losses(outputs, batch.targets, self.encoding, self.loss_weights, maximum).terms()
+        return panoptic_losses(outputs, batch.targets, self.encoding, self.loss_weights, maximum)
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image, and add it to the metrics; images without any segment count for the depth alone."""
