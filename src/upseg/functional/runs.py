@@ -2,8 +2,8 @@
 
 COCO's encoding is made of them: a mask is flattened column by column and written as the lengths of its runs, outside,
 inside, outside, and so on. The compressed form is text: from the fourth length on the difference to the length two
-before it, each number in groups of five bits, lowest first, the bit of value 32 set while more groups follow, each group
-plus 48 as an ASCII character.
+before it, each number in groups of five bits, lowest first, the bit of value 32 set while more groups follow, each
+group plus 48 as an ASCII character.
 """
 
 from __future__ import annotations
