@@ -21,6 +21,7 @@ from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.images.options import ReadingOptions
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
+from upseg.models.folders import ModelConfig
 from upseg.models.learned import LearnedSegmenter
 from upseg.segmentation import Category, Segmentation
 
@@ -139,14 +140,10 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what `upseg export-model` has to know."""
-        checkpoint[RECORD_KEY] = checkpoint_record(
-            self.segmenter_class.method,
-            self.settings,
-            categories=self.categories,
-            training=self.training_provenance(),
-            prefix="network." if self.averaged is None else "averaged.module.",
-            reading=self.image_reading,
-        )
+        told = (self.categories, self.training_provenance())
+        config = ModelConfig(self.segmenter_class.method, asdict(self.settings), *told, reading=self.image_reading)
+        prefix = "network." if self.averaged is None else "averaged.module."
+        checkpoint[RECORD_KEY] = checkpoint_record(config, prefix)
 
     def training_provenance(self) -> dict[str, Any]:
         """How the model came to be, in training."""
