@@ -237,9 +237,7 @@ class LearnedContract(SegmenterContract):
         some = load_file(self.weights)
         lost = some.pop(sorted(some)[0])
         save_file({**some, "extra": lost}, tmp_path / "other.safetensors")
-        with pytest.raises(
-            ModelError, match=r"1 missing \(.*\); 1 unknown \(extra\); the settings of the network"
-        ):
+        with pytest.raises(ModelError, match=r"1 missing \(.*\); 1 unknown \(extra\); the settings of the network"):
             self.with_weights(tmp_path / "other.safetensors")
 
     def test_either_weights_or_a_network_that_is_not_in_training(self) -> None:

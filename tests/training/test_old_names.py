@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.tiny import recipe, write
 from upseg.training.cli import Training
-from upseg.training.configurations import arguments_of_today
+from upseg.training.old_names import arguments_of_today
 from upseg.training.recipes import find_recipe
 
 OLD = """\

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int32
 
 from upseg.data.sample import IGNORE, Sample
 from upseg.errors import UpsegError
-from upseg.evaluation.predictions import WholeMasks
+from upseg.evaluation.json_sets import WholeMasks
 from upseg.formats.coco import mask_runs
 from upseg.functional.runs import encode_label_map, paint_runs
 from upseg.metrics.accumulator import Accumulator

@@ -19,12 +19,11 @@ from upseg.data.sample import Sample
 from upseg.data.sources.coco_json import CocoJson
 from upseg.data.summary import kind_of
 from upseg.errors import DataError, FormatError
+from upseg.evaluation.json_sets import InFile, WholeMasks
 from upseg.evaluation.predictions import (
     DEPTH_SUFFIXES,
     SEGMENTATION_SUFFIXES,
-    InFile,
     Matching,
-    WholeMasks,
     classified,
     match_json,
     match_model,

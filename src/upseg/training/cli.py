@@ -60,7 +60,7 @@ from upseg.files import atomic_path
 from upseg.segmentation import Category
 from upseg.training.callbacks import EpochLines, LearningRates, SeededEpochs, ValidationPictures, progress_callback
 from upseg.training.checkpoints import LAST, KeepCheckpoints, SafeCheckpointIO, read_training_state
-from upseg.training.configurations import arguments_of_today
+from upseg.training.old_names import arguments_of_today
 from upseg.training.parameter_groups import table_of_groups
 from upseg.training.problems import check_configurations, one_line
 from upseg.training.schedules import Optimization
