@@ -1,0 +1,152 @@
+"""What the server has at hand, and what it does with it: images become sessions, sessions become segments."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from upseg.app.changes import Runs
+from upseg.app.jobs import Job, Jobs
+from upseg.app.sessions import Session, Sessions
+from upseg.app.settings import AppSettings
+from upseg.app.tasks import export, look_at, segment
+from upseg.app.workers import Workers
+from upseg.errors import UpsegError
+from upseg.models.folders import packaged_models
+from upseg.models.registry import METHODS, Model, find_model
+
+SAMPLES = ("coffee", "chelsea", "astronaut", "rocket", "coins", "immunohistochemistry")
+"""Photos that come with scikit-image."""
+
+
+class Desk:
+    """All that requests share.
+
+    Args:
+        settings: How the page is served.
+    """
+
+    def __init__(self, settings: AppSettings) -> None:
+        self.settings = settings
+        folder = settings.folder
+        self.sessions = Sessions(folder / "sessions", max_stored=settings.max_stored, days=settings.days)
+        self.jobs, self.workers = Jobs(), Workers(settings.device)
+        self.exports = folder / "exports"
+        shutil.rmtree(self.exports, ignore_errors=True)  # what a killed server left
+        self.exports.mkdir(parents=True)
+        self.sessions.tidy()
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.jobs.stop()
+        self.workers.stop()
+
+    def models(self) -> list[dict[str, Any]]:
+        """What images can be segmented with, the server's own first."""
+        names = [name for name, method in METHODS.items() if not method.learned]
+        names += [*packaged_models(), *self.trained()]
+        first = [self.settings.model, *(name for name in names if name != self.settings.model)]
+        return [self._model_facts(name) for name in first]
+
+    def trained(self) -> dict[str, Path]:
+        """The models that were trained on this page, by name."""
+        found = sorted((self.settings.folder / "models").glob("*/config.json"))
+        return {path.parent.name: path.parent for path in found}
+
+    def model(self, name: str) -> Model:
+        """One of `models`; no other, because a name could be a path.
+
+        Raises:
+            UpsegError: If it is none of them.
+        """
+        trained = self.trained()
+        if name in trained:
+            return find_model(trained[name])
+        known = [m for m, method in METHODS.items() if not method.learned] + [*packaged_models()]
+        if name != self.settings.model and name not in known:
+            raise UpsegError(f"there is no model {name!r:.80} here; there are {', '.join([*known, *trained])}")
+        return find_model(name)
+
+    def _model_facts(self, name: str) -> dict[str, Any]:
+        model = self.model(name)
+        about = model.description or model.implementation.description
+        return {"name": name, "method": model.method, "description": about, "levels": model.has_hierarchy}
+
+    def look(self, session: Session) -> None:
+        """Read a session's image, so that it can be shown; the session goes if it cannot be read.
+
+        Raises:
+            UpsegError: If it cannot be read.
+        """
+        try:
+            size = self.workers.images.run(look_at, session.folder, session.source, self.settings.max_pixels)
+        except UpsegError as error:
+            reason = str(error).replace(str(session.source), session.name)
+            self.sessions.delete(session.id)
+            raise UpsegError(reason) from None
+        session.update(size=size)
+
+    def sample(self, name: str) -> Session:
+        """A session of one of the photos that come with scikit-image.
+
+        Raises:
+            UpsegError: If there is no such photo.
+        """
+        if name not in SAMPLES:
+            raise UpsegError(f"there is no sample {name!r:.80}; there are {', '.join(SAMPLES)}")
+        from PIL import Image
+        from skimage import data
+
+        session = self.sessions.create(f"{name}.png")
+        Image.fromarray(getattr(data, name)()).save(session.folder / "image", format="PNG")
+        self.look(session)
+        return session
+
+    def segment(self, session: Session, model: Model) -> Job:
+        """Begin to segment a session's image."""
+        return self.jobs.start(
+            "segment", lambda job: self.segment_now(session, model, job), session=session.id, name=session.name
+        )
+
+    def segment_now(self, session: Session, model: Model, job: Job) -> dict[str, Any]:
+        """Segment a session's image in the process of a model, and wait for it.
+
+        Raises:
+            UpsegError: If it cannot be segmented.
+            Cancelled: If the job is.
+        """
+        worker = self.workers.of_model(model)
+        folder, source = session.folder, session.source
+        arguments = (folder, source, session.name, self.settings.max_pixels)
+        with session.lock:
+            session.forget_document()
+        count = worker.run(segment, *arguments, on_step=job.step, cancelled=job.cancelled)
+        with session.lock:
+            session.forget_document()
+            session.update(model=model.name if model.weights is None else Path(model.name).name, segments=count)
+        return {"session": session.id, "segments": count}
+
+    def export(self, session: Session, form: str, runs: Runs | None = None) -> Path:
+        """Write a session's segments in a format; the file is the caller's to remove, with its folder.
+
+        Raises:
+            UpsegError: If it cannot be written.
+        """
+        output = Path(mkdtemp(dir=self.exports))
+        try:
+            with session.lock:
+                session.document()
+            name = self.workers.images.run(export, session.folder, output, session.stem, form, runs)
+        except BaseException:
+            shutil.rmtree(output, ignore_errors=True)
+            raise
+        return output / name
+
+
+def remove_export(path: Path) -> None:
+    """Remove what `Desk.export` wrote."""
+    with suppress(OSError):
+        shutil.rmtree(path.parent)
