@@ -11,7 +11,7 @@ ARGS =
 BIN = $(VENV)/bin
 SOURCES = src tests examples docs benchmarks tools
 
-.PHONY: help demo test fuzz lint format docs same constraints
+.PHONY: help demo test browser fuzz lint format docs same constraints
 .DELETE_ON_ERROR:
 
 help:
@@ -30,8 +30,15 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py $(if $(PHOTO),"$(PHOTO)") --output "$(OUT)"
 
 # tests run side by side, so each computes on one core
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+# some tests drive a real browser: Debian's, which root can install; without it they are skipped and say so
+browser:
+	@command -v chromium > /dev/null || test -n "$$UPSEG_BROWSER" \
+	  || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && echo 'installing chromium for the tests' \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \
+	  || echo 'there is no chromium, and only root can install it: tests of the page will be skipped'
 
 fuzz: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $(FUZZ) $(ARGS)

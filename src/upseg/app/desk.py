@@ -15,8 +15,8 @@ from upseg.app.settings import AppSettings
 from upseg.app.tasks import export, look_at, segment
 from upseg.app.workers import Workers
 from upseg.errors import UpsegError
-from upseg.models.folders import packaged_models
-from upseg.models.registry import METHODS, Model, find_model
+from upseg.models.folders import packaged_models, read_config
+from upseg.models.registry import METHODS, Method, find_model
 
 SAMPLES = ("coffee", "chelsea", "astronaut", "rocket", "coins", "immunohistochemistry")
 """Photos that come with scikit-image."""
@@ -46,34 +46,40 @@ class Desk:
 
     def models(self) -> list[dict[str, Any]]:
         """What images can be segmented with, the server's own first."""
-        names = [name for name, method in METHODS.items() if not method.learned]
-        names += [*packaged_models(), *self.trained()]
-        first = [self.settings.model, *(name for name in names if name != self.settings.model)]
-        return [self._model_facts(name) for name in first]
+        return [
+            {"name": name, "description": about, "levels": method.has_hierarchy}
+            for name, (method, about) in self._known().items()
+        ]
+
+    def _known(self) -> dict[str, tuple[Method, str]]:
+        """Models by name, without importing their methods: how each is made, and one line about it."""
+        found = {name: (method, method.description) for name, method in METHODS.items() if not method.learned}
+        for name, folder in {**packaged_models(), **self.trained()}.items():
+            config = read_config(folder)
+            found[name] = METHODS[config.method], config.description or METHODS[config.method].description
+        own = self.settings.model
+        if own not in found:
+            folder = Path(own)
+            config = read_config(folder) if folder.is_dir() else None
+            method = METHODS[config.method] if config else find_model(own).implementation
+            found[own] = method, (config.description if config else "") or method.description
+        return {own: found.pop(own), **found}
 
     def trained(self) -> dict[str, Path]:
         """The models that were trained on this page, by name."""
         found = sorted((self.settings.folder / "models").glob("*/config.json"))
         return {path.parent.name: path.parent for path in found}
 
-    def model(self, name: str) -> Model:
-        """One of `models`; no other, because a name could be a path.
+    def model(self, name: str | None) -> str | Path:
+        """One of `models`, as `upseg.load_model` takes it, or the server's own; no other, because a name could be a path.
 
         Raises:
             UpsegError: If it is none of them.
         """
-        trained = self.trained()
-        if name in trained:
-            return find_model(trained[name])
-        known = [m for m, method in METHODS.items() if not method.learned] + [*packaged_models()]
-        if name != self.settings.model and name not in known:
-            raise UpsegError(f"there is no model {name!r:.80} here; there are {', '.join([*known, *trained])}")
-        return find_model(name)
-
-    def _model_facts(self, name: str) -> dict[str, Any]:
-        model = self.model(name)
-        about = model.description or model.implementation.description
-        return {"name": name, "method": model.method, "description": about, "levels": model.has_hierarchy}
+        name = self.settings.model if name is None else name
+        if name not in (known := self._known()):
+            raise UpsegError(f"there is no model {name!r:.80} here; there are {', '.join(known)}")
+        return self.trained().get(name, name)
 
     def look(self, session: Session) -> None:
         """Read a session's image, so that it can be shown; the session goes if it cannot be read.
@@ -105,13 +111,13 @@ class Desk:
         self.look(session)
         return session
 
-    def segment(self, session: Session, model: Model) -> Job:
+    def segment(self, session: Session, model: str | Path) -> Job:
         """Begin to segment a session's image."""
         return self.jobs.start(
             "segment", lambda job: self.segment_now(session, model, job), session=session.id, name=session.name
         )
 
-    def segment_now(self, session: Session, model: Model, job: Job) -> dict[str, Any]:
+    def segment_now(self, session: Session, model: str | Path, job: Job) -> dict[str, Any]:
         """Segment a session's image in the process of a model, and wait for it.
 
         Raises:
@@ -126,7 +132,7 @@ class Desk:
         count = worker.run(segment, *arguments, on_step=job.step, cancelled=job.cancelled)
         with session.lock:
             session.forget_document()
-            session.update(model=model.name if model.weights is None else Path(model.name).name, segments=count)
+            session.update(model=model.name if isinstance(model, Path) else model, segments=count)
         return {"session": session.id, "segments": count}
 
     def export(self, session: Session, form: str, runs: Runs | None = None) -> Path:

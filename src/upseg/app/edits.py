@@ -13,10 +13,10 @@ from upseg.app.changes import Change, PixelChange, Runs, numbers_of, to_runs
 from upseg.app.document import VOID_PIN, Document
 from upseg.app.pictures import picture_part
 from upseg.errors import UpsegError
-from upseg.functional.strokes import Stroke, cut_region, draw_stroke, edge_strength
+from upseg.functional.strokes import Number, Stroke, cut_region, draw_stroke, edge_strength
 
 MOST_POINTS = 100_000
-MOST_RADIUS = 2000.0
+MOST_RADIUS = 2000
 LONGEST_NAME = 100
 
 
@@ -60,13 +60,13 @@ def name(document: Document, groups: Sequence[Runs], category: str | None) -> No
     document.do(Change("name", **pins, names=names, keys=keys))
 
 
-def paint(document: Document, stroke: Stroke, radius: float, runs: Runs) -> None:
+def paint(document: Document, stroke: Stroke, radius: Number, runs: Runs) -> None:
     """Give what a brush covers to the segment of some pieces, or, of none, to a new segment."""
     mask, box = _covered(document, stroke, radius)
     _give(document, "paint", mask, box, runs)
 
 
-def rub_out(document: Document, stroke: Stroke, radius: float) -> None:
+def rub_out(document: Document, stroke: Stroke, radius: Number) -> None:
     """Make what a brush covers void."""
     mask, box = _covered(document, stroke, radius)
     inside = document.pieces[_slices(box)] > 0
@@ -213,7 +213,7 @@ def _chosen(document: Document, runs: Runs) -> Int64[np.ndarray, " n"]:
 
 
 def _covered(
-    document: Document, stroke: Stroke, radius: float
+    document: Document, stroke: Stroke, radius: Number
 ) -> tuple[Bool[np.ndarray, "h w"], tuple[int, int, int, int]]:
     """What a brush covers, in the box around it."""
     _check_stroke(stroke, radius)
@@ -228,7 +228,7 @@ def _covered(
     return draw_stroke((bottom - top, right - left), moved, radius), (top, left, bottom, right)
 
 
-def _check_stroke(stroke: Stroke, radius: float) -> None:
+def _check_stroke(stroke: Stroke, radius: Number) -> None:
     if not (0 < len(stroke) <= MOST_POINTS and 0 <= radius <= MOST_RADIUS):
         raise UpsegError(
             f"a stroke has 1 to {MOST_POINTS} points and a radius of 0 to {MOST_RADIUS} pixels, "

@@ -101,7 +101,7 @@ async def segment_image(
 ) -> FileResponse:
     """Segment one image, the body, and answer with the file of a format; nothing of it is kept."""
     desk = desk_of(request)
-    chosen = await run_in_threadpool(desk.model, model or desk.settings.model)
+    chosen = await run_in_threadpool(desk.model, model)
     session = await _received(request, file_name)
     try:
         return await run_in_threadpool(_segmented_file, desk, session, chosen, form, detail, background)
@@ -218,7 +218,7 @@ def document_array(request: Request, session_id: str, array: str) -> Response:
 def segment_session(request: Request, session_id: str, model: str | None = None) -> dict[str, Any]:
     """Begin to segment an image; what was corrected before is replaced. The answer is a job."""
     desk = desk_of(request)
-    chosen = desk.model(model or desk.settings.model)
+    chosen = desk.model(model)
     return desk.segment(desk.sessions.get(session_id), chosen).as_json()
 
 

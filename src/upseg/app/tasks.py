@@ -52,7 +52,6 @@ def segment(place: Place, on_step: Step, folder: Path, source: Path, name: str, 
         UpsegError: If it cannot be segmented.
     """
     model = place.model
-    assert model is not None  # noqa: S101 - only places with one are asked
     formats = ("npz", "depth") if model.predicts_depth else ("npz",)
     reading = ReadingOptions(max_pixels=max_pixels).over(model.reading)
     job = ImageJob(source, name, folder / Path(RESULT).stem, formats, reading)

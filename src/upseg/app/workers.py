@@ -8,12 +8,14 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from functools import cached_property
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from upseg.batch.jobs import lacks_memory
 from upseg.errors import UpsegError
-from upseg.models.registry import Model
+from upseg.models.registry import Model, find_model
 
 Step = Callable[[int, int], None]
 Task = Callable[..., Any]
@@ -28,34 +30,38 @@ class Cancelled(Exception):  # noqa: N818 - it is what somebody wanted
 class Place:
     """Where a task runs: a process, and the model that it holds.
 
+    The server itself never imports torch: models are found and loaded here.
+
     Args:
-        model: The model; None where no task needs one.
+        name: Of the model, as `upseg.load_model` takes it; None where no task needs one.
         device: As `upseg.load_model` takes it.
     """
 
-    def __init__(self, model: Model | None = None, device: str = "auto") -> None:
-        self.model, self.device = model, device
+    def __init__(self, name: str | Path | None = None, device: str = "auto") -> None:
+        self.name, self.device = name, device
         self.memory: dict[str, Any] = {}
-        self._segmenter: Any = None
 
-    @property
+    @cached_property
+    def model(self) -> Model:
+        """The model, found when it is first needed."""
+        assert self.name is not None  # noqa: S101 - tasks that need one are given to places that have one
+        return find_model(self.name)
+
+    @cached_property
     def segmenter(self) -> Any:
         """The model, loaded when it is first needed."""
-        if self._segmenter is None:
-            assert self.model is not None  # noqa: S101 - tasks that need one are given to places that have one
-            self._segmenter = self.model.load(self.device)
-        return self._segmenter
+        return self.model.load(self.device)
 
 
 class Worker:
     """One process that does one task after the other; it starts with the first, and again after it died.
 
     Args:
-        model: What it holds; None for none.
+        model: The name of what it holds, as `upseg.load_model` takes it; None for none.
         device: As `upseg.load_model` takes it.
     """
 
-    def __init__(self, model: Model | None = None, device: str = "auto") -> None:
+    def __init__(self, model: str | Path | None = None, device: str = "auto") -> None:
         self.model, self.device = model, device
         self._lock = threading.Lock()
         self._process: Any = None
@@ -145,7 +151,7 @@ def _death(code: int | None) -> str:
     return f"the process that was at it died ({'most likely for lack of memory' if memory else f'exit code {code}'})"
 
 
-def _serve(connection: Connection, model: Model | None, device: str) -> None:
+def _serve(connection: Connection, model: str | Path | None, device: str) -> None:
     """What the process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -190,10 +196,10 @@ class Workers:
         self._models: dict[str, Worker] = {}
         self._lock = threading.Lock()
 
-    def of_model(self, model: Model) -> Worker:
+    def of_model(self, model: str | Path) -> Worker:
         """The process of a model."""
         with self._lock:
-            key = model.fingerprint()
+            key = str(model)
             worker = self._models.pop(key, None) or Worker(model, self.device)
             self._models[key] = worker
             for other in [k for k, w in self._models.items() if not w.is_busy and k != key]:

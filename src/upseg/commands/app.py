@@ -63,10 +63,8 @@ def app(
     from upseg.app.settings import AppSettings, default_folder
     from upseg.batch.inputs import find_images
     from upseg.images.reading import DEFAULT_MAX_PIXELS
-    from upseg.models.registry import find_model
 
     start_logging(verbose=verbose)
-    find_model(model)
     folder = (sessions or default_folder()).expanduser().absolute()
     found = find_images(photos, folder, lambda _: False) if photos else []
     settings = AppSettings(
