@@ -51,4 +51,3 @@ def make_document(tmp_path) -> Callable[..., Document]:
 @pytest.fixture
 def document(make_document) -> Document:
     return make_document()
-

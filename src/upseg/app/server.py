@@ -20,6 +20,7 @@ from upseg import __version__
 from upseg.app.desk import Desk
 from upseg.app.guard import Guard
 from upseg.app.routes import router
+from upseg.app.routes_work import router as work_router
 from upseg.app.sessions import NoSession
 from upseg.app.settings import AppSettings
 from upseg.errors import UpsegError
@@ -59,6 +60,7 @@ def build(settings: AppSettings) -> FastAPI:
     )
     app.state.desk = Desk(settings)
     app.include_router(router)
+    app.include_router(work_router)
 
     @app.exception_handler(UpsegError)
     async def refuse(request: Request, error: UpsegError) -> JSONResponse:  # noqa: ARG001

@@ -8,14 +8,17 @@ import { Panel } from "./panel.js";
 import { Stage } from "./stage.js";
 import { Start } from "./start.js";
 import { TOOLS, Tools } from "./tools.js";
+import { Folder, Training } from "./work.js";
 
 const about = await getJson("/api/about");
 const stage = new Stage(byId("stage"), byId("photo"), byId("overlay"), about.palette);
 const tools = new Tools(stage, byId("stage"), byId("drawing"));
 const corrections = new Corrections(stage);
 const panel = new Panel(stage, { choose: chooseKey, hover: lightUp });
-const start = new Start(about, open);
 let current = null; // the job that is being waited for
+const folder = new Folder(about.photos, { opened: open, waited: wait, model: () => byId("model").value });
+const start = new Start(about, open, folder);
+const training = new Training({ waited: wait, learned });
 
 // ---- opening
 
@@ -30,6 +33,7 @@ async function open(session) {
   byId("layer").replaceChildren(...["picture", ...facts.layers.filter((name) => name !== "picture")].map((name) => make("option", { value: name }, name)));
   byId("layer").disabled = facts.layers.length < 2;
   if (facts.model && about.models.some((model) => model.name === facts.model)) byId("model").value = facts.model;
+  folder.tell(facts);
   panel.update();
   if (!facts.document && !current) await segment();
 }
@@ -44,10 +48,11 @@ async function segment() {
   if (over?.status === "done" && stage.session?.id === session.id) await open(session);
 }
 
-async function wait(job) {
+async function wait(job, told = () => {}) {
   current = job;
   byId("job").hidden = false;
   const over = await follow(job, (now) => {
+    told(now);
     const bar = byId("progress");
     if (now.total) Object.assign(bar, { max: now.total, value: now.done });
     else bar.removeAttribute("value");
@@ -56,7 +61,19 @@ async function wait(job) {
   byId("job").hidden = true;
   current = null;
   if (over.status === "failed") say(over.error, "error");
+  if (over.status === "cancelled") say("Stopped.");
   return over;
+}
+
+async function learned(model) {
+  about.models = (await getJson("/api/about")).models;
+  listModels();
+  byId("model").value = model;
+}
+
+function listModels() {
+  const options = about.models.map(({ name, description }) => make("option", { value: name, title: description }, name));
+  byId("model").replaceChildren(...options);
 }
 
 // ---- choosing
@@ -157,6 +174,7 @@ tools.addEventListener("rub", ({ detail }) => {
 });
 corrections.addEventListener("kept", ({ detail }) => {
   const { segments } = stage;
+  if (byId("truth").checked !== detail.truth) training.update();
   byId("truth").checked = detail.truth;
   // what was painted or merged stays chosen, so that the next stroke goes on with it
   if (["paint", "join", "fill holes"].includes(detail.kind) && detail.pins?.length) {
@@ -207,9 +225,11 @@ listen("layer", "change", (event) => stage.show(event.target.value));
 listen("outlines", "change", (event) => setOption({ outlines: event.target.checked }));
 listen("opacity", "input", (event) => setOption({ opacity: Number(event.target.value) }));
 listen("brush", "input", (event) => setBrush(Number(event.target.value)));
-listen("truth", "change", (event) =>
-  tried(() => post(`/api/sessions/${stage.session.id}/truth?truth=${event.target.checked}`, {}, "PUT")),
-);
+listen("truth", "change", async (event) => {
+  await tried(() => post(`/api/sessions/${stage.session.id}/truth?truth=${event.target.checked}`, {}, "PUT"));
+  await training.update();
+});
+listen("segment-all", "click", () => folder.segmentAll());
 
 function setOption(option) {
   Object.assign(stage.painter.options, option);
@@ -270,6 +290,8 @@ new Keys(
     ["o", "Outlines on and off", () => setOption({ outlines: !stage.painter.options.outlines })],
     ["[", "Smaller brush", () => setBrush(tools.radius / 1.25)],
     ["]", "Larger brush", () => setBrush(tools.radius * 1.25)],
+    ["PageDown", "Next photo of the folder", () => folder.go(1)],
+    ["PageUp", "Previous photo of the folder", () => folder.go(-1)],
     ["s", "Save in the chosen format", () => stage.segments && takeAway(byId("format").value)],
     ["?", "This help", () => byId("help").showModal()],
   ],
@@ -277,7 +299,7 @@ new Keys(
   stage,
 );
 
-byId("model").replaceChildren(...about.models.map(({ name, description }) => make("option", { value: name, title: description }, name)));
+listModels();
 byId("format").replaceChildren(...about.formats.map(({ name, description }) => make("option", { value: name, title: description }, name)));
 byId("format").value = "everything";
 setOption({});

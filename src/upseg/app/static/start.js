@@ -5,8 +5,8 @@ import { byId, make, number, say, tried } from "./page.js";
 
 export class Start {
   // `opened(session)` is called with what was opened.
-  constructor(about, opened) {
-    Object.assign(this, { about, opened });
+  constructor(about, opened, folder) {
+    Object.assign(this, { about, opened, folder });
     byId("open").addEventListener("click", () => byId("file").click());
     byId("file").addEventListener("change", (event) => this.take(event.target.files));
     for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => this.drag(event));
@@ -50,6 +50,7 @@ export class Start {
     byId("welcome").hidden = false;
     history.replaceState(null, "", "/");
     const sessions = (await tried(() => getJson("/api/sessions"))) ?? [];
+    await this.folder.show();
     byId("recent").hidden = sessions.length === 0;
     byId("sessions").replaceChildren(...sessions.map((session) => this.card(session)));
   }
