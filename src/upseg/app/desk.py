@@ -8,12 +8,16 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 from upseg.app.changes import Runs
+from upseg.app.features import draw_features, likeness, regroup
 from upseg.app.jobs import Job, Jobs
 from upseg.app.sessions import Session, Sessions
 from upseg.app.settings import AppSettings
 from upseg.app.tasks import export, look_at, segment
-from upseg.app.workers import Workers
+from upseg.app.workers import Task, Workers
 from upseg.errors import UpsegError
 from upseg.models.folders import packaged_models, read_config
 from upseg.models.registry import METHODS, Method, find_model
@@ -47,7 +51,7 @@ class Desk:
     def models(self) -> list[dict[str, Any]]:
         """What images can be segmented with, the server's own first."""
         return [
-            {"name": name, "description": about, "levels": method.has_hierarchy}
+            {"name": name, "description": about, "levels": method.has_hierarchy, "features": method.embeds}
             for name, (method, about) in self._known().items()
         ]
 
@@ -71,7 +75,7 @@ class Desk:
         return {path.parent.name: path.parent for path in found}
 
     def model(self, name: str | None) -> str | Path:
-        """One of `models`, as `upseg.load_model` takes it, or the server's own; no other, because a name could be a path.
+        """One of `models` as `upseg.load_model` takes it, or the server's own; no other: a name could be a path.
 
         Raises:
             UpsegError: If it is none of them.
@@ -124,15 +128,40 @@ class Desk:
             UpsegError: If it cannot be segmented.
             Cancelled: If the job is.
         """
+        return self._document_anew(session, model, job, segment)
+
+    def regroup(self, session: Session, model: str | Path, bandwidth: float) -> Job:
+        """Begin to group the features of a session's image again, with another bandwidth in degrees."""
+        return self.jobs.start(
+            "regroup", lambda job: self._document_anew(session, model, job, regroup, bandwidth), session=session.id
+        )
+
+    def draw_features(self, session: Session, model: str | Path) -> Job:
+        """Begin to draw the features of a session's image."""
         worker = self.workers.of_model(model)
-        folder, source = session.folder, session.source
-        arguments = (folder, source, session.name, self.settings.max_pixels)
+        arguments = (session.folder, session.source, self.settings.max_pixels)
+        return self.jobs.start(
+            "features",
+            lambda job: worker.run(draw_features, *arguments, on_step=job.step, cancelled=job.cancelled),
+            session=session.id,
+        )
+
+    def likeness(self, session: Session, model: str | Path, row: int, column: int) -> UInt8[np.ndarray, "h w"]:
+        """How like a pixel of a session's image all others are, 0 to 255, at the size of the features."""
+        worker = self.workers.of_model(model)
+        found: UInt8[np.ndarray, "h w"] = worker.run(
+            likeness, session.folder, session.source, self.settings.max_pixels, row, column
+        )
+        return found
+
+    def _document_anew(self, session: Session, model: str | Path, job: Job, task: Task, *more: Any) -> dict[str, Any]:
+        """Let a process of a model make a session's document anew."""
+        worker = self.workers.of_model(model)
+        arguments = (session.folder, session.source, session.name, self.settings.max_pixels, *more)
+        count = worker.run(task, *arguments, on_step=job.step, cancelled=job.cancelled)
         with session.lock:
             session.forget_document()
-        count = worker.run(segment, *arguments, on_step=job.step, cancelled=job.cancelled)
-        with session.lock:
-            session.forget_document()
-            session.update(model=model.name if isinstance(model, Path) else model, segments=count)
+            session.update(model=model.name if isinstance(model, Path) else model, segments=count, truth=False)
         return {"session": session.id, "segments": count}
 
     def export(self, session: Session, form: str, runs: Runs | None = None) -> Path:

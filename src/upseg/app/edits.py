@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Int64, UInt8
 from scipy import ndimage
 
 from upseg.app.changes import Change, PixelChange, Runs, numbers_of, to_runs
@@ -15,6 +15,7 @@ from upseg.app.pictures import picture_part
 from upseg.errors import UpsegError
 from upseg.functional.strokes import Number, Stroke, cut_region, draw_stroke, edge_strength
 
+Likeness = UInt8[np.ndarray, "h w"]
 MOST_POINTS = 100_000
 MOST_RADIUS = 2000
 LONGEST_NAME = 100
@@ -79,6 +80,31 @@ def fill_holes(document: Document, runs: Runs) -> None:
     box = _box_of(document, chosen)
     region = _region(document, chosen, box)
     _give(document, "fill holes", ndimage.binary_fill_holes(region) & ~region, box, runs)
+
+
+def grow(document: Document, likeness: Likeness, place: tuple[int, int], least: float) -> None:
+    """Make one new segment of the pixels around one whose features are like its own.
+
+    Args:
+        document: What is corrected.
+        likeness: (h, w) how like the pixel all others are, 0 to 255, at any size.
+        place: Row and column of the pixel, in the image.
+        least: How like they have to be, in [0, 1].
+    """
+    height, width = document.shape
+    if not (0 <= place[0] < height and 0 <= place[1] < width and 0 <= least <= 1):
+        raise UpsegError(f"the pixel must be within {height} rows and {width} columns, and the likeness within 0 and 1")
+    rows, columns = likeness.shape
+    alike, _ = ndimage.label(likeness >= round(255 * least))
+    chosen = alike[place[0] * rows // height, place[1] * columns // width]
+    if chosen == 0:
+        raise UpsegError("not even the pixel itself is so much like itself; ask for less")
+    # only the box of what was found is drawn at the image's size
+    inside = ndimage.find_objects(alike, int(chosen))[int(chosen) - 1]
+    top, bottom = (-(-bound * height // rows) for bound in (inside[0].start, inside[0].stop))
+    left, right = (-(-bound * width // columns) for bound in (inside[1].start, inside[1].stop))
+    sampled = np.ix_(np.arange(top, bottom) * rows // height, np.arange(left, right) * columns // width)
+    take_region(document, alike[sampled] == chosen, (top, left))
 
 
 def take_region(document: Document, mask: Bool[np.ndarray, "h w"], corner: tuple[int, int]) -> None:

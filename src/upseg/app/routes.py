@@ -231,7 +231,7 @@ def correct(request: Request, session_id: str, edit: Edit) -> dict[str, Any]:
         before = len(document.done)
         _apply(document, edit)
         change = document.done[-1] if len(document.done) > before else None
-        return _told(session, document, change, forward=True)
+        return told(session, document, change, forward=True)
 
 
 def _apply(document: Document, edit: Edit) -> None:
@@ -263,7 +263,7 @@ def undo(request: Request, session_id: str) -> dict[str, Any]:
     session = session_of(request, session_id)
     with session.lock:
         document = session.document()
-        return _told(session, document, document.undo(), forward=False)
+        return told(session, document, document.undo(), forward=False)
 
 
 @router.post("/sessions/{session_id}/redo")
@@ -272,20 +272,20 @@ def redo(request: Request, session_id: str) -> dict[str, Any]:
     session = session_of(request, session_id)
     with session.lock:
         document = session.document()
-        return _told(session, document, document.redo(), forward=True)
+        return told(session, document, document.redo(), forward=True)
 
 
-def _told(session: Session, document: Document, change: Change | None, *, forward: bool) -> dict[str, Any]:
+def told(session: Session, document: Document, change: Change | None, *, forward: bool) -> dict[str, Any]:
     """What the page has to know after a change: the new values of all that it touched."""
     if session.facts.get("truth") != document.is_corrected:
         session.update(truth=document.is_corrected)
-    told: dict[str, Any] = {**document.position(), "pieces": len(document.areas) - 1, "truth": session.facts["truth"]}
+    facts: dict[str, Any] = {**document.position(), "pieces": len(document.areas) - 1, "truth": session.facts["truth"]}
     if change is None:
-        return told
+        return facts
     pieces = sorted({piece for piece, _ in change.areas} & set(range(len(document.areas))))
     columns = [[piece, document.areas[piece], *document.boxes[piece]] for piece in pieces]
     pins = change.pins if forward else change.pins_before
-    return {**told, "kind": change.kind, "pins": pins, "columns": columns, "box": change.box}
+    return {**facts, "kind": change.kind, "pins": pins, "columns": columns, "box": change.box}
 
 
 @router.put("/sessions/{session_id}/truth")

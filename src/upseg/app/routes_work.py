@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+import numpy as np
+from fastapi import APIRouter, Request, Response
 
+from upseg.app.edits import grow
 from upseg.app.photos import list_photos, open_photo, segment_photos
-from upseg.app.routes import desk_of
+from upseg.app.routes import desk_of, told
 from upseg.app.training import LEAST_IMAGES, corrected, start_training, trainable
 
 router = APIRouter(prefix="/api")
@@ -30,6 +32,45 @@ def segment_all(request: Request, model: str | None = None) -> dict[str, Any]:
     """Begin to segment all that were not corrected. The answer is a job."""
     desk = desk_of(request)
     return segment_photos(desk, desk.model(model)).as_json()
+
+
+@router.post("/sessions/{session_id}/regroup", status_code=202)
+def regroup(request: Request, session_id: str, bandwidth: float, model: str | None = None) -> dict[str, Any]:
+    """Begin to group an image's features again, with another bandwidth in degrees. The answer is a job."""
+    desk = desk_of(request)
+    return desk.regroup(desk.sessions.get(session_id), desk.model(model), bandwidth).as_json()
+
+
+@router.post("/sessions/{session_id}/features", status_code=202)
+def features(request: Request, session_id: str, model: str | None = None) -> dict[str, Any]:
+    """Begin to draw an image's features; they are a layer of its tiles then. The answer is a job."""
+    desk = desk_of(request)
+    return desk.draw_features(desk.sessions.get(session_id), desk.model(model)).as_json()
+
+
+@router.get("/sessions/{session_id}/likeness")
+def likeness(request: Request, session_id: str, row: int, column: int, model: str | None = None) -> Response:
+    """How like one pixel all others are: two little-endian int32, height and width, then a byte for each pixel."""
+    desk = desk_of(request)
+    found = desk.likeness(desk.sessions.get(session_id), desk.model(model), row, column)
+    size = np.array(found.shape, "<i4").tobytes()
+    return Response(
+        size + found.tobytes(), media_type="application/octet-stream", headers={"Cache-Control": "no-store"}
+    )
+
+
+@router.post("/sessions/{session_id}/grow")
+def grow_region(
+    request: Request, session_id: str, row: int, column: int, least: float, model: str | None = None
+) -> dict[str, Any]:
+    """Make a segment of the pixels around one that are like it; `least` is how like, in [0, 1]."""
+    desk = desk_of(request)
+    session = desk.sessions.get(session_id)
+    found = desk.likeness(session, desk.model(model), row, column)
+    with session.lock:
+        document = session.document()
+        grow(document, found, (row, column), least)
+        return told(session, document, document.done[-1], forward=True)
 
 
 @router.get("/training")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64
@@ -114,7 +115,7 @@ def _sides_of_points(
 ) -> tuple[Int32[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """For each point 1 or 2 by the side of a line on which it lies, 0 upon it, and its distance in pixels."""
     best, side = np.full(len(points), np.inf), np.zeros(len(points), np.int32)
-    for start, end in zip(line_points[:-1], line_points[1:], strict=True):
+    for start, end in pairwise(line_points):
         along, offset = end - start, points - start
         share = np.clip(offset @ along / (float(along @ along) or 1.0), 0, 1)
         distance = np.linalg.norm(offset - share[:, None] * along, axis=1)

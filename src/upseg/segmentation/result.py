@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from jaxtyping import Bool, Integer
@@ -16,6 +16,9 @@ from upseg.functional.strokes import Stroke
 from upseg.hierarchy import Hierarchy, Union
 from upseg.segmentation.facts import Category, Segment
 from upseg.segmentation.labelled import LabelledSegments, room
+
+if TYPE_CHECKING:
+    from upseg.images.reading import ImageLike
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -224,15 +227,13 @@ class Segmentation(LabelledSegments):
         merged: Segmentation = room("selection").merge(self, ids)
         return merged
 
-    def split(
-        self, segment_id: int, strokes: Sequence[Stroke], image: ImageLike | None = None
-    ) -> Segmentation:
+    def split(self, segment_id: int, strokes: Sequence[Stroke], image: ImageLike | None = None) -> Segmentation:
         """The same segmentation with one segment cut: along one line, or between two or more that mark its parts.
 
         Args:
             segment_id: Of the segment.
-            strokes: Lines of points (row, column), in pixels. Of one line the cut comes to lie on the strongest edge near
-                it; of several each marks one part.
+            strokes: Lines of points (row, column), in pixels. Of one line the cut comes to lie on the strongest edge
+                near it; of several each marks one part.
             image: A path, or an image of the same height and width, whose edges guide the cut; None for none.
 
         Raises:
