@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -99,12 +99,8 @@ def _own_addresses() -> list[str]:
     return sorted({str(entry[4][0]) for entry in found})
 
 
-def serve(settings: AppSettings, *, open_browser: bool = False) -> None:
-    """Serve the page until Ctrl-C.
-
-    Args:
-        settings: How.
-        open_browser: Whether to open the address.
+def listen(settings: AppSettings) -> tuple[socket.socket, int]:
+    """A socket that listens where the settings say, and its port.
 
     Raises:
         UpsegError: If the address cannot be listened on.
@@ -120,21 +116,28 @@ def serve(settings: AppSettings, *, open_browser: bool = False) -> None:
             f"{settings.host}:{settings.port} cannot be listened on ({error.strerror or error}); "
             "choose another with --port, or --port 0 for any"
         ) from error
-    port = int(listener.getsockname()[1])
+    return listener, int(listener.getsockname()[1])
+
+
+def serve(settings: AppSettings, told: Callable[[str], None], *, open_browser: bool = False) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        settings: How.
+        told: Told the address and where work is kept, in lines for people.
+        open_browser: Whether to open the address.
+
+    Raises:
+        UpsegError: If the address cannot be listened on.
+    """
+    listener, port = listen(settings)
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{shown}:{port}/"
     app = guarded(build(settings), settings, port)
     # no log of requests: an address may hold the token
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=65536,
-    )
-    print(f"upseg app: {address}" + ("?token=..." if settings.token else ""), flush=True)  # noqa: T201
-    print(f"work is kept in {printable(settings.folder)}; Ctrl-C stops", flush=True)  # noqa: T201
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    told(f"upseg app: {address}{'?token=...' if settings.token else ''}")
+    told(f"work is kept in {printable(settings.folder)}; Ctrl-C stops")
     if open_browser:
         webbrowser.open(address + (f"?token={settings.token}" if settings.token else ""))
     uvicorn.Server(config).run(sockets=[listener])

@@ -80,4 +80,4 @@ def app(
         max_stored=max_stored * 1_000_000_000,
         days=days,
     )
-    serve(settings, open_browser=open_page)
+    serve(settings, typer.echo, open_browser=open_page)

@@ -2,6 +2,7 @@
 
 import { follow, getJson, post, remove, take } from "./api.js";
 import { Corrections } from "./corrections.js";
+import { Grow } from "./grow.js";
 import { Keys } from "./keys.js";
 import { byId, make, say, tried } from "./page.js";
 import { Panel } from "./panel.js";
@@ -14,6 +15,7 @@ const about = await getJson("/api/about");
 const stage = new Stage(byId("stage"), byId("photo"), byId("overlay"), about.palette);
 const tools = new Tools(stage, byId("stage"), byId("drawing"));
 const corrections = new Corrections(stage);
+const grow = new Grow(stage, () => byId("model").value);
 const panel = new Panel(stage, { choose: chooseKey, hover: lightUp });
 let current = null; // the job that is being waited for
 const folder = new Folder(about.photos, { opened: open, waited: wait, model: () => byId("model").value });
@@ -30,22 +32,26 @@ async function open(session) {
   await tried(() => stage.open(facts));
   byId("title").textContent = `${facts.name}, ${facts.size[1]} × ${facts.size[0]}`;
   byId("truth").checked = facts.truth;
-  byId("layer").replaceChildren(...["picture", ...facts.layers.filter((name) => name !== "picture")].map((name) => make("option", { value: name }, name)));
-  byId("layer").disabled = facts.layers.length < 2;
   if (facts.model && about.models.some((model) => model.name === facts.model)) byId("model").value = facts.model;
+  offerFeatures();
   folder.tell(facts);
   panel.update();
   if (!facts.document && !current) await segment();
 }
 
 async function segment() {
-  const { session, segments } = stage;
-  if (segments?.corrected && !confirm("Segment again? What was corrected in this photo is replaced.")) return;
-  const model = encodeURIComponent(byId("model").value);
-  const job = await tried(() => post(`/api/sessions/${session.id}/segment?model=${model}`));
-  if (!job) return;
-  const over = await tried(() => wait(job));
-  if (over?.status === "done" && stage.session?.id === session.id) await open(session);
+  if (stage.segments?.corrected && !confirm("Segment again? What was corrected in this photo is replaced.")) return;
+  await anew(`segment?model=${encodeURIComponent(byId("model").value)}`);
+}
+
+// Begin a job of this photo, and show what came of it.
+async function anew(path) {
+  const { session } = stage;
+  const job = await tried(() => post(`/api/sessions/${session.id}/${path}`));
+  const over = job && (await tried(() => wait(job)));
+  if (over?.status !== "done" || stage.session?.id !== session.id) return false;
+  await open(session);
+  return true;
 }
 
 async function wait(job, told = () => {}) {
@@ -56,7 +62,7 @@ async function wait(job, told = () => {}) {
     const bar = byId("progress");
     if (now.total) Object.assign(bar, { max: now.total, value: now.done });
     else bar.removeAttribute("value");
-    byId("job-note").textContent = now.note || { segment: "Segmenting", folder: "Segmenting the folder", train: "Training" }[now.kind];
+    byId("job-note").textContent = now.note || { segment: "Segmenting", regroup: "Grouping", features: "Drawing features", folder: "Segmenting the folder", train: "Training" }[now.kind];
   });
   byId("job").hidden = true;
   current = null;
@@ -184,6 +190,49 @@ corrections.addEventListener("kept", ({ detail }) => {
   changed();
 });
 
+// ---- features
+
+tools.addEventListener("grow", ({ detail: [row, column] }) => {
+  if (!stage.segments) return;
+  const [height, width] = stage.session.size;
+  if (tools.isGrowing) takeGrown();
+  else if (row >= 0 && column >= 0 && row < height && column < width) tried(() => grow.start(row, column));
+});
+tools.addEventListener("turn", ({ detail }) => grow.turn(detail));
+tools.addEventListener("let-go", () => grow.end());
+
+function takeGrown() {
+  const grown = grow.end();
+  const query = new URLSearchParams({ ...grown, model: byId("model").value });
+  if (grown) corrections.send(`grow?${query}`);
+}
+
+async function regroup(event) {
+  if (stage.segments?.corrected && !confirm("Group again? What was corrected in this photo is replaced.")) return;
+  const query = new URLSearchParams({ bandwidth: event.target.value, model: byId("model").value });
+  await anew(`regroup?${query}`);
+}
+
+async function showLayer(event) {
+  const layer = event.target.value;
+  if (!stage.session.layers.includes(layer)) {
+    const done = await anew(`features?model=${encodeURIComponent(byId("model").value)}`);
+    if (!done) return;
+    byId("layer").value = layer;
+  }
+  stage.show(layer);
+}
+
+function offerFeatures() {
+  const model = about.models.find(({ name }) => name === byId("model").value);
+  byId("bandwidth-row").hidden = !model?.features;
+  document.querySelector("[data-tool=grow]").hidden = !model?.features;
+  const { session } = stage;
+  const layers = new Set(["picture", ...(session?.layers ?? []), ...(session && model?.features ? ["features"] : [])]);
+  byId("layer").replaceChildren(...[...layers].map((name) => make("option", { value: name }, name)));
+  byId("layer").disabled = layers.size < 2;
+}
+
 // ---- the panel
 
 function takeAway(format, pieces) {
@@ -221,7 +270,10 @@ listen("naming", "submit", nameChosen);
 listen("undo", "click", () => corrections.undo());
 listen("redo", "click", () => corrections.redo());
 listen("take", "click", () => takeAway(byId("format").value));
-listen("layer", "change", (event) => stage.show(event.target.value));
+listen("layer", "change", showLayer);
+listen("model", "change", offerFeatures);
+listen("bandwidth", "change", regroup);
+listen("bandwidth", "input", (event) => (byId("bandwidth-value").textContent = `${event.target.value}°`));
 listen("outlines", "change", (event) => setOption({ outlines: event.target.checked }));
 listen("opacity", "input", (event) => setOption({ opacity: Number(event.target.value) }));
 listen("brush", "input", (event) => setBrush(Number(event.target.value)));
@@ -306,6 +358,7 @@ setOption({});
 setBrush(tools.radius);
 tools.choose("point");
 panel.update();
+offerFeatures();
 const wanted = location.hash.slice(1);
 if (wanted) await open({ id: wanted });
 if (!stage.session) await start.show();

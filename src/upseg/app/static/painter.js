@@ -3,6 +3,7 @@
 
 const LIGHT = 0xd8ffffff; // of a border, as ABGR: along it a dark line, so that it shows on any photo
 const DARK = 0x90000000;
+const VEIL = 0.35; // what is left of the colours of segments that are not chosen, while others are
 
 function abgr([red, green, blue], alpha) {
   return ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
@@ -124,6 +125,13 @@ export class Painter {
     }
     if (this.options.outlines) this.drawBorders();
     context.putImageData(this.picture, 0, 0);
+    if (this.preview) this.drawPreview(context);
+  }
+
+  drawPreview(context) {
+    const [left, top] = this.view.toScreen(0, 0);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.preview, left, top, this.columns * this.view.scale, this.rows * this.view.scale);
   }
 
   makeTables(segments, accent) {
@@ -133,18 +141,20 @@ export class Painter {
       this.colourOf = new Uint32Array(2 * count);
     }
     const isChosen = segments.selected.indexOf(1) >= 0;
-    const alpha = Math.round(255 * this.options.opacity * (isChosen ? 0.45 : 1));
+    const alpha = Math.round(255 * (isChosen ? Math.max(0.5, this.options.opacity) : this.options.opacity));
+    this.edge = abgr(accent, 255);
     const colours = new Map();
     for (let piece = 0; piece < count; piece++) {
       const key = segments.owners[piece];
       const chosen = segments.selected[piece];
       this.groupOf[piece] = 2 * key + chosen;
       if (!key) this.colourOf[piece] = 0;
-      else if (chosen) this.colourOf[piece] = abgr(accent, 110);
+      else if (chosen) this.colourOf[piece] = abgr(accent, 70);
       else {
         if (!colours.has(key)) {
           const lit = key === this.hovered ? Math.min(255, alpha + 70) : alpha;
-          colours.set(key, abgr(segments.colourOf(key), lit));
+          const colour = segments.colourOf(key).map((part) => (isChosen ? VEIL * part : part));
+          colours.set(key, abgr(colour, lit));
         }
         this.colourOf[piece] = colours.get(key);
       }
@@ -152,18 +162,19 @@ export class Painter {
   }
 
   drawBorders() {
-    const { groups, pixels } = this;
+    const { groups, pixels, edge } = this;
     const { width, height } = this.view;
+    // around what is chosen, whose groups are odd, the line has the accent's colour on both sides
+    const draw = (i, j) => {
+      const isEdge = (groups[i] ^ groups[j]) & 1;
+      pixels[j] = isEdge ? edge : LIGHT;
+      pixels[i] = isEdge ? edge : DARK;
+    };
     for (let y = 1; y < height; y++) {
       const row = y * width;
       for (let i = row + 1; i < row + width; i++) {
-        const group = groups[i];
-        if (group !== groups[i - 1]) {
-          if (group || groups[i - 1]) [pixels[i - 1], pixels[i]] = [LIGHT, DARK];
-        }
-        if (group !== groups[i - width]) {
-          if (group || groups[i - width]) [pixels[i - width], pixels[i]] = [LIGHT, DARK];
-        }
+        if (groups[i] !== groups[i - 1]) draw(i, i - 1);
+        if (groups[i] !== groups[i - width]) draw(i, i - width);
       }
     }
   }

@@ -7,6 +7,7 @@ export const TOOLS = [
   ["cut", "Cut", "c", "Cut the chosen segment along a line across it, or between two strokes on its parts"],
   ["paint", "Paint", "b", "Paint on the chosen segment, or a new one"],
   ["rub", "Rub out", "e", "Make void what the brush covers"],
+  ["grow", "Grow", "w", "Take the pixels like the one clicked; the wheel says how like, Enter takes them", "features"],
   ["move", "Move", "h", "Move the photo"],
 ];
 const STILL = 4; // pixels that a click may move
@@ -36,13 +37,14 @@ export class Tools extends EventTarget {
   }
 
   choose(tool) {
-    this.tool = tool;
     this.cancel();
+    this.tool = tool;
     this.element.style.cursor = tool === "move" ? "grab" : tool === "point" ? "default" : "crosshair";
     this.say("tool", tool);
   }
 
   cancel() {
+    if (this.tool === "grow") this.say("let-go");
     this.stroke = null;
     this.marks = [];
     this.pointers.clear();
@@ -117,15 +119,16 @@ export class Tools extends EventTarget {
     this.pointers.delete(event.pointerId);
     if (!place || this.pointers.size) return;
     if (this.stroke) this.finish(event);
-    else if (!this.began.moved && !this.began.panning && this.tool === "point" && event.button === 0) {
-      this.click(this.stage.painter.pieceAt(...place), event);
-    }
+    else if (this.began.moved || this.began.panning || event.button !== 0) return;
+    else if (this.tool === "point") this.click(this.stage.painter.pieceAt(...place), event);
+    else if (this.tool === "grow") this.say("grow", this.stage.view.toImage(...place).map(Math.floor));
   }
 
   wheel(event) {
     if (!this.stage.session) return;
     event.preventDefault();
     const size = event.deltaMode === 1 ? 30 : 1;
+    if (this.tool === "grow" && this.isGrowing) return this.say("turn", -Math.sign(event.deltaY));
     const factor = Math.exp(-Math.sign(event.deltaY) * Math.min(0.5, Math.abs(event.deltaY * size) / 400));
     this.stage.view.zoom(factor, ...this.stage.place(event));
     this.stage.moved();
@@ -195,11 +198,16 @@ export class Tools extends EventTarget {
     this.draw();
   }
 
+  get isGrowing() {
+    return Boolean(this.stage.painter.preview);
+  }
+
   // Space sets a point of a stroke at the cursor, Enter takes the segment or ends the stroke.
   press(event) {
     if (!this.cursor) this.moveCursor(0, 0, false);
     const place = this.stage.view.toScreen(...this.cursor);
-    if (this.tool === "point" || this.tool === "move") this.click(this.stage.painter.pieceAt(...place), event);
+    if (this.tool === "grow") this.say("grow", this.cursor.map(Math.floor));
+    else if (this.tool === "point" || this.tool === "move") this.click(this.stage.painter.pieceAt(...place), event);
     else if (event.key === " ") (this.stroke ??= []).push(this.cursor);
     else if (this.stroke?.length || this.tool === "paint" || this.tool === "rub") {
       this.stroke ??= [this.cursor];
