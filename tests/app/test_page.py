@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.app.browser import Page, a_browser
+from tests.app.browser import WAIT, Page, a_browser
 from tests.app.conftest import TREE
 from tests.app.serving import served
 from upseg.formats import read
@@ -282,3 +282,92 @@ def test_screen_readers_find_names_roles_and_contrast(open_page, width, scheme) 
         found = axe.Axe().run(page.page).response["violations"]
         assert [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in found] == []
     assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.fixture
+def folder_page(browser, tmp_path):
+    """The page of a folder of two photos."""
+    from upseg.batch.inputs import find_images
+
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.rint(photo((60, 90)) * 255).astype(np.uint8)).save(tmp_path / "photos" / name)
+    images = tuple(find_images([tmp_path / "photos"], tmp_path / "work", lambda _: False))
+    with served(tmp_path / "work", photos=images) as running:
+        page = Page(browser, running.address)
+        yield running, page
+        page.close()
+        assert page.wrong == []
+
+
+@pytest.mark.slow
+def test_a_folder_is_segmented_and_gone_through(folder_page) -> None:
+    from playwright.sync_api import expect
+
+    _, page = folder_page
+    cards = page.page.locator("#photos button")
+    assert cards.all_inner_texts() == ["a.png\nnot segmented", "b.png\nnot segmented"]
+    page.page.click("#segment-all")
+    expect(cards.nth(1)).not_to_contain_text("not segmented", timeout=WAIT)
+    cards.first.click()
+    page.wait_for_segments()
+    assert page.page.locator("#previous").is_disabled()
+    page.press("PageDown")
+    expect(page.page.locator("#title")).to_contain_text("b.png")
+    assert page.page.locator("#next").is_disabled()
+    page.wait_for_segments()
+    page.click(30, 10)
+    page.press("m")
+    assert page.page.locator("#truth").is_checked()
+    expect(page.page.locator("#train-note")).to_contain_text("1 corrected image")
+    page.press("PageUp")
+    expect(page.page.locator("#title")).to_contain_text("a.png")
+
+
+@pytest.mark.slow
+def test_what_was_corrected_trains_a_model_that_can_be_chosen(open_page, server) -> None:
+    from playwright.sync_api import expect
+
+    labels = np.zeros((96, 96), int)
+    for number in range(9):
+        row, column = divmod(number, 3)
+        labels[8 + 30 * row : 28 + 30 * row, 8 + 30 * column : 28 + 30 * column] = number + 1
+    image = np.where(labels[..., None] > 0, np.float32(0.8), np.float32(0.1)).repeat(3, axis=2)
+    for name in ("one.png", "two.png"):
+        server.session(Segmentation.from_labels(labels), image, name, truth=True)
+    page = open_page(Segmentation.from_labels(labels), image)
+    page.page.select_option("#base", "nuclei")
+    page.page.fill("#epochs", "1")
+    page.page.click("#train")
+    expect(page.page.locator("#train-note")).to_contain_text("Trained", timeout=20 * WAIT)
+    assert page.page.locator("#curve polyline").get_attribute("points")
+    trained = page.page.locator("#model").input_value()
+    assert trained.startswith("trained-")
+    page.page.click("#segment")
+    expect(page.page.locator("#job")).to_be_hidden(timeout=5 * WAIT)
+    assert server.desk.sessions.all()[0].facts["model"] == trained
+
+
+@pytest.mark.slow
+def test_features_are_grouped_again_grown_and_looked_at(open_page) -> None:
+    from playwright.sync_api import expect
+
+    labels = np.kron(np.array([[1, 0], [0, 2]]), np.ones((48, 48), int))
+    image = np.where(labels[..., None] > 0, np.float32(0.8), np.float32(0.1)).repeat(3, axis=2)
+    page = open_page(Segmentation.from_labels(labels), image)
+    page.page.select_option("#model", "nuclei")
+    page.page.click("[data-tool=grow]")
+    page.click(20, 20)
+    page.settle()
+    page.page.mouse.wheel(0, -100)
+    page.click(20, 20)
+    expect(page.page.locator("#undo")).to_be_enabled(timeout=5 * WAIT)
+    page.page.locator("#bandwidth").fill("40")
+    page.page.locator("#bandwidth").dispatch_event("change")
+    expect(page.page.locator("#job")).to_be_hidden(timeout=5 * WAIT)
+    expect(page.page.locator("#undo")).to_be_disabled(timeout=WAIT)
+    before = page.pixel(20, 20, "photo")
+    page.page.select_option("#layer", "features")
+    expect(page.page.locator("#job")).to_be_hidden(timeout=5 * WAIT)
+    page.page.wait_for_timeout(1500)
+    assert page.pixel(20, 20, "photo") != before
