@@ -197,7 +197,7 @@ class Document:
             else:
                 last = self._take_again(), True
         if last is not None:
-            self._apply_pixels(*last)
+            self._apply_pixels(last[0], forward=last[1])
 
     def _take(self, change: Change) -> None:
         self.undone.clear()

@@ -264,7 +264,7 @@ def _check_stroke(stroke: Stroke, radius: Number) -> None:
 
 def _box_of(document: Document, chosen: Int64[np.ndarray, " n"], margin: int = 0) -> tuple[int, int, int, int]:
     boxes = np.array([document.boxes[piece] for piece in chosen.tolist()])
-    (top, left), (bottom, right) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    (top, left), (bottom, right) = boxes[:, :2].min(axis=0).tolist(), boxes[:, 2:].max(axis=0).tolist()
     height, width = document.shape
     return max(0, top - margin), max(0, left - margin), min(height, bottom + margin), min(width, right + margin)
 

@@ -18,7 +18,7 @@ from fastapi.staticfiles import StaticFiles
 
 from upseg import __version__
 from upseg.app.desk import Desk
-from upseg.app.guard import Guard
+from upseg.app.guard import Guard, Refused
 from upseg.app.routes import router
 from upseg.app.routes_work import router as work_router
 from upseg.app.sessions import NoSession
@@ -65,6 +65,11 @@ def build(settings: AppSettings) -> FastAPI:
     @app.exception_handler(UpsegError)
     async def refuse(request: Request, error: UpsegError) -> JSONResponse:  # noqa: ARG001
         return JSONResponse({"detail": str(error)}, 404 if isinstance(error, NoSession) else 422)
+
+    @app.exception_handler(Refused)
+    async def refuse_body(request: Request, refusal: Refused) -> JSONResponse:  # noqa: ARG001
+        # the guard raises it while a body is read
+        return JSONResponse({"detail": refusal.reason}, refusal.status, {"Connection": "close"})
 
     @app.exception_handler(ValueError)
     async def refuse_value(request: Request, error: ValueError) -> JSONResponse:  # noqa: ARG001
