@@ -109,9 +109,11 @@ class Page:
         self.settle()
 
     def settle(self) -> None:
-        """Wait for two frames, and for what was sent to be answered."""
-        self.page.wait_for_timeout(60)
-        self.page.wait_for_load_state("networkidle")
+        """Wait until all that was sent is answered, and drawn."""
+        for _ in range(2):  # an answer can lead to another question, for tiles
+            self.page.wait_for_timeout(50)
+            self.page.wait_for_selector("html[aria-busy=false]", state="attached")
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def tool(self, name: str) -> None:
         self.page.click(f"[data-tool={name}]")

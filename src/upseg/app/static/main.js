@@ -244,11 +244,12 @@ function cutOut() {
   if (pieces) takeAway("cutout", pieces);
 }
 
-function onDetail(event) {
+function showDetail(detail) {
   if (!stage.segments) return;
-  stage.segments.showLevel(Number(event.target.value));
+  stage.segments.showLevel(detail);
   stage.segments.clear();
-  byId("detail-value").textContent = stage.segments.detail.toFixed(2);
+  byId("detail").value = detail;
+  byId("detail-value").textContent = detail.toFixed(2);
   stage.draw();
 }
 
@@ -258,7 +259,7 @@ function listen(id, name, handler) {
 
 listen("segment", "click", segment);
 listen("cancel", "click", () => current && tried(() => remove(`/api/jobs/${current.id}`)));
-listen("detail", "input", onDetail);
+listen("detail", "input", (event) => showDetail(Number(event.target.value)));
 listen("detail", "change", (event) => corrections.edit("detail", { detail: Number(event.target.value) }));
 listen("cutout", "click", cutOut);
 listen("join", "click", () => withChosen("join"));
@@ -309,9 +310,11 @@ function zoom(factor) {
   stage.moved();
 }
 
-async function changeDetail(step) {
+function changeDetail(step) {
   if (!stage.segments?.hasLevels) return;
-  await corrections.edit("detail", { detail: Math.min(1, Math.max(0, Number((stage.segments.detail + step).toFixed(3)))) });
+  const detail = Math.min(1, Math.max(0, Number((stage.segments.detail + step).toFixed(3))));
+  showDetail(detail);
+  corrections.edit("detail", { detail });
 }
 
 for (const [tool, name, key, title] of TOOLS) {
