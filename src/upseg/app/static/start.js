@@ -64,7 +64,7 @@ export class Start {
       make("span", {}, session.name),
       make("small", {}, about),
     );
-    const gone = make("button", { "aria-label": `Remove ${session.name}`, onclick: () => this.drop(session) }, "Remove");
+    const gone = make("button", { class: "remove", "aria-label": `Remove ${session.name}`, onclick: () => this.drop(session) }, "Remove");
     return make("li", {}, open, gone);
   }
 
