@@ -204,7 +204,7 @@ def test_parts_are_levels_too() -> None:
     labels = np.array([[1, 2, 3, 4]])
     result = Segmentation.from_labels(labels, parents={3: 2, 2: 1})
     tree, scale = tree_of_parents(result)
-    levels = {tuple(tree.cut(scale * (1 - detail)).tolist()) for detail in (0.0, 0.4)} | {tuple(tree.cut(-1.0).tolist())}
+    levels = {tuple(tree.cut(height).tolist()) for height in (scale, 0.6 * scale, -1.0)}
     assert levels == {(0, 0, 0, 3), (0, 1, 1, 3), (0, 1, 2, 3)}
 
 

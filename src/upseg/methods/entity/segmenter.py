@@ -15,13 +15,13 @@ from torch import Tensor
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image, scaled_area, scaled_size
 from upseg.images.reading import ImageLike
-from upseg.layers.threads import torch_threads
 from upseg.layers.tiling import TileGrid, run_in_tiles
 from upseg.methods.entity.extensions.picture import colour_features
 from upseg.methods.entity.grouping import Grouping, group_features
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.refinement import SegmentTree, refine, resize_labels
 from upseg.methods.entity.settings import EntitySettings
+from upseg.models.calling import torch_threads
 from upseg.models.learned import LearnedSegmenter, Steps
 from upseg.segmentation import Progress, Segmentation
 
