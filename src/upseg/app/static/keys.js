@@ -11,6 +11,8 @@ const POINTER_HELP = [
   ["Drag, Space drag", "Move the photo"],
 ];
 
+const shown = (key) => (key.length > 1 ? key.replaceAll("+", " ") : key);
+
 export class Keys {
   // `actions`: [key, what it does, function]; Ctrl and Shift are written before the key.
   constructor(actions, tools, stage) {
@@ -27,7 +29,7 @@ export class Keys {
       ["Arrows", "Move the cursor on the photo; with Shift farther"],
       ["Enter", "Take the segment below the cursor (Shift adds, Alt goes down), or end a stroke"],
       ["Space", "Set a point of a stroke at the cursor"],
-      ...actions.map(([keys, about]) => [keys.replaceAll("+", " "), about]),
+      ...actions.map(([keys, about]) => [keys.split(" or ").map(shown).join(" or "), about]),
     ];
     const body = rows.map(([keys, about]) => make("tr", {}, make("th", { scope: "row" }, keys), make("td", {}, about)));
     byId("keys").replaceChildren(make("table", {}, make("tbody", {}, ...body)));
