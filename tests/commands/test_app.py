@@ -76,7 +76,7 @@ def test_a_folder_is_listed_and_the_token_is_never_printed(tmp_path) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "b.jpg"):
         Image.fromarray(np.rint(photo() * 255).astype(np.uint8)).save(tmp_path / "photos" / name)
-    token = "only for this test 123"
+    token = "only-for-this-test-123"
     arguments = (str(tmp_path / "photos"), "--sessions", str(tmp_path / "work"))
     with running(*arguments, UPSEG_TOKEN=token) as (server, address):
         assert address.endswith("/?token=...")

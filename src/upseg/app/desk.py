@@ -98,6 +98,7 @@ class Desk:
             self.sessions.delete(session.id)
             raise UpsegError(reason) from None
         session.update(size=size)
+        self.sessions.tidy()
 
     def sample(self, name: str) -> Session:
         """A session of one of the photos that come with scikit-image.

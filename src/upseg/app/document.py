@@ -265,7 +265,8 @@ def adopt(folder: Path) -> None:
     else:
         tree, scale, segments = hierarchy.tree, hierarchy.scale, {}
         detail = float(result.provenance.get("settings", {}).get("detail", 0.5))
-    for path in [folder / "journal.jsonl", *folder.glob("pixels-*.npz")]:
+    # without the facts it is no document, until all is written
+    for path in [folder / FACTS, folder / "journal.jsonl", *folder.glob("pixels-*.npz")]:
         path.unlink(missing_ok=True)
     with atomic_path(folder / PIECES) as partial, partial.open("wb") as file:
         np.save(file, pieces)

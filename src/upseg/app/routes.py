@@ -134,7 +134,6 @@ async def _received(request: Request, file_name: str) -> Session:
             await run_in_threadpool(desk.sessions.delete, session.id)
             raise
     await run_in_threadpool(desk.look, session)
-    await run_in_threadpool(desk.sessions.tidy)
     return session
 
 
@@ -277,7 +276,7 @@ def redo(request: Request, session_id: str) -> dict[str, Any]:
 
 def told(session: Session, document: Document, change: Change | None, *, forward: bool) -> dict[str, Any]:
     """What the page has to know after a change: the new values of all that it touched."""
-    if session.facts.get("truth") != document.is_corrected:
+    if change is not None and change.kind != "detail" and session.facts.get("truth") != document.is_corrected:
         session.update(truth=document.is_corrected)
     facts: dict[str, Any] = {**document.position(), "pieces": len(document.areas) - 1, "truth": session.facts["truth"]}
     if change is None:

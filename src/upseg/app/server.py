@@ -115,6 +115,7 @@ def listen(settings: AppSettings) -> tuple[socket.socket, int]:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(socket.SOMAXCONN)  # who opens the page at once waits until it is served
     except OSError as error:
         listener.close()
         raise UpsegError(

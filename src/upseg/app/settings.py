@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,6 +14,7 @@ from upseg.images.reading import DEFAULT_MAX_PIXELS
 
 LEAST_TOKEN = 16
 """Characters that a token has at least: it is all that stands between a network and the page."""
+_TOKEN = re.compile(rf"[A-Za-z0-9._~-]{{{LEAST_TOKEN},}}")
 _LARGEST_PORT = 65535
 
 
@@ -57,8 +59,11 @@ class AppSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= _LARGEST_PORT:
             raise UpsegError(f"the port must be between 0 and {_LARGEST_PORT}, got {self.port}")
-        if self.token is not None and len(self.token) < LEAST_TOKEN:
-            raise UpsegError(f"the token must have at least {LEAST_TOKEN} characters, got {len(self.token)}")
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            raise UpsegError(
+                f"the token must have at least {LEAST_TOKEN} characters, letters, digits and -._~ alone, so that it fits "
+                "into an address and a cookie"
+            )
         if not is_loopback(self.host) and self.token is None:
             raise UpsegError(
                 f"on {self.host} other machines could open the page: give --token (at least {LEAST_TOKEN} characters; "
