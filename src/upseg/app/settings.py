@@ -61,8 +61,8 @@ class AppSettings:
             raise UpsegError(f"the port must be between 0 and {_LARGEST_PORT}, got {self.port}")
         if self.token is not None and not _TOKEN.fullmatch(self.token):
             raise UpsegError(
-                f"the token must have at least {LEAST_TOKEN} characters, letters, digits and -._~ alone, so that it fits "
-                "into an address and a cookie"
+                f"the token must have at least {LEAST_TOKEN} characters, letters, digits and -._~ alone, so that it "
+                "fits into an address and a cookie"
             )
         if not is_loopback(self.host) and self.token is None:
             raise UpsegError(
