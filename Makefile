@@ -17,7 +17,7 @@ SOURCES = src tests examples docs benchmarks tools
 help:
 	@echo 'make demo     install into $(VENV), segment a sample photo, write the results into $(OUT)/'
 	@echo '              (make demo PHOTO=mine.jpg OUT=folder for another photo and folder)'
-	@echo 'make test     install into $(VENV) with the tools for development, run all tests'
+	@echo 'make test     install into $(VENV) with the tools for development (as root also chromium), run all tests'
 	@echo '              (make test ARGS="tests/formats -k coco" for some of them; JOBS=4 for more at a time)'
 	@echo 'make fuzz     read $(FUZZ) damaged files (make fuzz FUZZ=100000 for more)'
 	@echo 'make lint     check style, formatting and types'
