@@ -72,9 +72,9 @@ class PixelChange:
 
     def save(self, path: Path) -> None:
         """Write it; the file is there before the journal speaks of it."""
-        arrays = {"box": np.array(self.box), "mask": np.packbits(self.mask), "before": self.before, "after": self.after}
+        box, mask = np.array(self.box), np.packbits(self.mask)
         with path.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, box=box, mask=mask, before=self.before, after=self.after)
 
     @classmethod
     def load(cls, path: Path) -> PixelChange:

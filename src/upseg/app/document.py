@@ -272,15 +272,15 @@ def adopt(folder: Path) -> None:
         np.save(file, pieces)
     missing = tree.regions + 1 - len(areas := segment_areas(pieces))  # a result without segments has one empty piece
     boxes = [(0, 0, 0, 0), *segment_boxes(pieces), *[(0, 0, 0, 0)] * missing]
-    columns = {
-        "areas": np.pad(areas.astype(np.int64), (0, missing)),
-        "boxes": np.array(boxes, np.int64).reshape(-1, 4),
-        "merges": tree.merges.astype(np.int64),
-        "heights": tree.heights.astype(np.float64),
-        "pairs": neighbour_pairs(pieces),
-    }
     with atomic_path(folder / COLUMNS) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **columns)
+        np.savez_compressed(
+            file,
+            areas=np.pad(areas.astype(np.int64), (0, missing)),
+            boxes=np.array(boxes, np.int64).reshape(-1, 4),
+            merges=tree.merges.astype(np.int64),
+            heights=tree.heights.astype(np.float64),
+            pairs=neighbour_pairs(pieces),
+        )
     facts = {
         "regions": tree.regions,
         "scale": scale,

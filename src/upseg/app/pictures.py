@@ -54,13 +54,13 @@ def store_picture(pixels: Float32[np.ndarray, "h w 3"], folder: Path, name: str 
 
 def read_picture(folder: Path, name: str = "picture") -> Float32[np.ndarray, "h w 3"]:
     """The image at its full size, RGB in [0, 1]."""
-    return np.load(folder / f"{name}-0.npy").astype(np.float32) / np.float32(255)
+    return picture_part(folder, (slice(None), slice(None)), name)
 
 
 def picture_part(folder: Path, box: tuple[slice, slice], name: str = "picture") -> Float32[np.ndarray, "h w 3"]:
     """A part of the image at its full size, RGB in [0, 1]; the rest is not read."""
-    whole = np.load(folder / f"{name}-0.npy", mmap_mode="r")
-    return whole[box].astype(np.float32) / np.float32(255)
+    part: UInt8[np.ndarray, "h w 3"] = np.load(folder / f"{name}-0.npy", mmap_mode="r")[box]
+    return part.astype(np.float32) / np.float32(255)
 
 
 def picture_tile(folder: Path, level: int, row: int, column: int, name: str = "picture") -> bytes | None:
