@@ -102,7 +102,8 @@ ROOMS = (
     ("batch", "training", "evaluation"),
     ("split",),
     ("methods",),
-    ("commands", "app"),
+    ("app",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

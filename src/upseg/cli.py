@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from upseg import __version__
+from upseg.commands.app import app as page
 from upseg.commands.compare import compare
 from upseg.commands.data import data_app
 from upseg.commands.evaluate import evaluate
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(split)
 app.command()(models)
+app.command("app")(page)
 app.command()(compare)
 app.command("evaluate")(evaluate)
 app.command(context_settings=EXTRA_ARGUMENTS)(train)

@@ -46,6 +46,7 @@ class Method:
             whether a model was trained for depth.
         has_hierarchy: Whether its results have several levels of detail; its settings then say by a property of that
             name whether a model's do.
+        embeds: Whether its segmenter is an `EmbeddingSegmenter`: features of pixels are grouped, and can be again.
     """
 
     description: str
@@ -56,6 +57,7 @@ class Method:
     splits_masks: bool = False
     predicts_depth: bool = False
     has_hierarchy: bool = False
+    embeds: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -72,6 +74,7 @@ METHODS: dict[str, Method] = {
         "upseg.methods.entity:EntitySegmenter",
         learned=True,
         reports_progress=True,
+        embeds=True,
     ),
     "cells": Method(
         "objects alike and many, such as nuclei, of any size: borders and inner distance, flooded from its peaks",
