@@ -92,7 +92,7 @@ def test_all_kinds_of_imports_are_understood(source, module, is_package, expecte
 # methods only as text, and so does everything that uses them through it.
 ROOMS = (
     ("errors", "files", "lazy", "predicted_depth", "functional"),
-    ("settings", "layers", "images", "hierarchy"),
+    ("settings", "layers", "images", "hierarchy", "yaml_files"),
     ("segmentation",),
     ("selection", "measurements"),
     ("formats",),
@@ -100,7 +100,7 @@ ROOMS = (
     ("comparison",),
     ("data",),
     ("batch", "training", "evaluation"),
-    ("split",),
+    ("split", "exchange"),
     ("methods",),
     ("commands", "app"),
     ("cli",),

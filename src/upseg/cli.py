@@ -9,6 +9,7 @@ import typer
 
 from upseg import __version__
 from upseg.commands.compare import compare
+from upseg.commands.convert import convert
 from upseg.commands.data import data_app
 from upseg.commands.evaluate import evaluate
 from upseg.commands.export_model import export_model
@@ -28,6 +29,7 @@ app.command()(segment)
 app.command()(split)
 app.command()(models)
 app.command()(compare)
+app.command()(convert)
 app.command("evaluate")(evaluate)
 app.command(context_settings=EXTRA_ARGUMENTS)(train)
 app.command("export-model")(export_model)

@@ -134,7 +134,7 @@ def _recipe(folder: Path) -> Path:
 
 
 def _read_recipe(path: Path) -> Any:
-    from upseg.training.configurations import read_configuration
+    from upseg.yaml_files import read_configuration
     from upseg.training.trust import check_names
 
     check_names(read_configuration(path), str(path))

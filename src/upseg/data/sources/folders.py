@@ -15,7 +15,7 @@ from upseg.data.names import name_key, normal_name
 from upseg.data.sample import LazyImage
 from upseg.errors import DataError, ImageError
 from upseg.images.decoding import decoding_errors, orientation, oriented
-from upseg.images.reading import IMAGE_SUFFIXES
+from upseg.images.reading import IMAGE_SUFFIXES, read_image
 
 IMAGES = tuple(sorted(IMAGE_SUFFIXES))
 LABELS = (".png", ".tif", ".tiff")
@@ -239,6 +239,21 @@ def paired_image(
             f"{found[0]} x {found[1]}; the two files do not belong together"
         )
     return LazyImage(path, shape), labels
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image the right way up; only of the TIFFs that Pillow does not know all of it is decoded.
+
+    Raises:
+        DataError: If the image is missing, or is no image.
+    """
+    shape = _image_shape(path)[0]
+    if shape is None:
+        try:
+            shape = read_image(path).shape[:2]
+        except ImageError as error:
+            raise DataError(str(error)) from error
+    return shape
 
 
 def _image_shape(path: Path) -> tuple[tuple[int, int] | None, int]:

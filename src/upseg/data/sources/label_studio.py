@@ -1,0 +1,112 @@
+"""Label Studio's JSON export: one file with all tasks, and the images that it had."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from upseg.data.dataset import Dataset, OnError
+from upseg.data.names import distinct_keys, find_below, normal_name
+from upseg.data.sample import LazyImage, Sample
+from upseg.data.sources.folders import image_size, nearest_contents
+from upseg.data.sources.label_images import truth_file
+from upseg.errors import DataError
+from upseg.formats.label_studio import image_of_task, labels_of, regions_of
+from upseg.formats.metadata import list_of, load_json, object_of
+from upseg.functional.runs import paint_runs
+from upseg.segmentation import Category
+
+_UPLOADED = re.compile(r"^[0-9a-f]{6,12}-")  # what Label Studio puts before the name of an uploaded file
+
+
+class LabelStudio(Dataset):
+    """The tasks of one JSON file, brushed regions and polygons; the images lie in `images` beside it, or beside it.
+
+    Of several annotations of one task the first counts that was not cancelled. Where regions overlap, the one with the
+    smaller area lies on top. What has no mask (boxes, ellipses, points) is left out and listed in `Sample.left_out`.
+    Classes are numbered from 1 in the order of the alphabet.
+
+    Args:
+        root: The folder with the file (the only `*.json`), or the file.
+        split: There are none.
+        on_error: What to do with damaged samples.
+        photos: The folder of the images, where it is another.
+
+    Raises:
+        DataError: If there is no such file, or it holds no tasks.
+    """
+
+    def __init__(
+        self, root: Path, split: str | None = None, *, on_error: OnError = "raise", photos: str | None = None
+    ) -> None:
+        if split is not None:
+            raise DataError(f"Label Studio's export has no splits, but {split!r} was asked for; name its images instead")
+        self.file = root if root.is_file() else _only_json(root)
+        base = self.file.parent
+        self._folders = [Path(photos)] if photos is not None else [base / "images", base]
+        with truth_file(self.file, "Label Studio's JSON"):
+            self._tasks = [object_of(row, "a task") for row in list_of(load_json(self.file), "the file")]
+            if not self._tasks or not all(isinstance(task.get("data"), dict) for task in self._tasks):
+                raise ValueError("expected a list of tasks with data and annotations: export it as JSON, not JSON-MIN")
+            labels = sorted({label for task in self._tasks for label in labels_of(task)})
+        self._by_name = {label: Category(number, label) for number, label in enumerate(labels, start=1)}
+        names = [normal_name(image_of_task(task) or f"task {number}") for number, task in enumerate(self._tasks)]
+        self._names = distinct_keys([name.rpartition("/")[2] for name in names])
+        if len(set(self._names)) < len(self._names):
+            self._names = distinct_keys(names)
+        super().__init__(self._by_name.values(), on_error)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The images' files without suffix."""
+        return self._names
+
+    def load(self, index: int) -> Sample:
+        """Read one task's regions."""
+        task = self._tasks[index]
+        with truth_file(self.file, "Label Studio's JSON"):
+            found = regions_of(task)
+        image = self._image(task)
+        shape = image_size(image)
+        if found.shape not in (None, shape):
+            raise DataError(
+                f"{self.file}: its ground truth is {found.shape} pixels (height, width), but its image {image} is "
+                f"{shape}; the two files do not belong together"
+            )
+        with truth_file(self.file, "Label Studio's JSON"):
+            flat, _ = paint_runs(found.all_runs, shape[0] * shape[1])
+        present = np.bincount(flat, minlength=len(found.labels) + 1) > 0
+        hidden = [f"region {n} covers no pixel of its own" for n in range(1, len(found.labels) + 1) if not present[n]]
+        return Sample.from_labels(
+            LazyImage(image, shape),
+            flat.reshape(shape),
+            categories={n: self._by_name[label] for n, label in enumerate(found.labels, start=1) if label in self._by_name},
+            name=self._names[index],
+            left_out=[*found.left_out, *hidden],
+        )
+
+    def _image(self, task: dict[str, Any]) -> Path:
+        named = image_of_task(task)
+        if named is None:
+            raise DataError(f"{self.file}: the data of task {task.get('id')} name no image")
+        last = normal_name(named).rpartition("/")[2]
+        for folder in self._folders:
+            for name in (named, _UPLOADED.sub("", last)):
+                if folder.is_dir() and (found := find_below(folder, name)) is not None:
+                    return found
+        raise DataError(
+            f"{self.file}: its image {named} is not in {' nor in '.join(map(str, self._folders))}; "
+            f"{nearest_contents(self._folders[0] / last)}; another folder: photos=..."
+        )
+
+
+def _only_json(root: Path) -> Path:
+    found = sorted(root.glob("*.json"))
+    if len(found) != 1:
+        what = f"there are several: {', '.join(path.name for path in found[:3])}" if found else "there is none"
+        raise DataError(f"{root} should hold one JSON file of Label Studio, but {what}; {nearest_contents(root / 'x')}")
+    return found[0]
