@@ -134,8 +134,8 @@ def _recipe(folder: Path) -> Path:
 
 
 def _read_recipe(path: Path) -> Any:
-    from upseg.yaml_files import read_configuration
     from upseg.training.trust import check_names
+    from upseg.yaml_files import read_configuration
 
     check_names(read_configuration(path), str(path))
 

@@ -33,8 +33,9 @@ _Options = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="An option of the layout: split of yolo and cvat, ids of coco-results (the ground truth's COCO file), "
-        "prefix of label-studio (what it needs before an image's name); or of the data set; repeatable.",
+        help="An option of the layout: split of yolo, cvat, coco and coco-panoptic, ids of coco-results (the ground "
+        "truth's COCO file), prefix of label-studio (what it needs before an image's name); or of the data set; "
+        "repeatable.",
     ),
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Allow what is there already to be replaced.")]
@@ -51,9 +52,8 @@ def convert(
     as_json: AsJson = False,
 ) -> None:
     """Write results or ground truth as another tool keeps them; exit code 1 if an image is not in it."""
-    from upseg.exchange import LAYOUTS
+    from upseg.exchange import LAYOUTS, open_items
     from upseg.exchange import convert as write_layout
-    from upseg.exchange import open_items
 
     own, others = _divided(assignments or [], LAYOUTS[to].options if to in LAYOUTS else ())
     items = open_items(source, images=images, split=split, **_dataset_options(source, others))

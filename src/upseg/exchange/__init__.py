@@ -56,11 +56,17 @@ LAYOUTS: dict[str, Layout] = {
             write_yolo,
             "yolo",
         ),
-        Layout("coco", "COCO instances, one JSON for all", "instances.json, images/*", write_coco, "coco-instances"),
+        Layout(
+            "coco",
+            "COCO instances, one JSON for all",
+            "annotations/instances_train.json, images/train/*",
+            write_coco,
+            "coco-instances",
+        ),
         Layout(
             "coco-panoptic",
             "COCO panoptic, a JSON and a folder of PNGs",
-            "panoptic.json, panoptic/*.png, images/*",
+            "annotations/panoptic_train.json, annotations/panoptic_train/*.png, images/train/*",
             write_panoptic,
             "coco-panoptic",
         ),
@@ -102,7 +108,9 @@ def open_items(source: str, *, images: Path | None = None, split: str | None = N
             raise UpsegError("a data set knows its images: leave --images out")
         return DatasetItems(open_dataset(name, place, split=split, on_error="skip", **options))
     if split is not None or options:
-        raise UpsegError(f"{printable(source)}: a folder of results has no splits and no options; a data set is name:path")
+        raise UpsegError(
+            f"{printable(source)}: a folder of results has no split and no options; a data set is name:path"
+        )
     return ResultItems(Path(source), images)
 
 
@@ -160,6 +168,11 @@ def _write_each(items: Items, place: Path, *, name: str) -> Written:
             raise UpsegError(f"the format {name} is made with the images; give their folder with --images")
         pixels = read_image(item.image) if item.image is not None and "image" in FORMATS[name].needs else None
         facts = {**item.segmentation.provenance, "image": item.file_name}
-        write(item.segmentation.with_provenance(facts), output_paths(place / item.name, name)[0], format=name, image=pixels)
+        write(
+            item.segmentation.with_provenance(facts),
+            output_paths(place / item.name, name)[0],
+            format=name,
+            image=pixels,
+        )
         written.add(item)
     return written

@@ -11,7 +11,7 @@ from PIL import Image
 
 from upseg.errors import UpsegError
 from upseg.exchange.folder import Written, copy_image, counted, write_text
-from upseg.exchange.items import Item, Items, class_for_unnamed, named_segments, without
+from upseg.exchange.items import Item, Items, class_for_unnamed, named_segments, stuff_of, without
 from upseg.files import atomic_path
 from upseg.formats.label_colours import label_map_text, spread_colours
 from upseg.formats.label_studio import studio_task
@@ -29,7 +29,7 @@ def write_yolo(items: Items, place: Path, split: str = "train") -> Written:
     unnamed, stuff, crowds, used = class_for_unnamed(things), 0, 0, False
     classes = {category: number for number, category in enumerate([*things, unnamed])}
     for item in items:
-        stuff_ids = {s.id for s in item.segmentation if s.category is not None and not s.category.is_thing}
+        stuff_ids = stuff_of(item)
         stuff, crowds = stuff + len(stuff_ids), crowds + len(item.crowds - stuff_ids)
         kept = without(item, stuff_ids | item.crowds)
         used |= any(segment.category is None for segment in kept.segmentation)
@@ -38,9 +38,9 @@ def write_yolo(items: Items, place: Path, split: str = "train") -> Written:
         write_text((place / "labels" / split / image.relative_to(place / "images" / split)).with_suffix(".txt"), lines)
         written.add(kept)
     names = [category.name for category in [*things, *([unnamed] if used or not things else [])]]
-    # JSON's texts are YAML's; both keys have to be there, as the trainer of YOLO wants it
+    # JSON's texts are YAML's; YOLO's trainer wants both keys, and takes the file's folder where there is no `path`
     places = {"train": f"images/{split}", "val": f"images/{split}", split: f"images/{split}"}
-    head = ["path: .", *(f"{name}: {folder}" for name, folder in places.items()), "names:"]
+    head = [*(f"{name}: {folder}" for name, folder in places.items()), "names:"]
     write_text(place / "data.yaml", [*head, *(f"  {n}: {json.dumps(name)}" for n, name in enumerate(names))])
     written.notes = [*counted(stuff, "segments of stuff, which YOLO's objects are not"), *counted(crowds, _CROWDS)]
     return written
@@ -109,7 +109,9 @@ def write_label_studio(items: Items, place: Path, prefix: str = "images/") -> Wr
             kept = without(item, item.crowds)
             if not alone:
                 copy_image(kept, place / "images")
-            file.write(("," if count else "") + dump_json(studio_task(kept.segmentation, number, prefix + kept.file_name)))
+            file.write(
+                ("," if count else "") + dump_json(studio_task(kept.segmentation, number, prefix + kept.file_name))
+            )
             count += 1
             written.add(kept)
         file.write("]")

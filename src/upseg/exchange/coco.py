@@ -12,11 +12,11 @@ from PIL import Image
 from upseg.data.names import Names
 from upseg.errors import DataError, FormatError, UpsegError
 from upseg.exchange.folder import Written, copy_image, counted
-from upseg.exchange.items import Item, Items, class_for_unnamed, named_segments, without
+from upseg.exchange.items import Item, Items, class_for_unnamed, named_segments, stuff_of, without
 from upseg.files import atomic_path
 from upseg.formats.coco_folder import write_coco_folder
 from upseg.formats.coco_tables import segment_entry
-from upseg.formats.metadata import dump_json, integer_of, list_of, load_json, object_of, read_category, reading
+from upseg.formats.metadata import dump_json, list_of, load_json, object_of, read_category, reading
 from upseg.formats.panoptic import MOST_SEGMENTS, ids_to_colours
 from upseg.functional.rle import encode_label_map
 from upseg.segmentation import Category, Segmentation
@@ -25,8 +25,11 @@ _ABOUT = "written by upseg convert"
 _UNSCORED = 1.0
 
 
-def write_coco(items: Items, place: Path) -> Written:
-    """One JSON with all things of all images: `images/` beside `instances.json`, or the JSON alone if that is named."""
+def write_coco(items: Items, place: Path, split: str = "train") -> Written:
+    """One JSON with all things of all images in COCO's official layout, or the JSON alone if `place` is one.
+
+    The layout is `annotations/instances_{split}.json` and `images/{split}`.
+    """
     alone = place.suffix.lower() == ".json"
     written, categories = Written(place), items.categories()
     unnamed, stuff = class_for_unnamed(categories), 0
@@ -34,15 +37,18 @@ def write_coco(items: Items, place: Path) -> Written:
     def rows() -> Iterator[tuple[str, Segmentation, frozenset[int]]]:
         nonlocal stuff
         for item in items:
-            kept = without(item, [s.id for s in item.segmentation if s.category is not None and not s.category.is_thing])
+            kept = without(
+                item, [s.id for s in item.segmentation if s.category is not None and not s.category.is_thing]
+            )
             stuff += len(item.segmentation) - len(kept.segmentation)
             if not alone:
-                copy_image(item, place / "images")
+                copy_image(item, place / "images" / split)
             kept = named_segments(kept, unnamed)
             written.add(kept)
             yield kept.file_name, kept.segmentation, kept.crowds
 
-    write_coco_folder(rows(), place if alone else place / "instances.json", categories=categories, description=_ABOUT)
+    path = place if alone else place / "annotations" / f"instances_{split}.json"
+    write_coco_folder(rows(), path, categories=categories, description=_ABOUT)
     written.notes = counted(stuff, "segments of stuff, which COCO instances do not have")
     return written
 
@@ -67,7 +73,7 @@ def write_results(items: Items, place: Path, ids: Path | None = None) -> Written
     with atomic_path(path) as partial, partial.open("w", encoding="ascii") as file:
         file.write("[")
         for item in items:
-            stuff_ids = {s.id for s in item.segmentation if s.category is not None and not s.category.is_thing}
+            stuff_ids = stuff_of(item)
             stuff += len(stuff_ids)
             image = numbers[item.name] if known is None else known.image(item)
             kept = without(item, stuff_ids | item.crowds)
@@ -124,8 +130,12 @@ def _results(segmentation: Segmentation, image: object, known: _KnownIds | None)
         }
 
 
-def write_panoptic(items: Items, place: Path) -> Written:
-    """COCO panoptic: `panoptic.json` beside the folders `panoptic`, with a PNG for each image, and `images`."""
+def write_panoptic(items: Items, place: Path, split: str = "train") -> Written:
+    """COCO panoptic in its official layout: a JSON file, the folder called like it with a PNG for each image, images.
+
+    The layout is `annotations/panoptic_{split}.json`, `annotations/panoptic_{split}/*.png` and `images/{split}`.
+    """
+    path = place / "annotations" / f"panoptic_{split}.json"
     written, categories = Written(place), items.categories()
     unnamed = class_for_unnamed(categories)
     images: list[dict[str, Any]] = []
@@ -137,8 +147,8 @@ def write_panoptic(items: Items, place: Path) -> Written:
             raise FormatError(f"{item.name}: COCO panoptic holds at most {MOST_SEGMENTS:,} segments for an image")
         needs_unnamed |= any(s.category is None for s in item.segmentation)
         height, width = item.segmentation.shape
-        number, png = len(images) + 1, place / "panoptic" / files[item.name]
-        copy_image(item, place / "images")
+        number, png = len(images) + 1, path.with_suffix("") / files[item.name]
+        copy_image(item, place / "images" / split)
         with atomic_path(png) as partial:
             Image.fromarray(ids_to_colours(item.segmentation.labels)).save(partial, format="PNG")
         rows = [segment_entry(s, unnamed.id) | {"iscrowd": int(s.id in item.crowds)} for s in item.segmentation]
@@ -148,7 +158,7 @@ def write_panoptic(items: Items, place: Path) -> Written:
     data = {"info": {"description": _ABOUT}, "images": images, "annotations": annotations}
     data["categories"] = _table([*categories, *([unnamed] if needs_unnamed else [])])
     text = dump_json(data)
-    with atomic_path(place / "panoptic.json") as partial:
+    with atomic_path(path) as partial:
         partial.write_text(text, encoding="ascii")
     return written
 

@@ -55,8 +55,8 @@ def copy_image(item: Item, folder: Path) -> Path:
     """
     if item.image is None:
         raise UpsegError(
-            f"{printable(item.name)}: this layout holds the images as well, and where they are is not known: give their "
-            "folder with --images"
+            f"{printable(item.name)}: this layout holds the images as well, and where they are is not known: give "
+            "their folder with --images"
         )
     target = folder / item.file_name
     with atomic_path(target) as partial:

@@ -148,6 +148,11 @@ def class_for_unnamed(categories: Iterable[Category]) -> Category:
     return Category(max((category.id for category in categories), default=0) + 1, UNNAMED)
 
 
+def stuff_of(item: Item) -> frozenset[int]:
+    """The ids of the segments of stuff."""
+    return frozenset(s.id for s in item.segmentation if s.category is not None and not s.category.is_thing)
+
+
 def without(item: Item, ids: Iterable[int]) -> Item:
     """The same without some segments."""
     gone = frozenset(ids)

@@ -9,6 +9,7 @@ follows, the length less one, and the byte, or all bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -41,7 +42,7 @@ def encode_brush(mask: Bool[np.ndarray, "h w"]) -> list[int]:
     return packed
 
 
-def decode_brush(packed: Sequence[int], shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+def decode_brush(packed: Sequence[Any], shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     """The mask that is opaque in the picture.
 
     Args:

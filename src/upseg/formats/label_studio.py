@@ -15,8 +15,8 @@ import numpy as np
 from upseg.formats.brush_rle import decode_brush, encode_brush
 from upseg.formats.metadata import list_of, number_of, object_of, size_of
 from upseg.formats.outlines import class_name
-from upseg.functional.runs import Runs, find_runs
 from upseg.functional.polygons import fill_rings
+from upseg.functional.runs import Runs, find_runs
 from upseg.segmentation import Segmentation
 
 _PER_CENT = 100.0
@@ -44,7 +44,9 @@ class StudioRegions:
         """The pixels of all regions."""
         nothing = Runs(*(np.zeros(0, np.int64),) * 3)
         parts = [nothing, *self.runs]
-        starts, stops, ids = (np.concatenate([getattr(part, name) for part in parts]) for name in ("starts", "stops", "ids"))
+        starts, stops, ids = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("starts", "stops", "ids")
+        )
         return Runs(starts, stops, ids)
 
 
@@ -61,7 +63,11 @@ def studio_task(segmentation: Segmentation, number: int, image: str) -> dict[str
     common |= {"original_width": width, "original_height": height}
     result = []
     for segment in segmentation:
-        value = {"format": "rle", "rle": encode_brush(segmentation.mask(segment.id)), "brushlabels": [class_name(segment)]}
+        value = {
+            "format": "rle",
+            "rle": encode_brush(segmentation.mask(segment.id)),
+            "brushlabels": [class_name(segment)],
+        }
         score = {} if segment.score is None else {"score": float(segment.score)}
         result.append(common | {"id": f"{number}-{segment.id}", "value": value} | score)
     return {"id": number, "data": {"image": image}, "annotations": [{"id": number, "result": result}]}
@@ -126,10 +132,12 @@ def _label(row: Mapping[str, Any]) -> str | None:
 
 def _runs(value: Mapping[str, Any], shape: tuple[int, int], number: int) -> Runs:
     if "rle" in value:
-        found = find_runs(decode_brush(list_of(value["rle"], "rle"), shape).ravel())
+        found = find_runs(decode_brush(list_of(value["rle"], "rle"), shape).ravel().view(np.uint8))
         return Runs(found.starts, found.stops, np.full(len(found.ids), number, np.int64))
     points = [list_of(point, "a corner")[:2] for point in list_of(value["points"], "points")]
-    corners = np.array([[number_of(y, "a corner"), number_of(x, "a corner")] for x, y in points], np.float64).reshape(-1, 2)
+    corners = np.array([[number_of(y, "a corner"), number_of(x, "a corner")] for x, y in points], np.float64).reshape(
+        -1, 2
+    )
     if len(corners) < 3 or np.abs(corners).max() > _FARTHEST:
         raise ValueError("it is no polygon of at least three corners in its image")
     ring = corners / _PER_CENT * np.array(shape, np.float64)

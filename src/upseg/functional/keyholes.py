@@ -54,7 +54,7 @@ def join_rings(rings: Sequence[Integer[np.ndarray, "_ 2"]]) -> Int64[np.ndarray,
 def _tour(
     start: int, corners: Int64[np.ndarray, "n 2"], bounds: dict[int, tuple[int, int]], bridges: Bridges
 ) -> Iterator[tuple[int, int] | int]:
-    """The corners of a ring from one on; a number stands for the tour of the ring that has the corner of that number."""
+    """The corners of a ring from one on; a number stands for the tour of the ring that has that corner."""
     first, stop = bounds[start]
     for number in (*range(start, stop), *range(first, start)):
         row, column = corners[number].tolist()

@@ -83,8 +83,8 @@ def _function_in(text: str) -> str | None:
 
 def _refusal_of_function(name: str) -> str:
     return (
-        f"a recipe may not compute ${{{name}:...}}, which can read environment variables: without --trust it takes over "
-        "its own values alone, ${name}; give --trust if you know where the recipe comes from"
+        f"a recipe may not compute ${{{name}:...}}, which can read environment variables: without --trust it takes "
+        "over its own values alone, ${name}; give --trust if you know where the recipe comes from"
     )
 
 

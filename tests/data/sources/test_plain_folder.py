@@ -34,9 +34,10 @@ def test_label_maps_of_any_kind(tmp_path: Path) -> None:
         assert sample.categories == {}
     tifffile.imwrite(tmp_path / "labels" / "deep" / "b.tif", numbers(70_000, 5).astype(np.int32))
     assert len(open_dataset("folder", tmp_path)[1].segments) == 2
-    for values in (numbers(-4, 5).astype(np.int32), numbers(0, 5).astype(np.float32)):
+    for values, crowds in ((numbers(-4, 5).astype(np.int32), 1), (numbers(0, 5).astype(np.float32), 0)):
         tifffile.imwrite(tmp_path / "labels" / "deep" / "b.tif", values)
-        assert len(open_dataset("folder", tmp_path)[1].segments) == 1
+        sample = open_dataset("folder", tmp_path)[1]
+        assert (len(sample.segments), len(sample.crowds)) == (1 + crowds, crowds)
     tifffile.imwrite(tmp_path / "labels" / "deep" / "b.tif", numbers(0, 0).astype(np.int32))
     assert open_dataset("folder", tmp_path)[1].segments == ()  # an image in which there is nothing to be found
     for values, reason in (

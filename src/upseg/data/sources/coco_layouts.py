@@ -82,7 +82,7 @@ def _open(
     official: Callable[[Path, str | None], Dataset],
     plain: Callable[[Path, str | None], Dataset],
 ) -> Dataset:
-    """The official layout if the folder is in it; else the plain one if there is a JSON file; else the first's error."""
+    """The official layout if the folder is in it, else the plain one if there is a JSON file."""
     try:
         return official(root, split)
     except DataError:
@@ -103,8 +103,8 @@ class _Merged(Derived):
         unknown = next((c for c in whole.categories if c.id not in merged_of), None)
         if unknown is not None:
             raise DataError(
-                f"the class {unknown.name} has the id {unknown.id}, which is none of COCO-Stuff's (1 to 182), so that it "
-                "cannot be merged; open the set as coco-stuff, coco-panoptic or folder"
+                f"the class {unknown.name} has the id {unknown.id}, which is none of COCO-Stuff's (1 to 182), so "
+                "that it cannot be merged; open the set as coco-stuff, coco-panoptic or folder"
             )
         self._merged_of, self._merged = merged_of, merged
         super().__init__(whole)
@@ -120,4 +120,6 @@ class _Merged(Derived):
         merged = [None if s.category is None else self._merged_of[s.category.id] for s in sample.segments]
         values = np.array([0, *(0 if category is None else category.id + 1 for category in merged)], np.int64)
         categories = {category.id + 1: category for category in merged if category is not None}
-        return sample.with_labels(values[sample.segment_map], categories, {c.id + 1 for c in merged if c and c.is_thing})
+        return sample.with_labels(
+            values[sample.segment_map], categories, {c.id + 1 for c in merged if c and c.is_thing}
+        )

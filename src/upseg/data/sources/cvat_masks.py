@@ -27,12 +27,13 @@ from upseg.data.sources.label_images import class_segments, read_colour_image, t
 from upseg.errors import DataError
 from upseg.files import read_plain
 from upseg.formats.label_colours import BACKGROUND, Colour, class_table, numbers_of_colours, parse_label_map
+from upseg.images.reading import IMAGE_SUFFIXES
 from upseg.segmentation import Category
 
 LABEL_MAP = "labelmap.txt"
 _MOST_BYTES = 4 << 20
 _LISTS = "ImageSets/Segmentation"
-_IMAGES = ("JPEGImages", "images", "Images", ".")
+_IMAGES = ("JPEGImages", "images", "Images")
 
 
 class CvatMasks(Dataset):
@@ -60,7 +61,7 @@ class CvatMasks(Dataset):
         self._objects = root / "SegmentationObject"
         if photos is not None and not Path(photos).is_dir():
             raise DataError(f"photos={photos} should be the folder with the images, but there is none")
-        self._photos = Path(photos) if photos is not None else next(root / p for p in _IMAGES if (root / p).is_dir())
+        self._photos = Path(photos) if photos is not None else _image_folder(root)
         names, self._table = read_label_map_file(find_file(root, (LABEL_MAP,), "the colours of the classes"))
         self._names = self._listed(split)
         categories = [Category(number, name) for number, name in names.items()]
@@ -76,7 +77,9 @@ class CvatMasks(Dataset):
         lists = {path.stem: path for path in (self.root / _LISTS).glob("*.txt")}
         if not lists and split is None:
             return list(list_files(self._classes, (".png",), "masks of classes", recursive=True).files)
-        return [name_key(n) for n in read_names(lists[choose_split(split, lists, self.root / _LISTS)], "names of images")]
+        return [
+            name_key(n) for n in read_names(lists[choose_split(split, lists, self.root / _LISTS)], "names of images")
+        ]
 
     def load(self, index: int) -> Sample:
         """Read one image's masks."""
@@ -99,19 +102,25 @@ class CvatMasks(Dataset):
 
     def _numbers(self, path: Path) -> Int32[np.ndarray, "h w"]:
         with truth_file(path, "a mask of classes"):
-            return numbers_of_colours(read_colour_image(path), self._table)
+            return numbers_of_colours(read_colour_image(path, through_palette=True), self._table)
 
     def _with_objects(
         self, labels: Int64[np.ndarray, "h w"], categories: dict[int, Category], path: Path
     ) -> tuple[Int64[np.ndarray, "h w"], dict[int, Category]]:
         """A segment for each colour of an object in each class."""
         with truth_file(path, "a mask of objects"):
-            objects = read_colour_image(path).astype(np.int64) @ np.array([1, 256, 65_536])
+            objects = read_colour_image(path, through_palette=True).astype(np.int64) @ np.array([1, 256, 65_536])
             if objects.shape != labels.shape:
                 raise ValueError(f"it has {objects.shape} pixels, the mask of classes {labels.shape}")
         most = int(labels.max(initial=0)) + 1
         pairs = np.where(labels > 0, objects * most + labels, 0)
         return pairs, {value: categories[value % most] for value in np.unique(pairs).tolist() if value}
+
+
+def _image_folder(root: Path) -> Path:
+    """`JPEGImages`, as CVAT has it, or what people make of it: `images`, or the folder itself."""
+    beside = any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.iterdir() if path.is_file())
+    return find_folder(root, (*_IMAGES, *(["."] if beside else [])), "the images")
 
 
 def read_label_map_file(path: Path) -> tuple[dict[int, str], dict[Colour, int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +43,7 @@ class LabelStudio(Dataset):
         self, root: Path, split: str | None = None, *, on_error: OnError = "raise", photos: str | None = None
     ) -> None:
         if split is not None:
-            raise DataError(f"Label Studio's export has no splits, but {split!r} was asked for; name its images instead")
+            raise DataError(f"Label Studio's export has no splits, but {split!r} was asked for; name its images")
         self.file = root if root.is_file() else _only_json(root)
         base = self.file.parent
         self._folders = [Path(photos)] if photos is not None else [base / "images", base]
@@ -54,10 +53,8 @@ class LabelStudio(Dataset):
                 raise ValueError("expected a list of tasks with data and annotations: export it as JSON, not JSON-MIN")
             labels = sorted({label for task in self._tasks for label in labels_of(task)})
         self._by_name = {label: Category(number, label) for number, label in enumerate(labels, start=1)}
-        names = [normal_name(image_of_task(task) or f"task {number}") for number, task in enumerate(self._tasks)]
-        self._names = distinct_keys([name.rpartition("/")[2] for name in names])
-        if len(set(self._names)) < len(self._names):
-            self._names = distinct_keys(names)
+        self._images = [self._find(image_of_task(task)) for task in self._tasks]
+        self._names = distinct_keys([self._name(number) for number in range(len(self._tasks))])
         super().__init__(self._by_name.values(), on_error)
 
     @property
@@ -70,7 +67,9 @@ class LabelStudio(Dataset):
         task = self._tasks[index]
         with truth_file(self.file, "Label Studio's JSON"):
             found = regions_of(task)
-        image = self._image(task)
+        image = self._images[index]
+        if image is None:
+            raise self._missing(image_of_task(task), task.get("id"))
         shape = image_size(image)
         if found.shape not in (None, shape):
             raise DataError(
@@ -84,24 +83,36 @@ class LabelStudio(Dataset):
         return Sample.from_labels(
             LazyImage(image, shape),
             flat.reshape(shape),
-            categories={n: self._by_name[label] for n, label in enumerate(found.labels, start=1) if label in self._by_name},
+            categories={
+                n: self._by_name[label] for n, label in enumerate(found.labels, start=1) if label in self._by_name
+            },
             name=self._names[index],
             left_out=[*found.left_out, *hidden],
         )
 
-    def _image(self, task: dict[str, Any]) -> Path:
-        named = image_of_task(task)
+    def _find(self, named: str | None) -> Path | None:
+        """The file that a task names, with what Label Studio puts before an uploaded file's name or without it."""
         if named is None:
-            raise DataError(f"{self.file}: the data of task {task.get('id')} name no image")
+            return None
         last = normal_name(named).rpartition("/")[2]
-        for folder in self._folders:
-            for name in (named, _UPLOADED.sub("", last)):
-                if folder.is_dir() and (found := find_below(folder, name)) is not None:
-                    return found
-        raise DataError(
-            f"{self.file}: its image {named} is not in {' nor in '.join(map(str, self._folders))}; "
-            f"{nearest_contents(self._folders[0] / last)}; another folder: photos=..."
-        )
+        places = [(folder, name) for folder in self._folders for name in (named, _UPLOADED.sub("", last))]
+        found = (find_below(folder, name) for folder, name in places if folder.is_dir())
+        return next((path for path in found if path is not None), None)
+
+    def _name(self, number: int) -> str:
+        """What an image is called: its file below the folder of the images, or as its task has it."""
+        image = self._images[number]
+        if image is None:
+            return normal_name(image_of_task(self._tasks[number]) or f"task {number}").rpartition("/")[2]
+        folder = next(folder for folder in self._folders if image.is_relative_to(folder))
+        return image.relative_to(folder).as_posix()
+
+    def _missing(self, named: str | None, task: object) -> DataError:
+        if named is None:
+            return DataError(f"{self.file}: the data of task {task} name no image")
+        places = " nor in ".join(map(str, self._folders))
+        beside = nearest_contents(self._folders[0] / normal_name(named).rpartition("/")[2])
+        return DataError(f"{self.file}: its image {named} is not in {places}; {beside}; another folder: photos=...")
 
 
 def _only_json(root: Path) -> Path:

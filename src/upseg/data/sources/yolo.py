@@ -50,6 +50,7 @@ class Yolo(Dataset):
         if not isinstance(listed, dict) or sorted(listed) != list(range(len(listed))):
             raise DataError(f"{self.file}: names must be the classes, a list or numbered from 0, got {names!r:.80}")
         split = choose_split(split, [name for name in _SPLITS if content.get(name)], self.file)
+        self._label_folders: list[Path] = []
         given = content[split] if isinstance(content[split], list) else [content[split]]
         self.images = [path for place in given for path in self._images_of(str(place), str(content.get("path") or "."))]
         if not self.images:
@@ -75,8 +76,6 @@ class Yolo(Dataset):
             with truth_file(truth, "YOLO's labels"):
                 lines = read_plain(truth, most_bytes=_MOST_BYTES).decode("utf-8-sig").splitlines()
         with truth_file(truth, "YOLO's labels"):
-            if lines and not any(char.isdigit() for char in "".join(lines)):
-                raise ValueError("its lines hold no numbers")
             found = parse_yolo(lines, shape, len(self.categories))
             labels, _ = paint_polygons([(number, [ring]) for number, ring in enumerate(found.rings, start=1)], shape)
         present = {*labels.ravel().tolist()} if found.rings else set[int]()
@@ -103,6 +102,7 @@ class Yolo(Dataset):
         if found is None:
             raise DataError(f"{self.file}: there is no {place} below {base}; {nearest_contents(base / place)}")
         if found.is_dir():
+            self._label_folders.append(label_file(found / "any").parent)
             listing = list_files(found, IMAGES, "images", recursive=True, whole_names=True)
             return [listing.path(key) for key in listing.files]
         lines = read_names(found, "images, one in a line")
@@ -120,8 +120,8 @@ class Yolo(Dataset):
             raise DataError(
                 f"none of the {len(self.images)} images has labels, the first not {wanted}; {nearest_contents(wanted)}"
             )
-        folders = {path.parent for path in used if _LABELS in path.parts}
-        lonely = sorted(path for folder in folders for path in folder.glob("*.txt") if path not in used)
+        folders = [folder for folder in self._label_folders if _LABELS in folder.parts]
+        lonely = sorted(path for folder in folders for path in folder.rglob("*.txt") if path not in used)
         if not lonely:
             return []
         shown = ", ".join(path.name for path in lonely[:5]) + (" ..." if len(lonely) > 5 else "")
@@ -138,7 +138,7 @@ def label_file(image: Path) -> Path:
 
 
 def _short_names(files: Sequence[str]) -> list[str]:
-    """The names of files below the deepest folder that holds all of them, without suffix where that tells them apart."""
+    """The names of files below the deepest folder that holds them all, without suffix where that tells them apart."""
     parents = [PurePosixPath(file).parts[:-1] for file in files]
     shared = 0
     while all(len(parts) > shared and parts[shared] == parents[0][shared] for parts in parents):
