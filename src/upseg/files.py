@@ -39,6 +39,15 @@ def check_openable(path: str | os.PathLike[str]) -> None:
         raise ValueError("this is not a regular file")
 
 
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file or a folder; of names that none can have, such as too long ones, there is not."""
+    try:
+        os.stat(path)  # noqa: PTH116 - of a name of any kind
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def read_plain(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> bytes:
     """The content of a regular file, or of what a link to one leads to; nothing else is opened, since a pipe may hang.
 

@@ -120,9 +120,9 @@ def test_results_take_the_ids_of_the_ground_truth(results, tmp_path) -> None:
     written = convert(open_items(str(folder), images=images), tmp_path / "r.json", "coco-results", ids=truth)
     found = json.loads((tmp_path / "r.json").read_text())
     assert written.segments == len(found) == 6
+    things = [(image, s) for image, n in ((42, 0), (40, 1)) for s in drawn(n) if s.category.is_thing]
     assert [(row["image_id"], row["category_id"], row["score"]) for row in found] == [
-        *[(42, 2, 0.75), (42, 2, 0.25), (42, 1, 1.0)],
-        *[(40, 2, 0.75), (40, 2, 0.25), (40, 1, 1.0)],
+        (image, 2 if s.category == CELL else 1, s.score) for image, s in things
     ]
     truth.write_text(json.dumps({"images": rows, "categories": categories[:1], "annotations": []}))
     with pytest.raises(UpsegError, match="there is no class cell"):

@@ -29,6 +29,8 @@ from upseg.data.sample import Sample
 from upseg.data.sources import open_dataset
 from upseg.data.summary import summarise
 from upseg.errors import DataError
+from upseg.evaluation.protocols import PROTOCOLS
+from upseg.segmentation import Segmentation
 
 DRAWN = {"yolo": draw_yolo, "cvat": draw_cvat, "labelme": draw_labelme, "label-studio": draw_label_studio}
 
@@ -209,7 +211,7 @@ def test_the_official_error_stays_where_there_is_no_plain_layout(tmp_path) -> No
         open_dataset("coco-instances", tmp_path)
 
 
-def test_void_in_label_maps_is_a_crowd(tmp_path) -> None:
+def test_void_in_label_maps_is_a_crowd_but_no_region(tmp_path) -> None:
     write_image(tmp_path / "images" / "a.png")
     path = tmp_path / "labels" / "a.tif"
     path.parent.mkdir()
@@ -217,3 +219,25 @@ def test_void_in_label_maps_is_a_crowd(tmp_path) -> None:
     sample = open_dataset("folder", tmp_path)[0]
     assert np.array_equal(sample.instance_map() == -1, RIGHT)
     assert np.array_equal(sample.instance_map() > 0, LEFT)
+    for protocol in ("voc-regions", "bsds500"):
+        totals = PROTOCOLS[protocol].accumulators([], False)
+        PROTOCOLS[protocol].update(totals, 1, sample, Segmentation.from_labels(numbers(1, 0)))
+        scores = PROTOCOLS[protocol].scores(totals)
+        assert scores[PROTOCOLS[protocol].score] == 1.0
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".png", "deep/" * 1500 + "x.png"])
+def test_names_that_no_file_can_have_are_one_error(name, tmp_path) -> None:
+    draw_yolo(tmp_path / "yolo")
+    (tmp_path / "yolo" / "data.yaml").write_text(f"val: {name}\nnames: [car, cat]\n")
+    with pytest.raises(DataError, match="there is no"):
+        open_dataset("yolo", tmp_path / "yolo")
+    draw_plain_json(tmp_path / "coco")
+    write_json(tmp_path / "coco" / "annotations.json", coco_tables(["a.png", name]))
+    with pytest.raises(DataError, match="is not in"):
+        open_dataset("folder", tmp_path / "coco")[1]
+    draw_labelme(tmp_path / "labelme")
+    (tmp_path / "labelme" / "a.png").unlink()
+    write_json(tmp_path / "labelme" / "a.json", {"shapes": [], "imagePath": name})
+    with pytest.raises(DataError, match="is not there"):
+        open_dataset("labelme", tmp_path / "labelme")[0]

@@ -14,6 +14,7 @@ from upseg.data.dataset import OnError
 from upseg.data.names import name_key, normal_name
 from upseg.data.sample import LazyImage
 from upseg.errors import DataError, ImageError
+from upseg.files import is_there
 from upseg.images.decoding import decoding_errors, orientation, oriented
 from upseg.images.reading import IMAGE_SUFFIXES, read_image
 
@@ -282,7 +283,7 @@ def _image_shape(path: Path) -> tuple[tuple[int, int] | None, int]:
 
 def nearest_contents(path: Path) -> str:
     """What the nearest folder above a missing path holds, for messages."""
-    above = next((parent for parent in path.parents if parent.is_dir()), None)
+    above = next((parent for parent in path.parents if is_there(parent) and parent.is_dir()), None)
     return "and no folder above it either" if above is None else f"{above} holds {_names_in(above)}"
 
 

@@ -5,6 +5,7 @@ Source: https://docs.ultralytics.com/datasets/segment/.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +16,7 @@ from upseg.data.sample import LazyImage, Sample
 from upseg.data.sources.folders import IMAGES, choose_split, image_size, list_files, nearest_contents, read_names
 from upseg.data.sources.label_images import truth_file
 from upseg.errors import DataError, UpsegError
-from upseg.files import read_plain
+from upseg.files import is_there, read_plain
 from upseg.formats.outlines import paint_polygons
 from upseg.formats.yolo_lines import parse_yolo
 from upseg.segmentation import Category
@@ -52,11 +53,13 @@ class Yolo(Dataset):
         split = choose_split(split, [name for name in _SPLITS if content.get(name)], self.file)
         self._label_folders: list[Path] = []
         given = content[split] if isinstance(content[split], list) else [content[split]]
-        self.images = [path for place in given for path in self._images_of(str(place), str(content.get("path") or "."))]
+        found = [pair for place in given for pair in self._images_of(str(place), str(content.get("path") or "."))]
+        self.images = [path for path, _ in found]
         if not self.images:
             raise DataError(f"{self.file}: its {split} names no image")
-        folder = self.file.parent
-        self._names = _short_names([path.relative_to(folder).as_posix() for path in self.images])
+        self._names = distinct_keys([name for _, name in found])
+        if len(set(self._names)) < len(self._names):
+            self._names = distinct_keys([path.relative_to(self.file.parent).as_posix() for path in self.images])
         problems = self._lonely_labels()
         if problems and on_error == "raise":
             raise DataError(f'{problems[0]} (on_error="skip" leaves them out)')
@@ -64,7 +67,7 @@ class Yolo(Dataset):
 
     @property
     def names(self) -> Sequence[str]:
-        """The images' files without suffix, below the folder that holds all of the split."""
+        """The images' files without suffix, below the folder that the YAML file names."""
         return self._names
 
     def load(self, index: int) -> Sample:
@@ -93,24 +96,29 @@ class Yolo(Dataset):
             left_out=[*found.left_out, *hidden],
         )
 
-    def _images_of(self, place: str, path: str) -> list[Path]:
-        """The images of a folder, or of a list of images, that the YAML file names; only what is below its folder."""
+    def _images_of(self, place: str, path: str) -> list[tuple[Path, str]]:
+        """The images of a folder, or of a list of images, that the YAML file names, and what they are called.
+
+        Only what lies below the file's own folder is taken.
+        """
         base = self.file.parent
         wanted = PurePosixPath(path.replace("\\", "/")) / place.replace("\\", "/")
         below = [tail for name in (str(wanted), place) for tail in tails(name)]
-        found = next((base / tail for tail in below if (base / tail).exists()), None)
+        found = next((base / tail for tail in below if is_there(base / tail)), None)
         if found is None:
             raise DataError(f"{self.file}: there is no {place} below {base}; {nearest_contents(base / place)}")
         if found.is_dir():
             self._label_folders.append(label_file(found / "any").parent)
             listing = list_files(found, IMAGES, "images", recursive=True, whole_names=True)
-            return [listing.path(key) for key in listing.files]
+            return [(listing.path(key), file) for key, file in listing.files.items()]
         lines = read_names(found, "images, one in a line")
         images = [find_below(base, line) for line in lines]
         missing = next((line for line, image in zip(lines, images, strict=True) if image is None), None)
         if missing is not None:
             raise DataError(f"{found}: there is no image {missing} below {base}")
-        return [image for image in images if image is not None]
+        known = [image for image in images if image is not None]
+        shared = Path(os.path.commonpath([image.parent for image in known]))
+        return [(image, image.relative_to(shared).as_posix()) for image in known]
 
     def _lonely_labels(self) -> list[str]:
         """What is wrong with the files of labels: those of no image, or that there are none at all."""
@@ -135,15 +143,6 @@ def label_file(image: Path) -> Path:
     if places:
         parts[places[-1]] = _LABELS
     return Path(*parts).with_suffix(".txt")
-
-
-def _short_names(files: Sequence[str]) -> list[str]:
-    """The names of files below the deepest folder that holds them all, without suffix where that tells them apart."""
-    parents = [PurePosixPath(file).parts[:-1] for file in files]
-    shared = 0
-    while all(len(parts) > shared and parts[shared] == parents[0][shared] for parts in parents):
-        shared += 1
-    return distinct_keys(["/".join(PurePosixPath(file).parts[shared:]) for file in files])
 
 
 def _yaml_file(root: Path) -> Path:
