@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
+from functools import partial
+from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +78,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("UPSEG_DATA", ".")), help="$UPSEG_DATA")
     parser.add_argument("--images", type=int, nargs=3, default=(100, 50, 80), help="of VOC, nuclei and COCO")
+    parser.add_argument("--workers", type=int, default=1, help="prominences measured side by side")
     arguments = parser.parse_args()
-    found = {p: measure(p, arguments.data, tuple(arguments.images)) for p in PROMINENCES}
+    one = partial(measure, data=arguments.data, counts=tuple(arguments.images))
+    with Pool(arguments.workers) as pool:
+        found = dict(zip(PROMINENCES, pool.map(one, PROMINENCES, chunksize=1), strict=True))
     table = [[p, least, *row] for p, rows in found.items() for least, row in rows.items()]
     best = [max(row[column] for row in table) for column in (4, 5)]
     rows = [
