@@ -17,6 +17,7 @@ MODULES_OF = {
     "scikit-image": "skimage",
     "scikit-learn": "sklearn",
     "pillow": "PIL",
+    "pyyaml": "yaml",
     "huggingface-hub": "huggingface_hub",
     "myst-parser": "myst_parser",
     "pytest-xdist": "xdist",

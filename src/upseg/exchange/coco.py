@@ -18,7 +18,7 @@ from upseg.formats.coco_folder import write_coco_folder
 from upseg.formats.coco_tables import segment_entry
 from upseg.formats.metadata import dump_json, list_of, load_json, object_of, read_category, reading
 from upseg.formats.panoptic import MOST_SEGMENTS, ids_to_colours
-from upseg.functional.rle import encode_label_map
+from upseg.functional.runs import encode_label_map
 from upseg.segmentation import Category, Segmentation
 
 _ABOUT = "written by upseg convert"

@@ -12,8 +12,7 @@ from upseg.data.dataset import Dataset, Derived, OnError
 from upseg.data.sample import Sample
 from upseg.data.sources.coco_instances import CocoInstances
 from upseg.data.sources.coco_panoptic import CocoPanoptic
-from upseg.data.sources.coco_stuff import CocoStuff
-from upseg.data.sources.coco_stuff_classes import MERGED_CATEGORIES, MERGED_OF
+from upseg.data.sources.coco_stuff import MERGED_CATEGORIES, MERGED_OF, CocoStuff
 from upseg.data.sources.plain_folder import open_folder
 from upseg.errors import DataError
 from upseg.segmentation import Category
