@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -156,7 +157,7 @@ def _mask_classes(
     unknown = chosen.void
     if void is not None:
         unknown = frozenset[int]() if void.strip().lower() == _NO_VOID else _ids("--void", [void])
-    return MaskClasses(chosen.names, chosen.stuff | ids, unknown)
+    return replace(chosen, stuff=chosen.stuff | ids, void=unknown)
 
 
 def _ids(option: str, texts: Sequence[str]) -> frozenset[int]:

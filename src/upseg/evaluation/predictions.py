@@ -77,7 +77,7 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
     Raises:
         DataError: If there is no such folder, no prediction in it, or none of them belongs to any sample.
     """
-    found = _find_files(folder, suffixes)
+    found = result_files(folder, suffixes)
     known, predicted = Names(names), Names(found)
     files: dict[str, Path | InFile] = {}
     for name in names:
@@ -198,7 +198,7 @@ def classified(files: Iterable[Path | InFile]) -> bool:
     return False
 
 
-def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+def result_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """The files of predictions by name, without suffix."""
     holds = f"predictions ({', '.join(f'*{suffix}' for suffix in suffixes)})"
     ranked: dict[str, tuple[int, Path]] = {}

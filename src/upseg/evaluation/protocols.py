@@ -85,8 +85,9 @@ def _update_bsds500(
 ) -> None:
     """Add one image with the maps of all its annotators."""
     regions, sweep = totals
-    regions.update(sample.annotations, prediction.labels)
-    sweep.update(sample.annotations, [prediction.labels])
+    maps = [_regions(sample), *sample.other_maps]
+    regions.update(maps, prediction.labels)
+    sweep.update(maps, [prediction.labels])
 
 
 def _bsds500_scores(totals: tuple[RegionIoU, RegionSweep]) -> dict[str, float]:
@@ -99,7 +100,15 @@ def _bsds500_scores(totals: tuple[RegionIoU, RegionSweep]) -> dict[str, float]:
 
 def _update_voc_regions(totals: tuple[RegionIoU], _number: int, sample: Sample, prediction: Segmentation) -> None:
     """Add one image; the one map has all regions."""
-    totals[0].update([sample.segment_map], prediction.labels, sample.segment_map > 0)
+    regions = _regions(sample)
+    totals[0].update([regions], prediction.labels, regions > 0)
+
+
+def _regions(sample: Sample) -> Int32[np.ndarray, "h w"]:
+    """The segments without what is void, a crowd of no class: that is no region."""
+    void = [segment.id for segment in sample.segments if segment.is_crowd and segment.category is None]
+    kept: Int32[np.ndarray, "h w"] = np.where(np.isin(sample.segment_map, void), 0, sample.segment_map)
+    return kept
 
 
 def _voc_region_scores(totals: tuple[RegionIoU]) -> dict[str, float]:

@@ -206,14 +206,14 @@ def _gather(
         return results, None, None
     failures: dict[int, ImageResult] = {}
 
-    def images() -> Iterator[tuple[str, Segmentation]]:
+    def images() -> Iterator[tuple[str, Segmentation, tuple[()]]]:
         for count, (number, result) in enumerate(done.items(), start=1):
             try:
                 segmentation = Segmentation.load(result.outputs[place])
             except FormatError as error:
                 failures[number] = ImageResult.failure(result.input, f"{error}; remove that file and run again")
                 continue
-            yield names[result.input], segmentation
+            yield names[result.input], segmentation, ()
             observer.on_gather(count, len(done))
 
     try:
