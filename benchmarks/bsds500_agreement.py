@@ -85,8 +85,10 @@ def methods_of(levels: int) -> list[Method]:
     return [
         Method("default", "dynaseg-levels", default, details),
         Method("... and a fitted network", "dynaseg-levels", {**default, "steps": FITTED}, details),
-        Method("... fitted network only", "dynaseg-levels", {**default, "steps": FITTED, "imagenet": False}, details),
-        Method("... colour only", "dynaseg-levels", {**default, "imagenet": False}, details),
+        Method(
+            "... fitted network only", "dynaseg-levels", {**default, "steps": FITTED, "compare_by": "colour"}, details
+        ),
+        Method("... colour only", "dynaseg-levels", {**default, "compare_by": "colour"}, details),
         Method("Felzenszwalb", "felzenszwalb", {}, grid(FELZENSZWALB_GRID)),
         Method("mean shift", "mean-shift", MEAN_SHIFT, grid(MEAN_SHIFT_GRID)),
     ]

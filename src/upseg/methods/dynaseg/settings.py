@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from upseg.functional.ranges import check_least
 
@@ -37,14 +37,21 @@ class DynaSegSettings:
             are then drawn at full size. None never reduces.
         grouping: `hierarchy` merges small regions up to a level of detail; `labels` gives the label map as it is.
         connected: For `labels`: whether the 4-connected parts of a label become segments of their own.
-        imagenet: For `hierarchy`: whether regions are also compared by feature maps of a network that was trained on
-            ImageNet (the first stages of EfficientNet-Lite0, whose weights come with the package).
+        compare_by: For `hierarchy`: what regions are compared by. `colour` alone; `imagenet`: also feature maps of a
+            network that was trained on ImageNet (the first stages of EfficientNet-Lite0); `photos`: also what a small
+            network above it learned from outlined things in photos of COCO. The weights come with the package.
         detail: For `hierarchy`: 0 (few large segments) to 1 (all regions); None for 0.5.
         threads: Of the processor, for torch. The order of sums, and with it the last digits and now and then a segment,
             depend on their number: with the default of 1 the answer is the same however many images are segmented
             side by side. None for as many as torch takes, which is faster for one large fit.
         seed: Of the network's first weights, the crops and the silhouette phase.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = MappingProxyType({"imagenet": "compare_by"})
+    """Settings by the names that they had once."""
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+        {"imagenet": {"true": "imagenet", "false": "colour"}}
+    )
 
     extractor: Literal["cnn", "resnet18-fpn"] = "cnn"
     features: int = 64
@@ -64,7 +71,7 @@ class DynaSegSettings:
     working_pixels: int | None = 1_000_000
     grouping: Literal["hierarchy", "labels"] = "hierarchy"
     connected: bool = True
-    imagenet: bool = True
+    compare_by: Literal["colour", "imagenet", "photos"] = "imagenet"
     detail: float | None = None
     threads: int | None = 1
     seed: int = 0

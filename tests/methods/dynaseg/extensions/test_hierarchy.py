@@ -14,6 +14,7 @@ from torch import Tensor
 from tests.reference.dynaseg_grouping import connected_parts, numbered_by_first_pixel
 from upseg.hierarchy import Hierarchy, MergeTree
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge, find_atoms
+from upseg.methods.dynaseg.extensions.features import PhotoMaps
 from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, coarsest_height, group_hierarchy
 from upseg.methods.dynaseg.extensions.merging import MergeWeights
 
@@ -125,8 +126,9 @@ class TestHierarchy:
         image = blurred_noise(30, 40)
         alone = group_hierarchy(image, image)
         maps = torch.from_numpy(blurred_noise(8, 10)).permute(2, 0, 1)[None]
-        np.testing.assert_array_equal(group_hierarchy(image, image, None, [maps * 0]).tree.heights, alone.tree.heights)
-        assert not np.array_equal(group_hierarchy(image, image, None, [maps]).tree.heights, alone.tree.heights)
+        nothing, something = (PhotoMaps((features,)) for features in (maps * 0, maps))
+        np.testing.assert_array_equal(group_hierarchy(image, image, None, nothing).tree.heights, alone.tree.heights)
+        assert not np.array_equal(group_hierarchy(image, image, None, something).tree.heights, alone.tree.heights)
 
     def test_weights_can_be_given(self) -> None:
         image = blurred_noise(30, 40)
