@@ -5,8 +5,8 @@
 
 Photos of `--whole` have every pixel labelled (what is not is ignored); in those of `--things` only instances are, and
 two unlabelled pixels say nothing about each other. Photos for which `is_validation(name, 0.2)` holds are kept apart.
-Each step sees four crops of 288 x 288, of photos at half to one and a quarter of their size, mirrored, recoloured, in a part
-of them an object of another photo pasted in. Stopped at any time, it goes on from its checkpoint.
+Each step sees four crops of 288 x 288, of photos at half to one and a quarter of their size, mirrored, recoloured, in
+a part of them an object of another photo pasted in. Stopped at any time, it goes on from its checkpoint.
 
 The loss: for pairs of pixels of a crop, logistic in the embeddings' distance less a learned margin, same and different
 entity each half of it, near pairs more; binary cross-entropy of the boundary; Huber's loss of the size.

@@ -73,7 +73,8 @@ class DynaSegSegmenter(CallableModel):
             reduced = self._reduced(pixels)
             response = self._fit(reduced, progress) if self.settings.steps else None
             maps = photo_maps(reduced, self.settings.compare_by)
-            hierarchy = group_hierarchy(pixels, _pixels(reduced), response, maps)
+            learned_level = self.settings.learned_level
+            hierarchy = group_hierarchy(pixels, _pixels(reduced), response, maps, learned_level=learned_level)
         if progress and not self.settings.steps:
             progress(1, 1)
         return hierarchy

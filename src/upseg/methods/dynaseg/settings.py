@@ -40,6 +40,8 @@ class DynaSegSettings:
         compare_by: For `hierarchy`: what regions are compared by. `colour` alone; `imagenet`: also feature maps of a
             network that was trained on ImageNet (the first stages of EfficientNet-Lite0); `photos`: also what a small
             network above it learned from outlined things in photos of COCO. The weights come with the package.
+        learned_level: For `compare_by=photos`: whether the level of detail 0.5 is the cut of the hierarchy that shows
+            most whole entities, by what was learned from photos of COCO. Without it one height cuts the whole image.
         detail: For `hierarchy`: 0 (few large segments) to 1 (all regions); None for 0.5.
         threads: Of the processor, for torch. The order of sums, and with it the last digits and now and then a segment,
             depend on their number: with the default of 1 the answer is the same however many images are segmented
@@ -71,7 +73,8 @@ class DynaSegSettings:
     working_pixels: int | None = 1_000_000
     grouping: Literal["hierarchy", "labels"] = "hierarchy"
     connected: bool = True
-    compare_by: Literal["colour", "imagenet", "photos"] = "imagenet"
+    compare_by: Literal["colour", "imagenet", "photos"] = "photos"
+    learned_level: bool = False
     detail: float | None = None
     threads: int | None = 1
     seed: int = 0
@@ -93,6 +96,11 @@ class DynaSegSettings:
                 "(the preset paper has none: use the preset default, or grouping=hierarchy)"
             )
 
+        if self.learned_level and not (self.compare_by == "photos" and self.grouping == "hierarchy"):
+            raise ValueError(
+                "learned_level chooses a level of the region hierarchy by what photos taught: it needs "
+                f"compare_by=photos and grouping=hierarchy, got {self.compare_by} and {self.grouping}"
+            )
         if self.steps == 0 and self.grouping == "labels":
             raise ValueError("grouping=labels shows the labels of a fitted network: give steps, such as steps=30")
 

@@ -96,7 +96,7 @@ def build_region_graph(
         colours=np.stack(colour_sums, axis=1),
         histograms=np.concatenate([_colour_counts(flat, colours, channel, count) for channel in range(3)], axis=1),
         textures=_counts(flat, labels.ravel(), count, int(labels.max()) + 1),
-        features=tuple(_feature_sums(flat, level, regions.shape, count) for level in maps.features),
+        features=tuple(feature_sums(flat, level, regions.shape, count) for level in maps.features),
         edges=edges,
         lengths=np.bincount(border_of, minlength=len(edges)).astype(np.float64),
         contrasts=np.stack([border_sums(border_of, contrast, len(edges)) for contrast in contrasts], axis=1),
@@ -178,9 +178,17 @@ def _response_contrast(response: Float[Tensor, "1 q h w"], pairs: _Pairs) -> Flo
     return distances / spread
 
 
-def _feature_sums(
+def feature_sums(
     regions: Int64[np.ndarray, " n"], features: Float[Tensor, "1 f h2 w2"], size: tuple[int, ...], count: int
 ) -> Float32[np.ndarray, "r f"]:
+    """Sums of a map over regions: (R, F).
+
+    Args:
+        regions: (N,) the region of each pixel of the image, 0..R-1.
+        features: (1, F, H2, W2), enlarged to the image.
+        size: (H, W) of the image.
+        count: R.
+    """
     enlarged = F.interpolate(features, size=size, mode="bilinear", align_corners=False)[0].flatten(1).numpy()
     return np.stack([np.bincount(regions, channel, count) for channel in enlarged], axis=1).astype(np.float32)
 
