@@ -47,8 +47,6 @@ from upseg.layers.threads import torch_threads
 FELZENSZWALB = {"scale": 300, "sigma": 0.5, "min_size": 10}
 SUPERPIXELS, MERGED_BELOW, MARKERS = 400, 20.0, 200
 MODELS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "dynaseg, colour only": ("dynaseg", {"compare_by": "colour"}),
-    "dynaseg, ImageNet": ("dynaseg", {"compare_by": "imagenet"}),
     "dynaseg": ("dynaseg", {}),
     "photos": ("photos", {}),
 }
@@ -169,7 +167,8 @@ def main() -> None:
                 answer = method(image)
             seconds = time.process_time() - started
             rows[name].append({"set": kind, "seconds": seconds, **measure(sample, answer)})
-        print(f"{number} of {len(chosen)}", flush=True)
+        so_far = {name: " ".join(summary([p for p in photos if p["set"] == kind])) for name, photos in rows.items()}
+        print(f"{number} of {len(chosen)}, {kind}: {so_far}", flush=True)
     report(rows, peaks(np.ascontiguousarray(chosen[0][1].image, np.float32)), options.output)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from tests.methods.dynaseg.extensions.region_maps import graph_of, random_regions, random_scene
 from upseg.hierarchy import MergeTree
+from upseg.methods.dynaseg.extensions.embedding import DIMENSIONS
 from upseg.methods.dynaseg.extensions.entity_levels import (
     FACTS,
     SEGMENT_COST,
@@ -98,7 +99,8 @@ class TestFacts:
         members = [{region} for region in range(tree.regions)]
         for a, b in tree.children.tolist():
             members.append(members[a] | members[b])
-        assert facts.shape == (len(members), FACTS)
+        # the embedding here has 5 dimensions in place of 24
+        assert facts.shape == (len(members), FACTS - DIMENSIONS + 5)
         for node, own in enumerate(members):
             mask = np.isin(regions - 1, list(own))
             area, (rows, columns) = mask.sum(), np.nonzero(mask)

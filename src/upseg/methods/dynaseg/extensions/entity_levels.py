@@ -23,7 +23,7 @@ from upseg.methods.dynaseg.extensions.region_graph import RegionGraph, feature_s
 FACTS = 47
 """Numbers that a node is scored by."""
 HIDDEN = 48
-SEGMENT_COST = 0.02
+SEGMENT_COST = 0.01
 """What a further segment must add to the number of entities found; without it a cut has hundreds of crumbs."""
 LEAST_AREA = 80
 """Smaller nodes, in pixels, are never entities."""

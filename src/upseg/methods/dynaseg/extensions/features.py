@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from upseg.functional.resizing import resize_image, scaled_size
 from upseg.methods.dynaseg.extensions.embedding import load_embedding
 from upseg.methods.dynaseg.extensions.lite0 import Lite0Stages
 
@@ -17,6 +19,8 @@ FIRST_LEVEL = 1
 """The level at stride 2 is left out: it sees little more than colours do."""
 COMPONENTS = 16
 """Principal components that are kept of each level; with these two thirds of the numbers need not be compared."""
+LEAST_PIXELS, MOST_ENLARGED = 90_000, 4.0
+"""Smaller images are enlarged for the networks, which know photos, but at most so many times a side."""
 LEAST_DEVIATION = 1e-3
 """Channels that vary less over the image are not blown up."""
 
@@ -50,12 +54,16 @@ def photo_maps(image: Float[Tensor, "1 3 h w"], compare_by: Literal["colour", "i
     """
     if compare_by == "colour":
         return PhotoMaps()
-    levels = _stages().to(image.device)(image)
+    height, width = image.shape[-2:]
+    factor = min(max((LEAST_PIXELS / (height * width)) ** 0.5, 1.0), MOST_ENLARGED)
+    if factor > 1:
+        image = resize_image(image, scaled_size(height, width, factor)).clamp(0, 1)
+    levels = _stages().to(image.device)(image.contiguous(memory_format=torch.channels_last))
     frozen = tuple(_principal_components(level.float().cpu()) for level in levels[FIRST_LEVEL:])
     if compare_by == "imagenet":
         return PhotoMaps(frozen)
     embedding, boundary, size = (found.float().cpu() for found in load_embedding().to(image.device)(levels))
-    return PhotoMaps((*frozen, embedding.contiguous()), boundary.sigmoid(), size)
+    return PhotoMaps((*frozen, embedding.contiguous()), boundary.sigmoid(), size - math.log2(factor))
 
 
 def sample_features(
