@@ -42,7 +42,7 @@ from upseg.data.holdout import is_validation
 from upseg.data.sample import Sample
 from upseg.data.sources import open_dataset
 from upseg.hierarchy import Hierarchy
-from upseg.layers.threads import torch_threads
+from upseg.models.calling import torch_threads
 
 FELZENSZWALB = {"scale": 300, "sigma": 0.5, "min_size": 10}
 SUPERPIXELS, MERGED_BELOW, MARKERS = 400, 20.0, 200
