@@ -26,6 +26,7 @@ from harness.runs import (
     Photos,
     add_sums,
     argument_parser,
+    asked_for,
     measure_images,
     open_photos,
     report_name,
@@ -112,7 +113,7 @@ def methods_of(options: argparse.Namespace) -> list[Method]:
 
 def run(photos: Photos, options: argparse.Namespace) -> None:
     """The table of all methods."""
-    methods = methods_of(options)
+    methods = asked_for(methods_of(options), options)
     results = measure_images(methods, measure, photos, options)
     limits = {method.name: PAPER_TIMED for method in methods if method.name.endswith(", paper")}
     seconds = seconds_per_image(methods, photos, options, limits)

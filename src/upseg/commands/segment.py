@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
 _Paths = Annotated[list[str], typer.Argument(help="Images, folders (searched throughout) and globs.")]
 _Model = Annotated[
-    str, typer.Option("--model", "-m", help="A name from `upseg models`, a model folder, or owner/name of a hub model.")
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A name from `upseg models`, a model folder, or owner/name of a hub model. Without it photos; with "
+        "--preset or --set dynaseg, whose they are.",
+    ),
 ]
 _Preset = Annotated[str | None, typer.Option(help="A named set of settings; for dynaseg: default or paper.")]
 _Detail = Annotated[float | None, typer.Option(help="From 0 (few, large segments) to 1 (all that were found).")]
@@ -77,7 +83,7 @@ _Overwrite = Annotated[
 def segment(
     paths: _Paths,
     output: Output = DEFAULT_OUTPUT,
-    model: _Model = "dynaseg",
+    model: _Model = None,
     preset: _Preset = None,
     detail: _Detail = None,
     seed: _Seed = None,
@@ -113,6 +119,7 @@ def segment(
     from upseg.images.options import ReadingOptions
 
     start_logging(verbose=verbose)
+    model = model or ("dynaseg" if preset or assignments else "photos")
     common: dict[str, Any] = {
         "model": model,
         "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed),

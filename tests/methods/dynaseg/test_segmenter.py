@@ -111,7 +111,7 @@ class TestSettings:
     def test_a_reduced_image_gives_a_result_of_its_own_size(self, grouping: str, steps: int, least: float) -> None:
         image, truth = flat_regions()
         # 33 x 45 pixels are too few for features at a stride of 16
-        result = segmenter(working_pixels=1500, grouping=grouping, steps=steps, imagenet=False).segment(image)
+        result = segmenter(working_pixels=1500, grouping=grouping, steps=steps, compare_by="colour").segment(image)
         assert_valid(result, truth.shape)
         assert best_region_ious(truth, result.labels).mean() >= least
 

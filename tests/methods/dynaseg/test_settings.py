@@ -135,3 +135,8 @@ def test_wrong_values_by_name_are_one_clear_error(values: dict[str, Any], messag
 def test_values_by_name_reach_the_settings() -> None:
     built = build_settings(DynaSegSettings, {"detail": 1, "crop": None, "floor": 5}, preset="default")
     assert built == DynaSegSettings(detail=1.0, crop=None, floor=5)
+
+
+@pytest.mark.parametrize(("old", "expected"), [(True, "imagenet"), ("false", "colour")])
+def test_the_former_setting_imagenet_is_understood(old: object, expected: str) -> None:
+    assert build_settings(DynaSegSettings, {"imagenet": old}).compare_by == expected

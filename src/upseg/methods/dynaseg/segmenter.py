@@ -13,7 +13,7 @@ from upseg.functional.resizing import resize_image, scaled_size
 from upseg.hierarchy import Hierarchy
 from upseg.images.reading import ImageLike, read_image
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge
-from upseg.methods.dynaseg.extensions.features import imagenet_features
+from upseg.methods.dynaseg.extensions.features import photo_maps
 from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, group_hierarchy
 from upseg.methods.dynaseg.fit import fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
@@ -71,8 +71,9 @@ class DynaSegSegmenter(CallableModel):
         with torch_threads(self.settings.threads):
             reduced = self._reduced(pixels)
             response = self._fit(reduced, progress) if self.settings.steps else None
-            features = imagenet_features(reduced) if self.settings.imagenet else ()
-            hierarchy = group_hierarchy(pixels, _pixels(reduced), response, features)
+            maps = photo_maps(reduced, self.settings.compare_by)
+            learned_level = self.settings.learned_level
+            hierarchy = group_hierarchy(pixels, _pixels(reduced), response, maps, learned_level=learned_level)
         if progress and not self.settings.steps:
             progress(1, 1)
         return hierarchy

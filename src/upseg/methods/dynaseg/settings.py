@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from upseg.functional.ranges import check_ranges
 
@@ -37,14 +37,23 @@ class DynaSegSettings:
             are then drawn at full size. None never reduces.
         grouping: `hierarchy` merges small regions up to a level of detail; `labels` gives the label map as it is.
         connected: For `labels`: whether the 4-connected parts of a label become segments of their own.
-        imagenet: For `hierarchy`: whether regions are also compared by feature maps of a network that was trained on
-            ImageNet (the first stages of EfficientNet-Lite0, whose weights come with the package).
+        compare_by: For `hierarchy`: what regions are compared by. `colour` alone; `imagenet`: also feature maps of a
+            network that was trained on ImageNet (the first stages of EfficientNet-Lite0); `photos`: also what a small
+            network above it learned from outlined things in photos of COCO. The weights come with the package.
+        learned_level: For `compare_by=photos`: whether the level of detail 0.5 is the cut of the hierarchy that shows
+            most whole entities, by what was learned from photos of COCO. Without it one height cuts the whole image.
         detail: For `hierarchy`: 0 (few large segments) to 1 (all regions); None for 0.5.
         threads: Of the processor, for torch. The order of sums, and with it the last digits and now and then a segment,
             depend on their number: with the default of 1 the answer is the same however many images are segmented
             side by side. None for as many as torch takes, which is faster for one large fit.
         seed: Of the network's first weights, the crops and the silhouette phase.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = MappingProxyType({"imagenet": "compare_by"})
+    """Settings by the names that they had once."""
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+        {"imagenet": {"true": "imagenet", "false": "colour"}}
+    )
 
     extractor: Literal["cnn", "resnet18-fpn"] = "cnn"
     features: int = 64
@@ -64,7 +73,8 @@ class DynaSegSettings:
     working_pixels: int | None = 1_000_000
     grouping: Literal["hierarchy", "labels"] = "hierarchy"
     connected: bool = True
-    imagenet: bool = True
+    compare_by: Literal["colour", "imagenet", "photos"] = "photos"
+    learned_level: bool = False
     detail: float | None = None
     threads: int | None = 1
     seed: int = 0
@@ -84,6 +94,11 @@ class DynaSegSettings:
             raise ValueError(
                 "detail chooses a level of the region hierarchy; with grouping=labels there is none "
                 "(the preset paper has none: use the preset default, or grouping=hierarchy)"
+            )
+        if self.learned_level and not (self.compare_by == "photos" and self.grouping == "hierarchy"):
+            raise ValueError(
+                "learned_level chooses a level of the region hierarchy by what photos taught: it needs "
+                f"compare_by=photos and grouping=hierarchy, got {self.compare_by} and {self.grouping}"
             )
         if self.steps == 0 and self.grouping == "labels":
             raise ValueError("grouping=labels shows the labels of a fitted network: give steps, such as steps=30")
