@@ -195,7 +195,8 @@ def test_the_core_imports_only_what_the_core_installs() -> None:
         *(f"upseg.methods.{method}.task" for method in METHODS),
     ]
     core = {module: imports for module, imports in GRAPH.items() if not is_in(module, extras)}
-    for module in ("upseg.formats.imagej_rois", "upseg.segmentation"):  # only where an exchange with them is asked for
+    # only where an exchange with them is asked for
+    for module in ("upseg.formats.imagej_rois", "upseg.segmentation.labelled"):
         core[module] = core[module] - distributions("exchange")
     found = [f"{m} imports {i}" for m, imports in core.items() for i in imports if i.partition(".")[0] not in allowed]
     assert found == []

@@ -1,0 +1,8 @@
+"""What every method returns: one label map, and one row of facts for each segment in it."""
+
+from upseg.segmentation.facts import BoundingBox, Category, Segment
+from upseg.segmentation.labelled import Table
+from upseg.segmentation.result import Segmentation
+from upseg.segmentation.segmenters import DepthSegmenter, Progress, Segmenter
+
+__all__ = ["BoundingBox", "Category", "DepthSegmenter", "Progress", "Segment", "Segmentation", "Segmenter", "Table"]
