@@ -33,7 +33,8 @@ def test_one_command_trains_into_a_folder_called_like_the_recipe(upseg_train, tm
     write(tmp_path / "mine.yaml", recipe())
     code, out, err = upseg_train("--trust", "-c", "mine.yaml", "--trainer.max_epochs", "1", "--data.batch_size=8")
     assert (code, err) == (0, "")
-    first, epoch, last = out.splitlines()
+    # on a machine that is slow enough the steps have lines too
+    first, epoch, last = [line for line in out.splitlines() if not line.startswith("step ")]
     assert first == "TinyTask, 117 parameters to train, 1 x cpu, precision 32-true -> runs/mine"
     assert epoch.startswith("epoch 1/1: train/loss ")
     assert last == "trained; checkpoints, pictures and numbers are in runs/mine"

@@ -53,8 +53,11 @@ _Start = Annotated[
     ),
 ]
 _Minutes = Annotated[
-    float | None,
-    typer.Option(help="The most that the training takes, validation and saving too; the learning rate fits it."),
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="The most that the training takes, validation and saving too; the learning rate fits it. null: no limit.",
+    ),
 ]
 _List = Annotated[bool, typer.Option("--list", help="List the recipes that come with upseg, and train nothing.")]
 # the options of recipes are for Lightning to understand
@@ -100,7 +103,7 @@ def train(
     options += [] if numbers is None else ["--data.channels", str(list(numbers))]
     options += [] if normalize is None else ["--data.normalize", normalize]
     options += [] if init_from is None else ["--model.init_args.init_from", init_from]
-    options += [] if minutes is None else ["--minutes", str(minutes)]
+    options += [] if minutes is None else ["--minutes", minutes]
     _train(paths, options, Path("runs", name_of(paths[0])), resume=resume, trust=trust, began=began)
 
 

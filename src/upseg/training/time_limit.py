@@ -32,8 +32,8 @@ class TimeLimit(Callback):
         self.limit = 60 * minutes
         self._began = time.monotonic() if began is None else began
         self._first: float | None = None  # seconds that had passed before the first step
-        self._validation = self._step = 0.0  # seconds that one takes
-        self._mark = self._began
+        self._validation = self._step = self._batch = 0.0  # seconds that one takes; of validation a batch
+        self._mark = self._batch_mark = self._began
 
     @property
     def elapsed(self) -> float:
@@ -79,15 +79,27 @@ class TimeLimit(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Measure."""
-        self._mark = time.monotonic()
+        self._mark = self._batch_mark = time.monotonic()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,  # noqa: ARG002
+        pl_module: LightningModule,  # noqa: ARG002
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int = 0,  # noqa: ARG002
+    ) -> None:
+        """Measure; the first batch waits for processes to start."""
+        now = time.monotonic()
+        self._batch, self._batch_mark = now - self._batch_mark, now
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Stop if one more step and one more validation would take too long."""
         now = time.monotonic()
         seconds, self._mark = now - self._mark, now
         if trainer.sanity_checking:  # some of the images
-            looked, whole = sum(trainer.num_sanity_val_batches), sum(trainer.num_val_batches)
-            self._validation = seconds * whole / max(1, looked)
+            self._validation = self._batch * sum(trainer.num_val_batches)
             return
         self._validation = seconds
         if self._is_over(trainer):
