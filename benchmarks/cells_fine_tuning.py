@@ -64,7 +64,8 @@ def trained(data: Path, output: Path, start: Sequence[str], epochs: int) -> floa
     """Train as a user would; the minutes that it took."""
     began = time.perf_counter()
     command = [sys.executable, "-m", "upseg", "train", "-c", "entity/cells", "--data_root", str(data), *start]
-    changes = ["--trainer.max_epochs", str(epochs), "--trainer.check_val_every_n_epoch", str(epochs), "--minutes", "null"]
+    changes = ["--trainer.max_epochs", str(epochs), "--trainer.check_val_every_n_epoch", str(epochs)]
+    changes += ["--minutes", "null"]
     subprocess.run([*command, *changes, "--output", str(output)], check=True, stdout=subprocess.DEVNULL)
     return (time.perf_counter() - began) / 60
 
@@ -97,9 +98,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for count in options.images:
             write_folder(learn[:count], Path(temporary, f"data-{count}"))
-            for start, arguments in {"ImageNet": ["--init-from", "null"], options.model: ["--init-from", options.model]}.items():
+            for start, model in {"ImageNet": "null", options.model: options.model}.items():
                 run = Path(temporary, f"{Path(start).name}-{count}")
-                minutes = trained(Path(temporary, f"data-{count}"), run, arguments, options.epochs)
+                minutes = trained(Path(temporary, f"data-{count}"), run, ["--init-from", model], options.epochs)
                 scores = tested(run / "checkpoints" / "last.ckpt", test, run / "model")
                 rows.append([count, start, *(f"{score:.3f}" for score in scores), f"{minutes:.1f}"])
                 print(*rows[-1], file=sys.stderr, flush=True)
