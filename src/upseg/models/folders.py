@@ -16,6 +16,8 @@ from upseg.segmentation import Category
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+MODEL_OF_RUN = "model"
+"""The model folder in the folder of a training: a run is a model too."""
 PACKAGED_MODELS = Path(__file__).parents[1] / "pretrained"
 """Each folder in it is a model that comes with upseg, found by the folder's name."""
 
@@ -148,6 +150,12 @@ def written_folder(folder: Path, config: ModelConfig) -> Iterator[Path]:
     finally:
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def model_folder(folder: Path) -> Path:
+    """The model folder that a folder is, or has in it as that of a training."""
+    is_run = not (folder / CONFIG_NAME).exists() and (folder / MODEL_OF_RUN / CONFIG_NAME).is_file()
+    return folder / MODEL_OF_RUN if is_run else folder
 
 
 def packaged_models() -> dict[str, Path]:

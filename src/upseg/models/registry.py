@@ -21,7 +21,7 @@ from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
-from upseg.models.folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, packaged_models, read_config
+from upseg.models.folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, model_folder, packaged_models, read_config
 from upseg.segmentation import Category, Segmentation, Segmenter
 from upseg.settings import build_settings, current_names
 
@@ -182,7 +182,8 @@ def load_model(name_path_or_hub_id: str | Path = "dynaseg", device: str = "auto"
     Args:
         name_path_or_hub_id: What is looked for, in this order: a method that needs no weights (`dynaseg`); a model
             that comes with upseg, as `upseg models` lists them; a model folder with `config.json` and
-            `model.safetensors` (`./name` where the name alone means one of the former); a model on the Hugging Face
+            `model.safetensors`, or the folder of a training, which holds one as `model` (`./name` where the name alone
+            means one of the former); a model on the Hugging Face
             hub, `owner/name` or `owner/name@revision`, which is downloaded once.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         settings: What shall differ from the model's own settings; `preset` chooses a named set of them.
@@ -235,7 +236,7 @@ def find_model(name_path_or_hub_id: str | Path, **settings: Any) -> Model:
         return _from_folder(name, packaged[name], settings)
     folder = Path(name_path_or_hub_id)
     if folder.is_dir():
-        return _from_folder(name, folder, settings)
+        return _from_folder(name, model_folder(folder), settings)
     if isinstance(name_path_or_hub_id, str) and _HUB_ID.fullmatch(name) and not folder.exists():
         return _from_folder(name, _download(name), settings)
     if folder.exists():
