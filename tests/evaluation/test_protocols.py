@@ -109,8 +109,8 @@ def test_the_crop_of_nyu_applies_to_images_of_its_size() -> None:
     assert protocol.scores(totals)["rmse"] > 0
 
 
-def test_labels_with_classes_are_assigned_once_for_all_images(tmp_path: Path) -> None:
-    """A label that means another class in the second image is right only if each image has its own assignment."""
+def test_labels_are_assigned_once_for_all_images(tmp_path: Path) -> None:
+    """A label that means another class in the second image would be right only with an assignment for each image."""
     case = case_of("coco-stuff27")
     dataset = predict(case, tmp_path / "truth", tmp_path / "own", perfect=True)
     names = (Category(0, "a"), Category(7, "b"))
@@ -122,15 +122,13 @@ def test_labels_with_classes_are_assigned_once_for_all_images(tmp_path: Path) ->
     assert evaluate("coco-stuff27", tmp_path / "shared", dataset).scores["pixel_accuracy"] == 0.5
 
 
-def test_labels_of_all_images_have_classes_or_none_has(tmp_path: Path) -> None:
-    case = case_of("coco-stuff27")
+def test_labels_of_each_image_alone_are_refused_with_the_reason(tmp_path: Path) -> None:
+    case = replace(case_of("coco-stuff27"), classes=False)
     dataset = predict(case, tmp_path / "truth", tmp_path / "predicted", perfect=True)
-    predict(replace(case, classes=True), tmp_path / "truth", tmp_path / "classes", perfect=True)
-    name = f"{dataset.names[1]}.png"
-    (tmp_path / "classes" / name).replace(tmp_path / "predicted" / name)
     result = evaluate("coco-stuff27", tmp_path / "predicted", dataset)
-    assert result.images == 1
-    assert "either all predicted segments of all images have classes" in result.problems[0]
+    assert result.images == 0
+    assert "one assignment for all images" in result.problems[0]
+    assert "upseg train -c dynaseg/coco-stuff27" in result.problems[0]
 
 
 @pytest.mark.parametrize("protocol", ["coco-panoptic", "coco-instances", "voc-instances"])
@@ -163,6 +161,29 @@ def test_predicted_stuff_is_no_detection(tmp_path: Path) -> None:
     assert any(segment.category and not segment.category.is_thing for segment in predicted)
     per_class = evaluate("voc-instances", tmp_path / "predicted", dataset).per_class
     assert [row["name"] for row in per_class] == ["person"]
+
+
+def test_predicted_stuff_that_the_truth_does_not_know_is_left_out(tmp_path: Path) -> None:
+    dataset = predict(case_of("coco-instances"), tmp_path / "truth", tmp_path / "predicted", perfect=True)
+    sky = Category(999, "sky", is_thing=False)
+    for sample in dataset:
+        everywhere = sample.segment_map + 1  # 1 is what was unlabelled
+        categories = {1: sky, **{k + 1: category for k, category in sample.categories.items()}}
+        Segmentation.from_labels(everywhere, categories=categories).save(tmp_path / "stuff" / f"{sample.name}.png")
+    for protocol in ("coco-instances", "coco-agnostic"):
+        result = evaluate(protocol, tmp_path / "stuff", dataset)
+        assert (result.problems, result.scores["ap"]) == ((), 1)
+
+
+def test_without_classes_a_wrong_class_or_none_is_right(tmp_path: Path) -> None:
+    dataset = predict(case_of("coco-instances"), tmp_path / "truth", tmp_path / "predicted", perfect=True)
+    for sample in dataset:
+        for folder, category in (("wrong", Category(999, "cow")), ("none", None)):
+            categories = {} if category is None else dict.fromkeys(sample.categories, category)
+            found = Segmentation.from_labels(sample.segment_map, categories=categories)
+            found.save(tmp_path / folder / f"{sample.name}.png")
+    for folder in ("wrong", "none"):
+        assert dict(evaluate("coco-agnostic", tmp_path / folder, dataset).scores) == {"ap": 1, "ap50": 1, "ap75": 1}
 
 
 def test_masks_that_overlap_count_whole(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ _MOST_NAMED = 20  # on the terminal; JSON has all
 _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 _NAMES = """
-bsds500, voc-regions, coco-stuff27, entity, cells, coco-panoptic, cityscapes-panoptic, coco-instances, voc-instances,
-nyu-depth.
+bsds500, voc-regions, coco-stuff27, entity, cells, coco-panoptic, cityscapes-panoptic, coco-instances,
+coco-agnostic, voc-instances, nyu-depth.
 """  # listed here so that `upseg --help` need not import the metrics
 
 _Protocol = Annotated[str, typer.Argument(metavar="PROTOCOL", help=" ".join(_NAMES.split()))]

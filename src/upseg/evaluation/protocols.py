@@ -32,6 +32,9 @@ TruthKind = Literal["segments", "annotators", "classes", "depth"]
 MOST_LABELS = 1023
 """The largest label that a prediction of `coco-stuff27` can have in all images alike."""
 
+OBJECT = Category(1, "object")
+"""The one class of `coco-agnostic`."""
+
 _NYU_SHAPE = (480, 640)
 # rows 45 to 470 and columns 41 to 600: where the depth of NYUv2 is projected to; Eigen et al., NeurIPS 2014
 _EIGEN_CROP = (slice(45, 471), slice(41, 601))
@@ -112,15 +115,15 @@ def _update_hungarian(totals: tuple[HungarianScores], _number: int, sample: Samp
     """Add one image's classes and labels."""
     scores = totals[0]
     without = [segment.id for segment in prediction if segment.category is None]
-    if (len(without) < len(prediction)) if scores.per_image else without:
+    if without:
         raise ValueError(
-            "either all predicted segments of all images have classes (labels then mean the same everywhere) or none "
-            f"has; here {len(without)} of {len(prediction)} have none, unlike in the first image"
+            f"this protocol makes one assignment for all images, so that labels must mean the same in each: give each "
+            f"segment a class, {len(without)} of {len(prediction)} have none. Labels that one image was fitted with "
+            "would need an assignment for each image, which looks up the truth as often as there are images and "
+            "compares with no published figure; `upseg train -c dynaseg/coco-stuff27` trains one network for all"
         )
-    labels = prediction.labels
-    if not scores.per_image:
-        # label 0 is void, so the class with id 0 has label 1
-        labels = _looked_up(prediction, [segment.category.id + 1 for segment in prediction if segment.category])
+    # label 0 is void, so the class with id 0 has label 1
+    labels = _looked_up(prediction, [segment.category.id + 1 for segment in prediction if segment.category])
     truth = sample.semantic_map(scores.categories)
     scores.update(truth, labels, truth != IGNORE)
 
@@ -179,6 +182,32 @@ def _update_coco_instances(
     metric.add_rows(number, sample.shape, own, results)
 
 
+def _update_coco_agnostic(
+    totals: tuple[CocoMaskAP],
+    number: int,
+    sample: Sample,
+    prediction: Segmentation | WholeMasks,
+    annotations: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """Add one image's things as objects of one class; predictions without classes are objects, predicted stuff none."""
+    of_things = {category.id for category in sample.categories.values() if category.is_thing}
+    if isinstance(prediction, WholeMasks):
+        results = [_run_lengths(row, sample.shape) for row in prediction.rows]
+    else:
+        kept = [s.category is None or s.category.is_thing for s in prediction]
+        objects = _looked_up(prediction, [s.id if keep else 0 for s, keep in zip(prediction, kept, strict=True)])
+        scores = {s.id: 1.0 if s.score is None else s.score for s in prediction}
+        results = label_map_rows(number, objects, category_id=dict.fromkeys(scores, OBJECT.id), score=scores)
+    if annotations is None:
+        truth = _looked_up(sample, [segment.id if segment.is_thing else 0 for segment in sample.segments])
+        crowds = {s.id: int(s.id in sample.crowds) for s in sample.segments}
+        own = label_map_rows(number, truth, category_id=dict.fromkeys(crowds, OBJECT.id), iscrowd=crowds)
+    else:
+        own = [_coco_row(row, sample.shape) for row in annotations if row["category_id"] in of_things]
+    rows = ([{**row, "category_id": OBJECT.id} for row in part] for part in (own, results))
+    totals[0].add_rows(number, sample.shape, *rows)
+
+
 def _run_lengths(row: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
     """What COCO's evaluation looks at in a result; polygons become run lengths."""
     mask = row["segmentation"]
@@ -210,6 +239,12 @@ def _coco_scores(totals: tuple[CocoMaskAP]) -> dict[str, float]:
         raise UpsegError("COCO's mask AP is computed by faster-coco-eval: pip install 'upseg[train]'") from error
 
 
+def _agnostic_scores(totals: tuple[CocoMaskAP]) -> dict[str, float]:
+    """The three figures that the paper of `entity` has in its Table 4."""
+    scores = _coco_scores(totals)
+    return {name: scores[name] for name in ("ap", "ap50", "ap75")}
+
+
 def _update_voc_instances(totals: tuple[VocMaskAP], _number: int, sample: Sample, prediction: Segmentation) -> None:
     """Add one image's things; predicted stuff is left out."""
     categories = totals[0].categories
@@ -239,6 +274,7 @@ def _detections(
 ) -> tuple[Int32[np.ndarray, "h w"], Mapping[int, int], Mapping[int, float]]:
     """The predicted things: their map, and class and score of each; a segment without a score has 1."""
     stuff = {category.id for category in categories if not category.is_thing}
+    stuff |= {s.category.id for s in prediction if s.category is not None and not s.category.is_thing}
     classes = {segment: category for segment, category in _classes(prediction).items() if category not in stuff}
     scores = {s.id: 1.0 if s.score is None else s.score for s in prediction if s.id in classes}
     labels = _looked_up(prediction, [s.id if s.id in classes else 0 for s in prediction])
@@ -261,11 +297,6 @@ def _looked_up(source: Sample | Segmentation, values: Sequence[int]) -> Int32[np
     labels = source.segment_map if isinstance(source, Sample) else source.labels
     table: Int32[np.ndarray, " k1"] = np.array([0, *values], np.int32)
     return np.take(table, labels)
-
-
-def _hungarian(categories: Sequence[Category], classified: bool) -> tuple[Accumulator, ...]:
-    """Labels that mean the same in every image where segments have classes, each image's own labels where not."""
-    return (HungarianScores(categories, MOST_LABELS) if classified else HungarianScores(categories, per_image=True),)
 
 
 _PANOPTIC_RULES = (
@@ -304,11 +335,14 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "coco-stuff27",
             "unsupervised semantic segmentation: Hungarian mean IoU (all, things, stuff), pixel accuracy",
-            "labels are assigned to classes one to one by the Hungarian method, once for all images where predicted "
-            "segments have classes, else image by image; unlabelled pixels are left out; crowds count as their class",
+            "labels, which are the classes of predicted segments, are assigned to classes one to one by the Hungarian "
+            "method, once for all images; unlabelled pixels are left out; crowds count as their class; mean_iou and "
+            "pixel_accuracy compare with what PiCIE and STEGO report on all classes, mean_iou_things and _stuff are "
+            "means of the same IoUs; mean_iou_things_only and _stuff_only, of the sub-matrices of things and of stuff "
+            "alone, compare with DynaSeg's Things and Stuff and with nothing else",
             frozenset({"segments", "classes"}),
             "mean_iou",
-            _hungarian,
+            lambda categories, _: (HungarianScores(categories, MOST_LABELS),),
             _update_hungarian,
         ),
         Protocol(
@@ -365,6 +399,18 @@ PROTOCOLS: dict[str, Protocol] = {
             _coco_scores,
             as_annotated=True,
             quoted=("ap", "ap50", "ap75", "ap_small", "ap_large"),
+        ),
+        Protocol(
+            "coco-agnostic",
+            "COCO mask AP without classes: AP, AP50, AP75",
+            "as coco-instances, but all things are objects of one class, and so are predicted segments, with or "
+            "without a class; predicted stuff is left out",
+            frozenset({"segments"}),
+            "ap",
+            lambda _, __: (CocoMaskAP((OBJECT,)),),
+            _update_coco_agnostic,
+            _agnostic_scores,
+            as_annotated=True,
         ),
         Protocol(
             "voc-instances",

@@ -154,7 +154,9 @@ def read_start(name_or_path: str | Path) -> Checkpoint:
     return Checkpoint(model.method, asdict(model.settings), model.categories, model.training, weights)
 
 
-def take_over_weights(network: nn.Module, path: str | Path, may_differ: tuple[str, ...] = ()) -> Mapping[str, Any]:
+def take_over_weights(
+    network: nn.Module, path: str | Path, may_differ: tuple[str, ...] = (), anew: tuple[str, ...] = ()
+) -> Mapping[str, Any]:
     """Fill a network with the weights of a checkpoint, the averaged ones where it has them, or of another model.
 
     Args:
@@ -162,6 +164,7 @@ def take_over_weights(network: nn.Module, path: str | Path, may_differ: tuple[st
         path: The checkpoint or model, as `read_start` takes it.
         may_differ: What the names of weights begin with that the checkpoint may lack, have beside them, or have in
             another shape, such as heads for other classes: these keep the values that they have in the network.
+        anew: What the names of weights begin with that keep those values even if the checkpoint has others for them.
 
     Returns:
         How the checkpoint's model came to be.
@@ -173,9 +176,9 @@ def take_over_weights(network: nn.Module, path: str | Path, may_differ: tuple[st
     own, found = network.state_dict(), checkpoint.weights
 
     def differs(name: str) -> bool:
-        return name.startswith(may_differ) and (
-            name not in own or name not in found or own[name].shape != found[name].shape
-        )
+        if name.startswith(may_differ) and (name not in own or name not in found):
+            return True
+        return name.startswith(anew) or (name.startswith(may_differ) and own[name].shape != found[name].shape)
 
     kept = {name: value for name, value in own.items() if differs(name)}
     try:

@@ -66,6 +66,12 @@ METHODS: dict[str, Method] = {
         reports_progress=True,
         has_hierarchy=True,
     ),
+    "dynaseg_classes": Method(
+        "classes found without labels: one network for a whole data set, the same labels in every image",
+        "upseg.methods.dynaseg.class_settings:DynaSegClassesSettings",
+        "upseg.methods.dynaseg.class_segmenter:DynaSegClassSegmenter",
+        learned=True,
+    ),
     "entity": Method(
         "class-agnostic: an embedding of each pixel, grouped by mean shift on the projective sphere",
         "upseg.methods.entity:EntitySettings",
@@ -263,7 +269,12 @@ def build_model(name: str, config: ModelConfig, weights: Path, settings: Mapping
     method, chosen = METHODS[config.method], dict(settings or {})
     preset = chosen.pop("preset", None)
     known = _resolve(method.settings)
-    named = {**current_names(config.settings, known), **current_names(chosen, known)}
+    stored = current_names(config.settings, known)
+    if preset is not None and (presets := getattr(known, "presets", None)):  # of some settings, over those stored
+        if preset not in presets:
+            raise ModelError(f"the presets of {config.method} are {', '.join(presets)}, got {preset!r}")
+        stored, preset = {**stored, **presets[preset]}, None
+    named = {**stored, **current_names(chosen, known)}
     built = build_settings(known, named, preset=preset)
     found = weights if method.learned else None
     told = (config.training, config.description, config.reading)

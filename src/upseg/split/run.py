@@ -17,7 +17,7 @@ from upseg.batch.resume import Claim, Decision, digest_of
 from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch, stale_results
 from upseg.errors import FormatError, UpsegError
 from upseg.files import printable
-from upseg.formats import FORMATS, formats_that_need, output_paths
+from upseg.formats import FORMATS, coco_folder, formats_that_need, output_paths
 from upseg.formats.coco_folder import write_coco_folder
 from upseg.images.options import ReadingOptions
 from upseg.models.registry import Model
@@ -27,7 +27,7 @@ from upseg.split.classes import MaskClasses
 from upseg.split.jobs import PHOTOS, MaskJob, Photos, stamp
 from upseg.split.splitters import find_splitter
 
-INSTANCES = PurePosixPath("instances.json")
+INSTANCES = PurePosixPath(coco_folder.INSTANCES)
 """The COCO file of a folder of results."""
 DEFAULT_FORMATS = ("png",)
 MASKS = InputKind("mask", "split", frozenset({".png", ".tif", ".tiff"}))

@@ -55,6 +55,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from upseg.data.mixing import MixedSamples
 from upseg.errors import UpsegError
 from upseg.files import atomic_path
 from upseg.segmentation import Category
@@ -229,6 +230,10 @@ class Training(LightningCLI):
             f"precision {self.trainer.precision} -> {self.output}",
             highlight=False,
         )
+        samples = getattr(self.datamodule, "samples", None)
+        if isinstance(samples, MixedSamples):
+            for line in samples.repeated():
+                console.print(f"note: {line}", highlight=False)
         if self.resume:
             state = (
                 "from the beginning: there is no checkpoint yet" if self.resumed is None else "from the last checkpoint"
@@ -276,7 +281,11 @@ def _quieten() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
-    for text in (".*does not have many workers", ".*is smaller than the logging interval"):
+    for text in (
+        ".*does not have many workers",
+        ".*is smaller than the logging interval",
+        ".*training_step. returned .None.",  # a batch that makes no step
+    ):
         warnings.filterwarnings("ignore", message=text, module="lightning")
 
 

@@ -85,7 +85,8 @@ class MixedDataModule(LightningDataModule):
         transform: Must bring all samples to one size; None where they have one.
         validation: Data sets to validate on, each by itself, untransformed and in order.
         targets: What the method learns from a sample, computed in the workers. Where they need classes (an attribute
-            `categories`) and were given none, they get those of the training data.
+            `categories`) and were given none, they get those of the training data. Where their attribute
+            `needs_segments` is False, samples without any are learned from as well.
         batch_size: Samples in a batch of one process.
         validation_batch_size: The same for validation; 1 unless all images of a data set have one size.
         workers: Processes that read data; 0 reads in the training process.
@@ -158,6 +159,8 @@ class MixedDataModule(LightningDataModule):
             DataError: If no sample has a segment, or all are crowds though objects are told apart.
         """
         if stage != "fit":
+            return
+        if not getattr(self.targets, "needs_segments", True):
             return
         for source in self.samples.sources:
             check_learnable(source.dataset)

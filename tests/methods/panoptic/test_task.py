@@ -14,6 +14,7 @@ from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES, ShapeScenes
 from upseg.errors import ModelError
 from upseg.methods.panoptic import PanopticSettings
+from upseg.methods.panoptic import task as task_module
 from upseg.methods.panoptic.losses import panoptic_losses
 from upseg.methods.panoptic.targets import PanopticTargets
 from upseg.methods.panoptic.task import PanopticTask
@@ -81,6 +82,28 @@ def test_stages_hand_over_their_weights(tmp_path) -> None:
     wider = replace(SETTINGS, decoder_channels=(64, 32, 32))
     with pytest.raises(ModelError, match="weights of another network"):
         PanopticTask(CATEGORIES, wider, pretrained=False, init_from=str(tmp_path / "stage1.ckpt"))
+
+
+def test_disparities_do_not_become_metres(tmp_path) -> None:
+    """Nearer is more in the one and less in the other: the last layer starts anew, and only then."""
+    relative = replace(DEPTH, maximum_depth=None)
+    first = PanopticTask(CATEGORIES, relative, pretrained=False)
+    trained(first, tmp_path, 1, data_module(Scene(2))).save_checkpoint(tmp_path / "stage2.ckpt")
+    start = str(tmp_path / "stage2.ckpt")
+    metres, again = (
+        PanopticTask(CATEGORIES, settings, pretrained=False, init_from=start, average=0.5)
+        for settings in (DEPTH, relative)
+    )
+    weights = [task.validated.state_dict() for task in (first, metres, again)]
+    assert all(torch.equal(value, weights[2][name]) for name, value in weights[0].items())
+    anew = {name for name, value in weights[0].items() if not torch.equal(value, weights[1][name])}
+    assert anew == {"projections.depth.weight", "projections.depth.bias"}
+
+
+def test_a_large_backbone_without_weights_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_module, "_LARGE", 1000)
+    with pytest.warns(UserWarning, match=r"vit_tiny_patch16_224 \(.* parameters\) starts from random weights; give"):
+        PanopticTask(CATEGORIES, SETTINGS, pretrained=False)
 
 
 def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
