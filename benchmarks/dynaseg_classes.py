@@ -88,12 +88,12 @@ def positions(ids: np.ndarray, merged: dict[int, int]) -> np.ndarray:
 
 
 def panoptic_table(categories: list[dict]) -> dict[int, int]:
-    """The merged class of each category of COCO panoptic: `tree-merged` is where COCO-Stuff's `tree` is."""
+    """The merged class of each category of COCO panoptic: `ceiling-merged` is where `ceiling-other` is."""
     by_name = {category.name: category.id for category in CATEGORIES}
 
     def known(category: dict) -> int:
         name = category["name"].removesuffix("-merged")
-        return category["id"] if category["id"] in MERGED_OF else by_name[name]
+        return category["id"] if category["id"] in MERGED_OF else by_name.get(name, by_name.get(f"{name}-other", 0))
 
     return {category["id"]: MERGED_OF[known(category)].id for category in categories}
 

@@ -46,6 +46,7 @@ class Method:
             whether a model was trained for depth.
         has_hierarchy: Whether its results have several levels of detail; its settings then say by a property of that
             name whether a model's do.
+        pictures: What its segmenter, a `PictureSegmenter`, can draw beside segments.
     """
 
     description: str
@@ -56,6 +57,7 @@ class Method:
     splits_masks: bool = False
     predicts_depth: bool = False
     has_hierarchy: bool = False
+    pictures: tuple[str, ...] = ()
 
 
 METHODS: dict[str, Method] = {
@@ -65,6 +67,7 @@ METHODS: dict[str, Method] = {
         "upseg.methods.dynaseg:DynaSegSegmenter",
         reports_progress=True,
         has_hierarchy=True,
+        pictures=("snapshots",),
     ),
     "dynaseg_classes": Method(
         "classes found without labels: one network for a whole data set, the same labels in every image",
@@ -78,6 +81,7 @@ METHODS: dict[str, Method] = {
         "upseg.methods.entity:EntitySegmenter",
         learned=True,
         reports_progress=True,
+        pictures=("features",),
     ),
     "cells": Method(
         "objects alike and many, such as nuclei, of any size: borders and inner distance, flooded from its peaks",
@@ -100,6 +104,7 @@ METHODS: dict[str, Method] = {
         learned=True,
         reports_progress=True,
         splits_masks=True,
+        pictures=("boundaries",),
     ),
     "mask_rcnn": Method(
         "things with their classes: torchvision's Mask R-CNN, to be trained on instances, real ones or pseudo labels",

@@ -3,6 +3,16 @@
 from upseg.segmentation.facts import BoundingBox, Category, Segment
 from upseg.segmentation.labelled import Table
 from upseg.segmentation.result import Segmentation
-from upseg.segmentation.segmenters import DepthSegmenter, Progress, Segmenter
+from upseg.segmentation.segmenters import DepthSegmenter, PictureSegmenter, Progress, Segmenter
 
-__all__ = ["BoundingBox", "Category", "DepthSegmenter", "Progress", "Segment", "Segmentation", "Segmenter", "Table"]
+__all__ = [
+    "BoundingBox",
+    "Category",
+    "DepthSegmenter",
+    "PictureSegmenter",
+    "Progress",
+    "Segment",
+    "Segmentation",
+    "Segmenter",
+    "Table",
+]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import UInt8
+
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation.result import Segmentation
 
@@ -33,5 +36,26 @@ class DepthSegmenter(Segmenter, Protocol):
 
         Raises:
             ModelError: If the model is one without depth.
+        """
+        ...
+
+
+@runtime_checkable
+class PictureSegmenter(Segmenter, Protocol):
+    """What segmenters are that can show how they came to their segments."""
+
+    def picture(self, image: ImageLike, kind: str, count: int = 10) -> UInt8[np.ndarray, "h w 3"]:
+        """Draw one of the pictures that the method's row in `METHODS` names.
+
+        Args:
+            image: As for `segment`.
+            kind: The name of the picture.
+            count: How many pictures side by side, where it is a series.
+
+        Returns:
+            (H, W, 3) RGB, of any size.
+
+        Raises:
+            ImageError: If the image cannot be read.
         """
         ...

@@ -53,9 +53,7 @@ def test_labels_are_those_of_a_fitted_network() -> None:
 
 
 def test_the_preset_resnet_is_the_papers_with_its_other_extractor() -> None:
-    assert DynaSegSettings.preset("resnet") == DynaSegSettings.preset(
-        "paper", extractor="resnet18-fpn", pretrained=True
-    )
+    assert DynaSegSettings.preset("resnet") == DynaSegSettings.preset("paper", extractor="resnet18-fpn")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -163,3 +161,12 @@ def test_wrong_values_by_name_are_one_clear_error(values: dict[str, Any], messag
 def test_values_by_name_reach_the_settings() -> None:
     built = build_settings(DynaSegSettings, {"detail": 1, "crop": None, "floor": 5}, preset="default")
     assert built == DynaSegSettings(detail=1.0, crop=None, floor=5)
+
+
+def test_a_resnet_is_pretrained_unless_it_has_weights_or_is_told_otherwise() -> None:
+    assert DynaSegSettings.preset("paper", extractor="resnet18-fpn").downloads_weights
+    assert not DynaSegSettings.preset(
+        "paper", extractor="resnet18-fpn", weights="resnet18.safetensors"
+    ).downloads_weights
+    assert not DynaSegSettings.preset("paper", extractor="resnet18-fpn", pretrained=False).downloads_weights
+    assert not DynaSegSettings.preset("paper").downloads_weights

@@ -82,6 +82,23 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         """
         return F.normalize(self.network(batch.to(self.device)).float(), dim=1)
 
+    def picture(self, image: ImageLike, kind: str = "features", count: int = 10) -> UInt8[np.ndarray, "h w 3"]:  # noqa: ARG002
+        """The features of the lowest resolution in colours, as `colour_features` has them.
+
+        Paper: Fig. 2a.
+
+        Args:
+            image: As for `segment`.
+            kind: `features`.
+            count: Of no interest.
+
+        Raises:
+            ImageError: If the image cannot be read.
+        """
+        with self.reading(image) as pixels:
+            size = level_sizes(pixels.shape[-2], pixels.shape[-1], self.settings)[0]
+            return colour_features(self.predict(resize_image(pixels, size).clamp(0, 1))[0].cpu())
+
     @torch.inference_mode()
     def group(
         self, features: Float[Tensor, "d h w"], size: tuple[int, int] | None = None
