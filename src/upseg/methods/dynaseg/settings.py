@@ -22,7 +22,8 @@ class DynaSegSettings:
         features: p, channels of the features.
         clusters: q, the number of labels there are.
         blocks: M, of the `cnn` extractor.
-        pretrained: Whether `resnet18-fpn` starts from ImageNet weights, downloaded once; None for: if it has no `weights`.
+        pretrained: Whether `resnet18-fpn` starts from ImageNet weights, downloaded once; None for: if it has no
+            `weights`.
         weights: A `.safetensors` file with the weights of a ResNet-18 instead, for use offline.
         weighting: How mu balances the two losses: `fsf` (Eq. 8), `scf` (Eq. 9) or `fixed` (mu = alpha).
         alpha: Of the weighting; None for the paper's value for it (15, 50, 5).
