@@ -16,6 +16,7 @@ import upseg
 from tests.methods.contract import SegmenterContract, assert_valid, drawn_image
 from tests.methods.dynaseg.scenes import disc_on_texture, flat_regions, touching_rectangles
 from upseg.data.sources.bsds500 import BSDS500
+from upseg.errors import ModelError
 from upseg.functional.label_maps import canonical_order, connected_components
 from upseg.methods.dynaseg import DynaSegSegmenter, DynaSegSettings
 from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL

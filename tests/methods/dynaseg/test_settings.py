@@ -164,9 +164,7 @@ def test_values_by_name_reach_the_settings() -> None:
 
 
 def test_a_resnet_is_pretrained_unless_it_has_weights_or_is_told_otherwise() -> None:
-    assert DynaSegSettings.preset("paper", extractor="resnet18-fpn").downloads_weights
-    assert not DynaSegSettings.preset(
-        "paper", extractor="resnet18-fpn", weights="resnet18.safetensors"
-    ).downloads_weights
-    assert not DynaSegSettings.preset("paper", extractor="resnet18-fpn", pretrained=False).downloads_weights
+    cases = ({}, {"weights": "resnet18.safetensors"}, {"pretrained": False})
+    resnets = [DynaSegSettings.preset("paper", extractor="resnet18-fpn", **changes) for changes in cases]
+    assert [settings.downloads_weights for settings in resnets] == [True, False, False]
     assert not DynaSegSettings.preset("paper").downloads_weights

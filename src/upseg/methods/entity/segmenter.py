@@ -7,13 +7,14 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32, Int32, UInt8
 from torch import Tensor
 
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image, scaled_area, scaled_size
 from upseg.images.reading import ImageLike
 from upseg.layers.tiling import TileGrid, run_in_tiles
+from upseg.methods.entity.extensions.picture import colour_features
 from upseg.methods.entity.grouping import Grouping, group_features
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.refinement import SegmentTree, refine, resize_labels
