@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.data.sources import trees
-from tests.evaluation.predicted import CASES, Case, name_of, predict, predict_depth
+from tests.evaluation.predicted import CASES, SHAPE, Case, name_of, predict, predict_depth
 from upseg.data.sample import Sample
 from upseg.data.sources import open_dataset
 from upseg.errors import DataError
@@ -205,6 +205,21 @@ def test_masks_that_overlap_count_whole(tmp_path: Path) -> None:
     # the car is right at all ten thresholds, the cat at 0.50, 0.55 ... 0.75
     assert result.scores["ap"] == pytest.approx((1 + 6 / 10) / 2)
     assert evaluate("coco-instances", tmp_path / "predicted", dataset, images=["1"]).images == 1
+
+
+def test_masks_of_sa1b_count_whole_and_so_do_segments_with_their_parts(tmp_path: Path) -> None:
+    """A mask over the whole image and one inside it: its part hides it in the label map, in the truth as predicted."""
+    rows = [{"segmentation": trees.run_lengths(mask)} for mask in (np.ones(SHAPE, bool), trees.LEFT)]
+    height, width = SHAPE
+    trees.write_image(tmp_path / "sa_1.jpg")
+    trees.write_json(tmp_path / "sa_1.json", {"image": {"height": height, "width": width}, "annotations": rows})
+    dataset = open_dataset("sa-1b", tmp_path)
+    labels = np.where(trees.LEFT, 2, 1)
+    for name, parents in (("flat", {}), ("tree", {2: 1})):
+        Segmentation.from_labels(labels, parents=parents).save(tmp_path / name / "sa_1.npz")
+    rest = 1 - trees.LEFT.mean()
+    assert evaluate("entity", tmp_path / "flat", dataset).scores["mean_iou"] == pytest.approx((rest + 1) / 2)
+    assert evaluate("entity", tmp_path / "tree", dataset).scores["mean_iou"] == 1
 
 
 @pytest.mark.skipif(not os.environ.get("UPSEG_DATA"), reason="UPSEG_DATA names no folder with real data")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int32
+from jaxtyping import Bool, Float, Int32
 
 from upseg.data.sample import IGNORE, Sample
 from upseg.errors import UpsegError
@@ -128,10 +128,32 @@ def _update_hungarian(totals: tuple[HungarianScores], _number: int, sample: Samp
     scores.update(truth, labels, truth != IGNORE)
 
 
-def _update_entities(totals: tuple[ClassAgnostic], _number: int, sample: Sample, prediction: Segmentation) -> None:
-    """Add one image's things and stuff."""
+def _update_entities(
+    totals: tuple[ClassAgnostic],
+    _number: int,
+    sample: Sample,
+    prediction: Segmentation,
+    whole_masks: Iterable[Bool[np.ndarray, "h w"]] | None = None,
+) -> None:
+    """Add one image's things and stuff; masks that are annotated whole, one inside the other, are measured whole."""
+    if whole_masks is not None:
+        totals[0].update_masks(whole_masks, prediction.labels, _with_parts(prediction))
+        return
     truth = sample.entity_map()
     totals[0].update(np.maximum(truth, 0), prediction.labels, truth != IGNORE)
+
+
+def _with_parts(prediction: Segmentation) -> Iterator[Bool[np.ndarray, "h w"]]:
+    """The mask of each predicted segment that others are parts of, with theirs."""
+    children: dict[int, set[int]] = {}
+    parent_of = {segment.id: segment.parent for segment in prediction}
+    for segment, parent in parent_of.items():
+        above = parent
+        while above is not None:
+            children.setdefault(above, {above}).add(segment)
+            above = parent_of.get(above)
+    for parts in children.values():
+        yield np.isin(prediction.labels, sorted(parts))
 
 
 def _update_cells(totals: tuple[CellMatching], _number: int, sample: Sample, prediction: Segmentation) -> None:
@@ -349,7 +371,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "entity",
             "class-agnostic entities: recall, mean IoU, Boundary IoU",
             "each entity takes its best IoU (one prediction may serve several; false positives do not count), recalled "
-            "at IoU > 0.5; unlabelled pixels count in a prediction's union; crowd pixels are left out",
+            "at IoU > 0.5; unlabelled pixels count in a prediction's union; crowd pixels are left out; masks of SA-1B, "
+            "one inside the other, count whole, and so do predicted segments with their parts",
             frozenset({"segments"}),
             "mean_iou",
             lambda _, __: (ClassAgnostic(),),

@@ -188,13 +188,26 @@ class Training(LightningCLI):
             raise UpsegError(f"trainer: {one_line(str(error))}") from error
 
     def after_instantiate_classes(self) -> None:
-        """Give the model its optimiser."""
+        """Give the model its optimiser, and the trainer the number of batches in a step."""
+        self._gather_batches()
         optimization = self.config_init.optimization
         if optimization is not None:
             optimization.groups(self.model)  # an error that the model cannot have these comes now, not later
             self.model.configure_optimizers = MethodType(optimization.configure, self.model)
         elif not is_overridden("configure_optimizers", self.model):
             raise UpsegError("the model has no optimiser of its own: the section optimization must be given")
+
+    def _gather_batches(self) -> None:
+        """Reach the recipe's effective batch on the devices that there are."""
+        count = getattr(self.datamodule, "batches_per_step", lambda _: None)(self.trainer.world_size)
+        if count is None:
+            return
+        if self.trainer.accumulate_grad_batches not in (1, count):
+            raise UpsegError(
+                f"data.effective_batch asks for {count} batches in a step, trainer.accumulate_grad_batches for "
+                f"{self.trainer.accumulate_grad_batches}; leave one of them out"
+            )
+        self.trainer.accumulate_grad_batches = count
 
     def run(self) -> None:
         """Train.

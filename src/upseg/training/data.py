@@ -88,6 +88,8 @@ class MixedDataModule(LightningDataModule):
             `categories`) and were given none, they get those of the training data. Where their attribute
             `needs_segments` is False, samples without any are learned from as well.
         batch_size: Samples in a batch of one process.
+        effective_batch: Samples in a step of the optimiser, all processes together, however many there are: gradients
+            of as many batches as that takes are gathered. None for one batch of each process.
         validation_batch_size: The same for validation; 1 unless all images of a data set have one size.
         workers: Processes that read data; 0 reads in the training process.
         epoch_length: Draws in an epoch, all processes together; by default as many as there are samples.
@@ -115,8 +117,10 @@ class MixedDataModule(LightningDataModule):
         seed: int = 0,
         channels: list[int] | None = None,
         normalize: str | None = None,
+        effective_batch: int | None = None,
     ) -> None:
         super().__init__()
+        self.effective_batch = effective_batch
         asked = ReadingOptions(None if channels is None else tuple(channels), normalize=normalize)
         for dataset in (*(source.dataset for source in train), *validation):
             dataset.reading = asked.over(dataset.reading)
@@ -146,6 +150,22 @@ class MixedDataModule(LightningDataModule):
                     f"{known.name!r} in one and {category.name!r} in another"
                 )
         return tuple(found[identifier] for identifier in sorted(found))
+
+    def batches_per_step(self, processes: int) -> int | None:
+        """How many batches of each process make one step; None where the recipe does not say.
+
+        Raises:
+            ValueError: If no whole number of batches has the effective size.
+        """
+        if self.effective_batch is None:
+            return None
+        together = self.batch_size * processes
+        if self.effective_batch % together:
+            raise ValueError(
+                f"effective_batch is {self.effective_batch}, which is no multiple of {self.batch_size} samples on each "
+                f"of {processes} devices; change batch_size or the number of devices"
+            )
+        return self.effective_batch // together
 
     @property
     def description(self) -> str:

@@ -34,7 +34,7 @@ class CIHP(PairedFiles):
         root: The folder `instance-level_human_parsing`, or the one above it.
         split: Training or Validation (train and val will do); None for Validation, or the only one there is.
         on_error: What to do with images without ground truth, and with damaged samples.
-        segments: `parts`: each part of each person is a segment; `people`: each person.
+        segments: `people`: each person is a segment, as in COCO and ADE20K; `parts`: each part of each person.
 
     Raises:
         DataError: If something is missing; it says where it was looked for.
@@ -46,7 +46,7 @@ class CIHP(PairedFiles):
         split: str | None = None,
         *,
         on_error: OnError = "raise",
-        segments: Literal["parts", "people"] = "parts",
+        segments: Literal["parts", "people"] = "people",
     ) -> None:
         base = find_folder(
             root,
