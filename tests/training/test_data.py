@@ -63,6 +63,16 @@ def test_incomplete_batches_are_left_out_in_training():
     assert [len(batch) for batch in module().train_dataloader()] == [4, 4, 4]
 
 
+def test_an_effective_batch_is_reached_on_any_number_of_devices():
+    data = module(effective_batch=24)
+    assert [data.batches_per_step(devices) for devices in (1, 2, 3, 6)] == [6, 3, 2, 1]
+    with pytest.raises(
+        ValueError, match="effective_batch is 24, which is no multiple of 4 samples on each of 5 devices"
+    ):
+        data.batches_per_step(5)
+    assert module().batches_per_step(5) is None
+
+
 def test_validation_has_one_loader_for_each_data_set_in_order():
     data = module(validation=[Numbered("v", 3), Numbered("w", 2)], validation_batch_size=2)
     first, second = data.val_dataloader()

@@ -95,11 +95,15 @@ class Optimization:
         if not (0 <= self.momentum < 1 and 0 <= self.warm_up <= 1):
             raise ValueError(f"momentum must be in [0, 1) and warm_up in [0, 1], got {self.momentum}, {self.warm_up}")
 
+    @property
+    def decay(self) -> float:
+        """The weight decay that counts."""
+        usual = 0.05 if self.optimizer == "adamw" else 0.0
+        return usual if self.weight_decay is None else self.weight_decay
+
     def groups(self, module: nn.Module) -> list[ParameterGroup]:
         """The groups that the parameters of a module are sorted into."""
-        usual = 0.05 if self.optimizer == "adamw" else 0.0
-        decay = usual if self.weight_decay is None else self.weight_decay
-        return parameter_groups(module, decay, self.layer_decay)
+        return parameter_groups(module, self.decay, self.layer_decay)
 
     def configure(self, module: lightning.LightningModule) -> dict[str, Any]:
         """What `configure_optimizers` of a module returns, for the training that it is part of."""
