@@ -276,7 +276,7 @@ def test_an_effective_batch_gathers_gradients(tmp_path) -> None:
     size = content["data"]["init_args"]["batch_size"]
     content["data"]["init_args"]["effective_batch"] = 3 * size
     assert opened(tmp_path, content).trainer.accumulate_grad_batches == 3
-    with pytest.raises(UpsegError, match="asks for 3 batches in a step, trainer.accumulate_grad_batches for 2"):
+    with pytest.raises(UpsegError, match=r"asks for 3 batches in a step, trainer\.accumulate_grad_batches for 2"):
         opened(tmp_path, content, "--trainer.accumulate_grad_batches=2")
 
 
