@@ -21,10 +21,10 @@ MODEL, DATA = "model.init_args", "data.init_args"
 SETTINGS, TRANSFORM = f"{MODEL}.settings", f"{DATA}.transform.init_args"
 ADAM = {"optimization.optimizer": "adam", "optimization.learning_rate": 5e-5, "optimization.schedule": "polynomial"}
 PANOPTIC = {
-    "optimization.learning_rate": 5e-4,  # Sec. 4.1
-    "optimization.layer_decay": 0.8,  # Sec. 4.1 has a layer decay, its value is a choice (PAPER.md, 21)
+    "optimization.learning_rate": 5e-4,  # Sec. 5.1
+    "optimization.layer_decay": 0.8,  # Sec. 5.1 has a layer decay, its value is a choice (PAPER.md, 21)
 }
-LARGE = {f"{SETTINGS}.backbone": "vit_large_patch14_dinov2"}  # Sec. 4.1
+LARGE = {f"{SETTINGS}.backbone": "vit_large_patch14_dinov2"}  # Sec. 5.1
 NUMBERS: dict[str, dict[str, Any]] = {
     # DynaSeg, Sec. 4.1
     "dynaseg/coco-stuff27": {
@@ -48,7 +48,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
         f"{DATA}.train.1.weight": 20210,
         f"{DATA}.train.2.weight": 28280,
     },
-    # Panoptic, Sec. 4.1: three stages, Cityscapes; Sec. 4.3: the ablation
+    # Panoptic, Sec. 5.1: three stages, Cityscapes; Sec. 5.3: the ablation
     "panoptic/coco-stage1": {
         **PANOPTIC, **LARGE, "trainer.max_epochs": 400, f"{DATA}.effective_batch": 1024,
         f"{TRANSFORM}.size": [280, 280], f"{SETTINGS}.heads": ["instance"],
@@ -125,8 +125,8 @@ def test_the_defaults_that_recipes_leave_out_are_the_papers() -> None:
     settings = BaisegSettings()
     assert (settings.cascade, settings.hidden, settings.width) == (4, 128, 48)  # Tables 4, 5, 6
     assert (settings.contrast_dimensions, settings.contrast_module) == (1, 2)  # Tables 10, 9
-    assert PanopticSettings().grid == (80, 80)  # Sec. 4.2
-    assert PanopticSettings().decoder_channels == (512, 256, 256)  # three transposed convolutions, Sec. 4.1
+    assert PanopticSettings().grid == (80, 80)  # Sec. 5.2
+    assert PanopticSettings().decoder_channels == (512, 256, 256)  # three transposed convolutions, Sec. 5.1
     assert PanopticTargets().minimum_weight == 0  # w_min, Sec. 3.3.2
     assert dict(PAPER_ALPHA) == {"fsf": 15.0, "scf": 50.0, "fixed": 5.0}  # Sec. 4.1, Table 1
     paper = PRESETS["paper"]

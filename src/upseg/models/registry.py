@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -279,7 +279,15 @@ def build_model(name: str, config: ModelConfig, weights: Path, settings: Mapping
         if preset not in presets:
             raise ModelError(f"the presets of {config.method} are {', '.join(presets)}, got {preset!r}")
         stored, preset = {**stored, **presets[preset]}, None
-    named = {**stored, **current_names(chosen, known)}
+    changed = current_names(chosen, known)
+    usual = {**{f.name: f.default for f in fields(known)}, **stored}
+    for key in getattr(known, "trained_with", ()):
+        if key in changed and changed[key] != usual[key]:
+            raise ModelError(
+                f"the setting {key} is {usual[key]!r} for this model, which was trained with it; {changed[key]!r} "
+                "would make its answers wrong: train one with it"
+            )
+    named = {**stored, **changed}
     built = build_settings(known, named, preset=preset)
     found = weights if method.learned else None
     told = (config.training, config.description, config.reading)

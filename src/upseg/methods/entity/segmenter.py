@@ -31,7 +31,7 @@ LARGEST_STRIDE = 32
 class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
     """Segments images with a trained network: a line for each pixel, clusters of lines, several resolutions.
 
-    Paper: Dille et al., "A Bottom-Up Approach to Class-Agnostic Image Segmentation", Sec. 3.7 and 4.1.
+    Paper: Dille et al., "A Bottom-Up Approach to Class-Agnostic Image Segmentation", Sec. 4 and 4.1.
 
     Each resolution is clustered at its own size, and its label map, not its features, is brought to the next size: the
     features of a photo of 24 megapixels would take 12 GB. Features of one resolution never take more than the setting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import ClassVar, Literal
 
 from upseg.functional.ranges import check_least, check_shares
 
@@ -70,6 +70,9 @@ class EntitySettings:
     minimum_added_area: int = 64
     threads: int | None = None
     seed: int = 0
+
+    trained_with: ClassVar[tuple[str, ...]] = ("background",)
+    """What weights were trained for, and settings of a model therefore cannot change."""
 
     def __post_init__(self) -> None:
         check_least(self, _LEAST)

@@ -34,7 +34,7 @@ _LARGE = 50e6
 class PanopticTask(Task[PanopticNetwork, PanopticSegmenter]):
     """Trains a `PanopticNetwork` by the losses of its heads, and validates panoptic segmentations.
 
-    Paper: Sec. 3 and 4.1. Optimiser and learning rate are the recipe's (`optimization`).
+    Paper: Sec. 3 and 5.1. Optimiser and learning rate are the recipe's (`optimization`).
 
     Args:
         categories: The classes; a recipe leaves them out, and those of the training data are taken.
