@@ -20,6 +20,7 @@ from upseg.methods.panoptic.targets import PanopticTargets
 from upseg.methods.panoptic.task import PanopticTask
 from upseg.models.checkpoints import read_checkpoint
 from upseg.models.registry import load_model
+from upseg.segmentation import Segmentation
 from upseg.training.data import MixedDataModule
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
@@ -143,6 +144,25 @@ def test_what_is_not_labelled_counts_neither_for_nor_against() -> None:
     task.validation_step(Collate()([partly]), 0)
     assert int(task.scores.sum_fn.sum() + task.scores.sum_tp.sum()) == 1
     assert int(task.depth_errors.sum_images) == 1
+
+
+def test_crowds_are_left_out_of_recall_and_named_to_the_panoptic_quality(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.zeros((32, 32), np.int32)
+    labels[:, :16], labels[:, 16:] = 1, 2
+    image, things = np.zeros((32, 32, 3), np.float32), [c for c in CATEGORIES if c.is_thing][:2]
+    crowded = Sample.from_labels(image, labels, categories={1: things[0], 2: things[1]}, crowds=[2])
+    instances = PanopticTask((), replace(SETTINGS, heads=("instance",)), pretrained=False).eval()
+    everywhere = Segmentation.from_labels(np.where(labels == 2, 1, 0))
+    seen: list[dict[str, object]] = []
+    monkeypatch.setattr(instances, "_segment", lambda _: (everywhere, None))
+    monkeypatch.setattr(instances.scores, "update", lambda *given, **named: seen.append({**named, "truth": given[0]}))
+    instances.validation_step(Collate()([crowded]), 0)
+    assert set(np.unique(seen[0]["truth"])) == {0, 1}
+    np.testing.assert_array_equal(seen[0]["valid"], labels != 2)
+    task = PanopticTask(CATEGORIES, SETTINGS, pretrained=False).eval()
+    monkeypatch.setattr(task.scores, "update", lambda *_, **named: seen.append(named))
+    task.validation_step(Collate()([crowded]), 0)
+    assert seen[1]["crowd_ids"] == [2]
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, DEPTH])

@@ -96,7 +96,7 @@ class UpsamplingDecoder(nn.Module):
     which torch's own initialisation misses for transposed convolutions: there, little would be left of the tokens.
 
     The normalisation is a choice, for the paper is silent. Most pixels are void, whose code is 0, and without any
-    normalisation a network that learns them from scratch switches most units off. It is over groups of an image's own
+    normalisation a network that learns them from scratch switches units off. It is over groups of an image's own
     channels: statistics of batches would be poor where few images fit a device, and in use others than in training.
 
     Args:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from upseg.functional.label_maps import border_pixels, connected_components
+from upseg.methods.baiseg.extraction import pipeline
+from upseg.methods.baiseg.extraction.markers import markers
 from upseg.methods.baiseg.extraction.pipeline import ExtractedInstances, extract, region_distance
 from upseg.methods.baiseg.settings import BaisegSettings
 
@@ -80,6 +82,19 @@ def test_a_wide_gap_in_the_middle_of_two_large_objects_is_bridged_by_its_neck() 
     boundary = drawn(truth)
     boundary[18:30, 30:38] = 0  # 12 of 40 pixels
     assert min(overlaps(truth, found(boundary, classes_of(truth)))) > 0.95
+
+
+def test_peaks_are_compared_as_they_were_before_the_dilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, heights, stages = two_halves(), [], {}
+
+    def recorded(distance: np.ndarray, *rest: Any) -> np.ndarray:
+        heights.append(distance.copy())
+        return markers(distance, *rest)
+
+    monkeypatch.setattr(pipeline, "markers", recorded)
+    extract(drawn(truth), classes_of(truth), THINGS, replace(SETTINGS, dilations=3), stages=stages)
+    distance = stages["distance"]
+    np.testing.assert_array_equal(heights[0], np.where(distance > 0, distance + 3, 0))
 
 
 def test_one_threshold_for_the_image_loses_the_marker_of_a_small_object_beside_a_large_one() -> None:
