@@ -116,7 +116,7 @@ def test_each_step_contrasts_other_pixels(tmp_path) -> None:
 
 
 def test_given_classes_are_those_of_the_truth_and_the_others_the_model_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new network knows nothing of classes: with its own map there is little to find, with the given one something."""
+    """`val/given_*` is what boundaries are worth; with the model's own classes it would be `val/*` once more."""
     task = BaisegTask(CATEGORIES, SETTINGS, pretrained=False).eval()
     batch = Collate(BaisegTargets(CATEGORIES))([sample()])
     given, segment = [], task._segment
