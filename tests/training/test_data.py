@@ -13,6 +13,7 @@ from tests.data.test_batches import areas
 from tests.training.trained import trained
 from upseg.data.batches import Batch
 from upseg.data.dataset import Dataset
+from upseg.data.depth_only import DepthOnly
 from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES, ShapeScenes
@@ -186,6 +187,7 @@ def test_data_without_anything_to_learn_is_refused() -> None:
         check_learnable(crowds(all_of_them=True))
     with pytest.raises(DataError, match="none of the 2 samples that can be read has a segment"):
         check_learnable(Unlabelled("d", 2))
+    check_learnable(DepthOnly(ShapeScenes(2, (12, 16))))
 
 
 class Unlabelled(Numbered):

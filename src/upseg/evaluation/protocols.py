@@ -216,7 +216,7 @@ def _update_coco_agnostic(
     if isinstance(prediction, WholeMasks):
         results = [_run_lengths(row, sample.shape) for row in prediction.rows]
     else:
-        kept = [s.category is None or s.category.is_thing for s in prediction]
+        kept = [s.category is None or s.category.is_thing or s.category.id in of_things for s in prediction]
         objects = _looked_up(prediction, [s.id if keep else 0 for s, keep in zip(prediction, kept, strict=True)])
         scores = {s.id: 1.0 if s.score is None else s.score for s in prediction}
         results = label_map_rows(number, objects, category_id=dict.fromkeys(scores, OBJECT.id), score=scores)
@@ -225,7 +225,8 @@ def _update_coco_agnostic(
         crowds = {s.id: int(s.id in sample.crowds) for s in sample.segments}
         own = label_map_rows(number, truth, category_id=dict.fromkeys(crowds, OBJECT.id), iscrowd=crowds)
     else:
-        own = [_coco_row(row, sample.shape) for row in annotations if row["category_id"] in of_things]
+        things = [row for row in annotations if not sample.categories or row.get("category_id") in of_things]
+        own = [_coco_row({**row, "category_id": OBJECT.id}, sample.shape) for row in things]
     rows = ([{**row, "category_id": OBJECT.id} for row in part] for part in (own, results))
     totals[0].add_rows(number, sample.shape, *rows)
 
@@ -296,7 +297,8 @@ def _detections(
 ) -> tuple[Int32[np.ndarray, "h w"], Mapping[int, int], Mapping[int, float]]:
     """The predicted things: their map, and class and score of each; a segment without a score has 1."""
     stuff = {category.id for category in categories if not category.is_thing}
-    stuff |= {s.category.id for s in prediction if s.category is not None and not s.category.is_thing}
+    known = {category.id for category in categories}
+    stuff |= {s.category.id for s in prediction if s.category is not None and not s.category.is_thing} - known
     classes = {segment: category for segment, category in _classes(prediction).items() if category not in stuff}
     scores = {s.id: 1.0 if s.score is None else s.score for s in prediction if s.id in classes}
     labels = _looked_up(prediction, [s.id if s.id in classes else 0 for s in prediction])

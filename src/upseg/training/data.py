@@ -53,7 +53,7 @@ class WholeBatches(DataLoader[Sample]):
 
 
 def check_learnable(dataset: Dataset) -> None:
-    """Look for a segment that something can be learned from; the first sample mostly has one.
+    """Look for a segment, or depth, that something can be learned from; the first sample mostly has one.
 
     Raises:
         DataError: If there is none.
@@ -63,6 +63,8 @@ def check_learnable(dataset: Dataset) -> None:
         sample = dataset.read(index)
         if sample is None:
             continue
+        if sample.depth is not None:
+            return
         if len(sample.crowds) < len(sample.segments) or (sample.segments and not dataset.has_objects):
             return
         crowds += len(sample.crowds)
