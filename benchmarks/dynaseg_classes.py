@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +134,17 @@ def read(pairs: list[tuple[Path, np.ndarray]], size: int) -> Photos:
     return Photos(torch.tensor(np.stack(images)).permute(0, 3, 1, 2), np.stack(truths), torch.tensor(floors))
 
 
+def cluster_numbers(photos: Sequence[Photos]) -> dict[str, list[int]]:
+    """The paper's Figure 6: how many photos have so many classes, and how many so high a silhouette floor."""
+    classes = [len(np.unique(truth[truth != IGNORE])) for part in photos for truth in part.truths]
+    floors = [int(floor) for part in photos for floor in part.floors]
+    most = max(*classes, *floors)
+    return {
+        name: np.bincount(values, minlength=most + 1)[1:].tolist()
+        for name, values in (("classes in the truth", classes), ("silhouette floor", floors))
+    }
+
+
 def score(label: Callable[[Tensor], np.ndarray], photos: Photos) -> dict[str, float]:
     """One assignment for all photos; `label` gives labels from 0 for one image."""
     scores, used = HungarianScores(MERGED_CATEGORIES, CLASSES), []
@@ -220,7 +231,13 @@ def main() -> None:
         "Things only, Stuff only: of the sub-matrices, which compare with the paper's Tables 2 to 5 alone",
         "p = 100 for Lite0 + FPN, 32 for the CNN; SGD, learning rate 0.1, as in the paper",
     ]
-    write_report(options.output, "dynaseg_classes", title, [table], {"runs": runs}, notes)
+    numbers = cluster_numbers((fit, scored))
+    figure = markdown_table(
+        ("photos with so many clusters", *range(1, len(next(iter(numbers.values()))) + 1)),
+        ([name, *counts] for name, counts in numbers.items()),
+    )
+    sections = [table, "## The paper's Figure 6: clusters of the silhouette against those of the truth", figure]
+    write_report(options.output, "dynaseg_classes", title, sections, {"runs": runs, "clusters": numbers}, notes)
 
 
 def _mean(runs: list[dict[str, float]], column: str) -> str:
