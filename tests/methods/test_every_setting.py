@@ -195,7 +195,8 @@ SUBJECTS: dict[str, Subject] = {
     "mask_rcnn": Subject(
         MaskRcnnSettings(
             backbone="resnet10t", channels=8, box_width=8, mask_width=8, mask_layers=1,
-            anchor_sizes=(4.0, 8.0, 16.0, 32.0, 64.0), proposals=20, min_size=40, max_size=80, minimum_score=0.0, minimum_visible=0.0, mask_threshold=0.3,
+            anchor_sizes=(4.0, 8.0, 16.0, 32.0, 64.0), proposals=20, min_size=40, max_size=80,
+            minimum_score=0.0, minimum_visible=0.0, mask_threshold=0.3,
         ),
         observe_learned(MaskRcnnSegmenter, CATEGORIES[:2], IMAGE),
         {
