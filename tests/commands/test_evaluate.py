@@ -70,7 +70,7 @@ def test_a_report_says_what_changed_over_a_named_one(flawed: list[object], tmp_p
     assert "over first: pq +100.0 %" in result.stdout
     assert json.loads(run(*flawed, "--baseline", baseline, "--json").stdout)["baseline"]["report"] == "first"
     baseline.write_text(json.dumps({**earlier, "protocol": "cells"}))
-    assert "is a report of cells" in run(*flawed, "--baseline", baseline).stderr
+    assert "is a report of cells" in str(run(*flawed, "--baseline", baseline).exception)
 
 
 def test_images_are_listed_worst_first_and_drawn(flawed: list[object], tmp_path: Path) -> None:
