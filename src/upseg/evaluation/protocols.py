@@ -429,7 +429,8 @@ PROTOCOLS: dict[str, Protocol] = {
             "coco-agnostic",
             "COCO mask AP without classes: AP, AP50, AP75",
             "as coco-instances (detections on crowds are ignored, unlabelled pixels are background), but all things "
-            "are objects of one class, and so are predicted segments, with or without a class; predicted stuff is left out",
+            "are objects of one class, and so are predicted segments, with or without a class; predicted stuff is left "
+            "out",
             frozenset({"segments"}),
             "ap",
             lambda _, __: (CocoMaskAP((OBJECT,)),),
