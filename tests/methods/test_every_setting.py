@@ -238,7 +238,7 @@ def test_every_method_and_every_setting_has_a_row_or_a_reason() -> None:
         assert not subject.changes.keys() & WITHOUT[method].keys()
 
 
-@pytest.mark.parametrize(("method", "name", "change"), rows())
+@pytest.mark.parametrize(("method", "name", "change"), list(rows()))
 def test_a_setting_reaches_the_code(method: str, name: str, change: Any) -> None:
     subject = SUBJECTS[method]
     change = change if isinstance(change, With) else With(change, {})

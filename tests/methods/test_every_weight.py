@@ -173,7 +173,7 @@ def test_everything_has_a_row_or_a_reason() -> None:
             assert subject.of_weights.keys() == {f.name for f in fields(subject.weights)}, method
 
 
-@pytest.mark.parametrize(("method", "name", "value"), rows("of_weights"))
+@pytest.mark.parametrize(("method", "name", "value"), list(rows("of_weights")))
 def test_a_weight_reaches_the_loss(method: str, name: str, value: Any) -> None:
     subject = SUBJECTS[method]
     changed = replace(subject.weights, **{name: value})
@@ -181,13 +181,13 @@ def test_a_weight_reaches_the_loss(method: str, name: str, value: Any) -> None:
     assert loss(subject, changed) != loss(subject, subject.weights)
 
 
-@pytest.mark.parametrize(("method", "name", "value"), rows("of_task"))
+@pytest.mark.parametrize(("method", "name", "value"), list(rows("of_task")))
 def test_an_argument_of_a_task_reaches_the_loss(method: str, name: str, value: Any) -> None:
     subject = SUBJECTS[method]
     assert loss(subject, subject.weights, {name: value}) != loss(subject, subject.weights)
 
 
-@pytest.mark.parametrize(("method", "name", "value"), rows("of_targets"))
+@pytest.mark.parametrize(("method", "name", "value"), list(rows("of_targets")))
 def test_an_argument_of_the_targets_reaches_them_or_the_loss(method: str, name: str, value: Any) -> None:
     subject = SUBJECTS[method]
     assert loss(subject, subject.weights, **{name: value}) != loss(subject, subject.weights)
