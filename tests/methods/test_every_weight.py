@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.contract import drawn_image
 from upseg.data.batches import Batch, Collate
 from upseg.data.sample import Sample
 from upseg.methods.baiseg import BaisegSettings
@@ -49,7 +48,9 @@ def sample() -> Sample:
     labels[10:36, 8:24], labels[10:36, 24:44], labels[44:60, 10:30] = 1, 2, 3
     depth = np.tile(np.linspace(1, 4, 64, dtype=np.float32), (64, 1))
     categories = {1: CLASSES[0], 2: CLASSES[0], 3: CLASSES[1], 4: CLASSES[2]}
-    image = drawn_image(64, 64).astype(np.float32) / 255
+    colours = np.float32([[0.5, 0.5, 0.5], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])  # so that lines are apart
+    noise = np.random.default_rng(0).normal(0, 0.05, (64, 64, 3))
+    image = np.clip(colours[labels] + noise, 0, 1).astype(np.float32)
     return Sample.from_labels(image, labels, categories=categories, depth=depth)
 
 
@@ -71,7 +72,7 @@ SUBJECTS = {
     "entity": Subject(
         EntityTask,
         EntityTargets,
-        EntitySettings(backbone="resnet10t", channels=8, dimensions=6, size=None),
+        EntitySettings(backbone="resnet10t", channels=16, dimensions=32, size=None),
         EntityWeights(),
         {f.name: 7.0 for f in fields(EntityWeights)},
         {"reach": 1, "contrast_queries": 8, "contrast_negatives": 8},
