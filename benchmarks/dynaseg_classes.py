@@ -24,7 +24,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from upseg.data.sample import IGNORE
-from upseg.data.sources.coco_stuff_classes import CATEGORIES, MERGED_CATEGORIES, MERGED_OF
+from upseg.data.sources.coco_stuff import CATEGORIES, MERGED_CATEGORIES, MERGED_OF
 from upseg.methods.dynaseg.class_segmenter import build_class_network
 from upseg.methods.dynaseg.class_settings import ClassExtractor, DynaSegClassesSettings
 from upseg.methods.dynaseg.equations import cluster_labels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +32,7 @@ class PhotoFolder(Dataset):
     def __init__(self, root: str | Path, on_error: OnError = "raise") -> None:
         self._images = list_files(Path(root).expanduser(), IMAGES, "images", recursive=True)
         self._keys = list(self._images.files)
-        super().__init__((), on_error)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' files without suffix, below the folder."""
-        return [self._images.name(key) for key in self._keys]
+        super().__init__((), on_error, names=[self._images.name(key) for key in self._keys])
 
     def load(self, index: int) -> Sample:
         """Read one image."""
@@ -47,4 +41,4 @@ class PhotoFolder(Dataset):
             image = self.reading.read(self._images.path(key))
         except ImageError as error:
             raise DataError(str(error)) from error
-        return Sample.from_labels(image, np.zeros(image.shape[:2], np.int32), name=self._images.name(key))
+        return Sample.from_labels(image, np.zeros(image.shape[:2], np.int32), name=self.names[index])

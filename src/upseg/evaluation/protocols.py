@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int32
+from jaxtyping import Bool, Float
 
 from upseg.data.sample import IGNORE, Sample
-from upseg.errors import UpsegError
-from upseg.evaluation.json_sets import WholeMasks
-from upseg.formats.coco import mask_runs
-from upseg.functional.rle import encode_label_map
-from upseg.functional.runs import paint_runs
+from upseg.evaluation.detections import (
+    OBJECT,
+    agnostic_scores,
+    classes_of,
+    coco_scores,
+    detections,
+    looked_up,
+    update_coco_agnostic,
+    update_coco_instances,
+)
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.class_agnostic import ClassAgnostic
-from upseg.metrics.coco_mask_ap import CocoMaskAP, label_map_rows
+from upseg.metrics.coco_mask_ap import CocoMaskAP
 from upseg.metrics.depth_errors import Depth
 from upseg.metrics.hungarian import HungarianScores
 from upseg.metrics.panoptic_quality import PanopticQuality
@@ -31,9 +36,6 @@ TruthKind = Literal["segments", "annotators", "classes", "depth"]
 
 MOST_LABELS = 1023
 """The largest label that a prediction of `coco-stuff27` can have in all images alike."""
-
-OBJECT = Category(1, "object")
-"""The one class of `coco-agnostic`."""
 
 _NYU_SHAPE = (480, 640)
 # rows 45 to 470 and columns 41 to 600: where the depth of NYUv2 is projected to; Eigen et al., NeurIPS 2014
@@ -123,7 +125,7 @@ def _update_hungarian(totals: tuple[HungarianScores], _number: int, sample: Samp
             "compares with no published figure; `upseg train -c dynaseg/coco-stuff27` trains one network for all"
         )
     # label 0 is void, so the class with id 0 has label 1
-    labels = _looked_up(prediction, [segment.category.id + 1 for segment in prediction if segment.category])
+    labels = looked_up(prediction, [segment.category.id + 1 for segment in prediction if segment.category])
     truth = sample.semantic_map(scores.categories)
     scores.update(truth, labels, truth != IGNORE)
 
@@ -165,107 +167,7 @@ def _update_cells(totals: tuple[CellMatching], _number: int, sample: Sample, pre
 def _update_panoptic(totals: tuple[PanopticQuality], _number: int, sample: Sample, prediction: Segmentation) -> None:
     """Add one image's segments, all of which need a class."""
     truth = {segment.id: segment.category.id for segment in sample.segments if segment.category is not None}
-    totals[0].update(sample.segment_map, truth, prediction.labels, _classes(prediction), sample.crowds)
-
-
-def _update_coco_instances(
-    totals: tuple[CocoMaskAP],
-    number: int,
-    sample: Sample,
-    prediction: Segmentation | WholeMasks,
-    annotations: Sequence[Mapping[str, Any]] | None = None,
-) -> None:
-    """Add one image's things; predicted stuff is left out.
-
-    Args:
-        totals: The metric.
-        number: The number of the image.
-        sample: The ground truth.
-        prediction: The prediction; masks that overlap count whole.
-        annotations: The image's rows in COCO's annotation file, whose masks may overlap; without them the masks are
-            those of the sample's map.
-    """
-    metric = totals[0]
-    of_things = {category.id for category in metric.categories if category.is_thing}
-    if isinstance(prediction, WholeMasks):
-        results = [_run_lengths(row, sample.shape) for row in prediction.rows if row["category_id"] in of_things]
-    else:
-        things, classes, scores = _detections(prediction, metric.categories)
-        if unknown := {*classes.values()} - {category.id for category in metric.categories}:
-            raise ValueError(f"it has the category {min(unknown)}, which is none of the ground truth's")
-        results = label_map_rows(number, things, category_id=classes, score=scores)
-    if annotations is None:
-        truth = _looked_up(sample, [segment.id if segment.is_thing else 0 for segment in sample.segments])
-        known = {s.id: s.category.id for s in sample.segments if s.is_thing and s.category is not None}
-        crowds = {segment: int(segment in sample.crowds) for segment in known}
-        own = label_map_rows(number, truth, category_id=known, iscrowd=crowds)
-    else:
-        own = [_coco_row(row, sample.shape) for row in annotations if row["category_id"] in of_things]
-    metric.add_rows(number, sample.shape, own, results)
-
-
-def _update_coco_agnostic(
-    totals: tuple[CocoMaskAP],
-    number: int,
-    sample: Sample,
-    prediction: Segmentation | WholeMasks,
-    annotations: Sequence[Mapping[str, Any]] | None = None,
-) -> None:
-    """Add one image's things as objects of one class; predictions without classes are objects, predicted stuff none."""
-    of_things = {category.id for category in sample.categories.values() if category.is_thing}
-    if isinstance(prediction, WholeMasks):
-        results = [_run_lengths(row, sample.shape) for row in prediction.rows]
-    else:
-        kept = [s.category is None or s.category.is_thing or s.category.id in of_things for s in prediction]
-        objects = _looked_up(prediction, [s.id if keep else 0 for s, keep in zip(prediction, kept, strict=True)])
-        scores = {s.id: 1.0 if s.score is None else s.score for s in prediction}
-        results = label_map_rows(number, objects, category_id=dict.fromkeys(scores, OBJECT.id), score=scores)
-    if annotations is None:
-        truth = _looked_up(sample, [segment.id if segment.is_thing else 0 for segment in sample.segments])
-        crowds = {s.id: int(s.id in sample.crowds) for s in sample.segments}
-        own = label_map_rows(number, truth, category_id=dict.fromkeys(crowds, OBJECT.id), iscrowd=crowds)
-    else:
-        things = [row for row in annotations if not sample.categories or row.get("category_id") in of_things]
-        own = [_coco_row({**row, "category_id": OBJECT.id}, sample.shape) for row in things]
-    rows = ([{**row, "category_id": OBJECT.id} for row in part] for part in (own, results))
-    totals[0].add_rows(number, sample.shape, *rows)
-
-
-def _run_lengths(row: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
-    """What COCO's evaluation looks at in a result; polygons become run lengths."""
-    mask = row["segmentation"]
-    if isinstance(mask, list):
-        inside = paint_runs(mask_runs([row], shape), shape[0] * shape[1])[0].reshape(shape[1], shape[0]).T
-        mask = {"size": list(shape), "counts": (encode_label_map(inside) or [""])[0]}
-    return {"category_id": row["category_id"], "segmentation": mask, "score": row["score"]}
-
-
-def _coco_row(row: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
-    """What COCO's evaluation looks at in an annotation; the area as annotated, else counted."""
-    area = row.get("area")
-    if area is None:
-        runs = mask_runs([row], shape)
-        area = int((runs.stops - runs.starts).sum())
-    return {
-        "category_id": row["category_id"],
-        "segmentation": row["segmentation"],
-        "area": area,
-        "iscrowd": int(bool(row.get("iscrowd"))),
-    }
-
-
-def _coco_scores(totals: tuple[CocoMaskAP]) -> dict[str, float]:
-    """COCO's figures."""
-    try:
-        return totals[0].compute()
-    except ImportError as error:
-        raise UpsegError("COCO's mask AP is computed by faster-coco-eval: pip install 'upseg[train]'") from error
-
-
-def _agnostic_scores(totals: tuple[CocoMaskAP]) -> dict[str, float]:
-    """The three figures that the paper of `entity` has in its Table 4."""
-    scores = _coco_scores(totals)
-    return {name: scores[name] for name in ("ap", "ap50", "ap75")}
+    totals[0].update(sample.segment_map, truth, prediction.labels, classes_of(prediction), sample.crowds)
 
 
 def _update_voc_instances(totals: tuple[VocMaskAP], _number: int, sample: Sample, prediction: Segmentation) -> None:
@@ -276,7 +178,7 @@ def _update_voc_instances(totals: tuple[VocMaskAP], _number: int, sample: Sample
     if any(not category.is_thing for category in categories):
         # the background is a class, so that what is unlabelled is void
         valid &= sample.segment_map > 0
-    things, classes, scores = _detections(prediction, categories)
+    things, classes, scores = detections(prediction, categories)
     known = {s.id: s.category.id for s in sample.segments if s.category is not None}
     totals[0].update(np.maximum(truth, 0), known, things, classes, scores, valid)
 
@@ -292,43 +194,17 @@ def _update_depth(totals: tuple[Depth], _number: int, sample: Sample, prediction
     totals[0].update(sample.depth, prediction, valid)
 
 
-def _detections(
-    prediction: Segmentation, categories: Sequence[Category]
-) -> tuple[Int32[np.ndarray, "h w"], Mapping[int, int], Mapping[int, float]]:
-    """The predicted things: their map, and class and score of each; a segment without a score has 1."""
-    stuff = {category.id for category in categories if not category.is_thing}
-    known = {category.id for category in categories}
-    stuff |= {s.category.id for s in prediction if s.category is not None and not s.category.is_thing} - known
-    classes = {segment: category for segment, category in _classes(prediction).items() if category not in stuff}
-    scores = {s.id: 1.0 if s.score is None else s.score for s in prediction if s.id in classes}
-    labels = _looked_up(prediction, [s.id if s.id in classes else 0 for s in prediction])
-    return labels, classes, scores
-
-
-def _classes(prediction: Segmentation) -> dict[int, int]:
-    """Category id by segment."""
-    without = [segment.id for segment in prediction if segment.category is None]
-    if without:
-        raise ValueError(
-            f"this protocol needs a class for each predicted segment, but {len(without)} of {len(prediction)} have "
-            f"none, the first with id {without[0]}; `entity` measures segments without classes"
-        )
-    return {segment.id: segment.category.id for segment in prediction if segment.category is not None}
-
-
-def _looked_up(source: Sample | Segmentation, values: Sequence[int]) -> Int32[np.ndarray, "h w"]:
-    """The label map with each id k replaced by `values[k - 1]`."""
-    labels = source.segment_map if isinstance(source, Sample) else source.labels
-    table: Int32[np.ndarray, " k1"] = np.array([0, *values], np.int32)
-    return np.take(table, labels)
-
-
-_PANOPTIC_RULES = (
+_COCO_PANOPTIC = Protocol(
+    "coco-panoptic",
+    "COCO panoptic quality: PQ, SQ, RQ; things and stuff",
     "segments of one class match at IoU > 0.5; ground-truth void is left out of unions; crowds are neither matched nor "
-    "missed; a predicted segment more than half on void or on crowd of its class is no false positive"
+    "missed; a predicted segment more than half on void or on crowd of its class is no false positive",
+    frozenset({"segments", "classes"}),
+    "pq",
+    lambda categories, _: (PanopticQuality(categories),),
+    _update_panoptic,
+    quoted=("pq", "sq", "rq", "pq_things", "pq_stuff"),
 )
-
-_PANOPTIC_QUOTED = ("pq", "sq", "rq", "pq_things", "pq_stuff")
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
@@ -391,25 +267,12 @@ PROTOCOLS: dict[str, Protocol] = {
             _update_cells,
             quoted=("ap", "ap50", "ap75", "f1_50", "image_ap50"),
         ),
-        Protocol(
-            "coco-panoptic",
-            "COCO panoptic quality: PQ, SQ, RQ; things and stuff",
-            _PANOPTIC_RULES,
-            frozenset({"segments", "classes"}),
-            "pq",
-            lambda categories, _: (PanopticQuality(categories),),
-            _update_panoptic,
-            quoted=_PANOPTIC_QUOTED,
-        ),
-        Protocol(
-            "cityscapes-panoptic",
-            "Cityscapes panoptic quality: PQ, SQ, RQ; things and stuff",
-            f"{_PANOPTIC_RULES}; regions of groups are crowds, the classes not evaluated are void",
-            frozenset({"segments", "classes"}),
-            "pq",
-            lambda categories, _: (PanopticQuality(categories),),
-            _update_panoptic,
-            quoted=_PANOPTIC_QUOTED,
+        _COCO_PANOPTIC,
+        replace(
+            _COCO_PANOPTIC,
+            name="cityscapes-panoptic",
+            description="Cityscapes panoptic quality: PQ, SQ, RQ; things and stuff",
+            rules=f"{_COCO_PANOPTIC.rules}; regions of groups are crowds, the classes not evaluated are void",
         ),
         Protocol(
             "coco-instances",
@@ -420,8 +283,8 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments", "classes"}),
             "ap",
             lambda categories, _: (CocoMaskAP(categories),),
-            _update_coco_instances,
-            _coco_scores,
+            update_coco_instances,
+            coco_scores,
             as_annotated=True,
             quoted=("ap", "ap50", "ap75", "ap_small", "ap_large"),
         ),
@@ -434,8 +297,8 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments"}),
             "ap",
             lambda _, __: (CocoMaskAP((OBJECT,)),),
-            _update_coco_agnostic,
-            _agnostic_scores,
+            update_coco_agnostic,
+            agnostic_scores,
             as_annotated=True,
         ),
         Protocol(

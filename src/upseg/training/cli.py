@@ -64,9 +64,8 @@ from upseg.training.checkpoints import LAST, KeepCheckpoints, SafeCheckpointIO, 
 from upseg.training.old_names import arguments_of_today
 from upseg.training.parameter_groups import table_of_groups
 from upseg.training.problems import check_configurations, one_line
-from upseg.training.processes import is_first_process
 from upseg.training.schedules import Optimization
-from upseg.training.tables import MetricsTable, TensorBoard
+from upseg.training.tables import MetricsTable, TensorBoard, is_first_process
 from upseg.training.trust import only_allowed
 
 CONFIGURATION = "config.yaml"

@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -78,12 +77,3 @@ def test_a_name_for_each_label_is_needed(tmp_path: Path) -> None:
     save_file({}, weights)
     with pytest.raises(ModelError):
         DynaSegClassSegmenter(SMALL, weights=weights, categories=label_categories(4))
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"), [({"extractor": "vgg"}, "extractor must be"), ({"clusters": 1}, "clusters")]
-)
-def test_settings_outside_their_range(settings: dict, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' type checks would come first
-    with pytest.raises(ValueError, match=message):
-        DynaSegClassesSettings(**settings)

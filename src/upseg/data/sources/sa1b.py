@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,8 @@ class SA1B(Dataset):
     Args:
         root: A folder that holds the files, or folders of them.
         split: A folder below `root`, such as sa_000000; None for all.
-        on_error: What to do with damaged samples.
         most_objects: Only so many images, those with most annotated masks, for which all are counted (the paper's
             complex scenes: 500); None for all images.
-
-    Raises:
-        DataError: If there are no such files.
     """
 
     def __init__(
@@ -44,21 +40,16 @@ class SA1B(Dataset):
             raise DataError(f"most_objects must be at least 1 image, got {most_objects}")
         folder = root if split is None else root / split
         self._files = list_files(folder, (".json",), "SA-1B's annotations", recursive=True)
-        self._keys = sorted(self._files.files, key=_in_numeric_order)
+        keys = sorted(self._files.files, key=_in_numeric_order)
         if most_objects is not None:
-            counts = {key: len(self._read(key)[1]) for key in self._keys}
-            chosen = {*sorted(self._keys, key=lambda key: -counts[key])[:most_objects]}
-            self._keys = [key for key in self._keys if key in chosen]
-        super().__init__((), on_error)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' files without suffix, in the order of their numbers."""
-        return self._keys
+            counts = {key: len(self._read(key)[1]) for key in keys}
+            chosen = {*sorted(keys, key=lambda key: -counts[key])[:most_objects]}
+            keys = [key for key in keys if key in chosen]
+        super().__init__((), on_error, names=keys)
 
     def load(self, index: int) -> Sample:
         """Draw the masks of one image."""
-        key = self._keys[index]
+        key = self.names[index]
         path = self._files.path(key)
         shape, rows = self._read(key)
         with truth_file(path, "an annotation of SA-1B"):

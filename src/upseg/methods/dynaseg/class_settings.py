@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from upseg.functional.ranges import check_least
+from upseg.functional.ranges import check_ranges
 
 ClassExtractor = Literal["cnn", "resnet18-fpn", "lite0-fpn"]
 
@@ -32,9 +32,7 @@ class DynaSegClassesSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.extractor not in ("cnn", "resnet18-fpn", "lite0-fpn"):
-            raise ValueError(f"extractor must be cnn, resnet18-fpn or lite0-fpn, got {self.extractor!r}")
-        check_least(self, {"features": 1, "clusters": 2, "blocks": 1, "size": 1, "threads": 1})
+        check_ranges(self, clusters=2)
 
     @property
     def has_backbone(self) -> bool:

@@ -15,7 +15,6 @@ from upseg.formats.overlay import draw_overlay
 from upseg.functional.resizing import resize_image, scaled_size
 from upseg.hierarchy import Hierarchy
 from upseg.images.reading import ImageLike, read_image
-from upseg.layers.threads import torch_threads
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge
 from upseg.methods.dynaseg.extensions.features import imagenet_features
 from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, group_hierarchy
@@ -24,7 +23,7 @@ from upseg.methods.dynaseg.floor import silhouette_floor
 from upseg.methods.dynaseg.grouping import group_labels
 from upseg.methods.dynaseg.network import DynaSegNetwork
 from upseg.methods.dynaseg.settings import DynaSegSettings
-from upseg.models.calling import CallableModel
+from upseg.models.calling import CallableModel, torch_threads
 from upseg.segmentation import Progress, Segmentation
 
 

@@ -29,23 +29,13 @@ from upseg.training.task import Task, draw_found
 class EntityTask(Task[EntityNetwork, EntitySegmenter]):
     """Trains an `EntityNetwork` by Eq. 9, and validates the segments that it leads to.
 
-    Paper: Sec. 3.6 and 5. Optimiser and learning rate are the recipe's (`optimization`).
+    Paper: Sec. 3.6 and 5.
 
     Args:
-        settings: Of the network and of the segmentation that it is trained for; both go into the model folder.
-        loss_weights: Of the losses; 0 switches one off.
-        pretrained: Whether the encoder starts from ImageNet weights, which timm downloads.
         reach: Only entities whose bounding boxes are at most so many pixels apart repel each other, for images with
             more objects than there are orthogonal lines; None for all pairs, as in the paper.
         contrast_queries: Of L_rc, the most pixels of an entity that are compared; the paper has 256.
         contrast_negatives: Of L_rc, how many pixels of others each of them is compared with.
-        init_from: A checkpoint of the same network to start from: the averaged weights where it has them. The optimiser
-            starts anew.
-        average: Decay per step of the moving average of the weights, which is what is validated and exported, in
-            [0, 1); 0 for the weights as they are.
-
-    Raises:
-        ValueError: If `average` is not in [0, 1).
     """
 
     segmenter_class = EntitySegmenter
@@ -82,12 +72,12 @@ class EntityTask(Task[EntityNetwork, EntitySegmenter]):
             self.network(batch.images),
             batch.targets["labels"],
             seeds=batch.targets["seed"],
-            weights=self.loss_weights,
+            loss_weights=self.loss_weights,
             background=self.settings.background,
             reach=self.reach,
             queries=self.contrast_queries,
             negatives=self.contrast_negatives,
-        ).terms()
+        )
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image and add it to the metrics; crowds count neither for nor against."""

@@ -27,15 +27,6 @@ class CellTask(Task[CellNetwork, CellSegmenter]):
     Args:
         settings: Of the network and of the segmentation that it is trained for; both go into the model folder. None for
             those of the model that it starts from, or the defaults.
-        loss_weights: Of the losses; 0 switches one off.
-        pretrained: Whether the encoder starts from ImageNet weights.
-        init_from: What to start from, as `read_start` takes it: a checkpoint of the same network, with its averaged
-            weights where it has them, or a model. The optimiser starts anew.
-        average: Decay per step of the moving average of the weights, which is what is validated and exported, in
-            [0, 1); 0 for the weights as they are.
-
-    Raises:
-        ValueError: If `average` is not in [0, 1).
     """
 
     segmenter_class = CellSegmenter
