@@ -8,13 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.methods.contract import SegmenterContract, drawn_image
+from tests.methods.contract import LearnedContract, drawn_image
 from upseg.errors import ModelError
 from upseg.methods.dynaseg.class_segmenter import DynaSegClassSegmenter, build_class_network, label_categories
 from upseg.methods.dynaseg.class_settings import DynaSegClassesSettings
-from upseg.models.folders import CONFIG_NAME
 from upseg.models.registry import WEIGHTS_NAME
-from upseg.segmentation import Category, Segmenter
+from upseg.segmentation import Category
 
 SMALL = DynaSegClassesSettings("cnn", features=6, clusters=4, blocks=1, size=16)
 
@@ -26,16 +25,18 @@ def segmenter(settings: DynaSegClassesSettings = SMALL) -> DynaSegClassSegmenter
     return DynaSegClassSegmenter(settings, categories=label_categories(settings.clusters), network=network)
 
 
-class TestContract(SegmenterContract):
+class TestContract(LearnedContract):
     method = "dynaseg_classes"
     is_seeded = False
 
-    def build(self, seed: int = 0) -> DynaSegClassSegmenter:
-        return segmenter()
+    @pytest.fixture(autouse=True)
+    def _make_weights(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        self.weights = tmp_path_factory.getbasetemp() / "dynaseg_classes.safetensors"
+        if not self.weights.exists():
+            save_file(segmenter().network.state_dict(), self.weights)
 
-    def write_model(self, segmenter: Segmenter, folder: Path) -> None:
-        segmenter.save_pretrained(folder)
-        assert {CONFIG_NAME, WEIGHTS_NAME} <= {path.name for path in folder.iterdir()}
+    def build(self, seed: int = 0) -> DynaSegClassSegmenter:
+        return DynaSegClassSegmenter(SMALL, weights=self.weights, categories=label_categories(SMALL.clusters))
 
 
 @pytest.mark.parametrize("extractor", ["cnn", "resnet18-fpn", "lite0-fpn"])
