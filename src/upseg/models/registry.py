@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,6 +47,7 @@ class Method:
         has_hierarchy: Whether its results have several levels of detail; its settings then say by a property of that
             name whether a model's do.
         embeds: Whether its segmenter is an `EmbeddingSegmenter`: features of pixels are grouped, and can be again.
+        pictures: What its segmenter, a `PictureSegmenter`, can draw beside segments.
     """
 
     description: str
@@ -58,6 +59,7 @@ class Method:
     predicts_depth: bool = False
     has_hierarchy: bool = False
     embeds: bool = False
+    pictures: tuple[str, ...] = ()
 
 
 METHODS: dict[str, Method] = {
@@ -67,6 +69,13 @@ METHODS: dict[str, Method] = {
         "upseg.methods.dynaseg:DynaSegSegmenter",
         reports_progress=True,
         has_hierarchy=True,
+        pictures=("snapshots",),
+    ),
+    "dynaseg_classes": Method(
+        "classes found without labels: one network for a whole data set, the same labels in every image",
+        "upseg.methods.dynaseg.class_settings:DynaSegClassesSettings",
+        "upseg.methods.dynaseg.class_segmenter:DynaSegClassSegmenter",
+        learned=True,
     ),
     "entity": Method(
         "class-agnostic: an embedding of each pixel, grouped by mean shift on the projective sphere",
@@ -75,6 +84,7 @@ METHODS: dict[str, Method] = {
         learned=True,
         reports_progress=True,
         embeds=True,
+        pictures=("features",),
     ),
     "cells": Method(
         "objects alike and many, such as nuclei, of any size: borders and inner distance, flooded from its peaks",
@@ -97,6 +107,7 @@ METHODS: dict[str, Method] = {
         learned=True,
         reports_progress=True,
         splits_masks=True,
+        pictures=("boundaries",),
     ),
     "mask_rcnn": Method(
         "things with their classes: torchvision's Mask R-CNN, to be trained on instances, real ones or pseudo labels",
@@ -267,7 +278,20 @@ def build_model(name: str, config: ModelConfig, weights: Path, settings: Mapping
     method, chosen = METHODS[config.method], dict(settings or {})
     preset = chosen.pop("preset", None)
     known = _resolve(method.settings)
-    named = {**current_names(config.settings, known), **current_names(chosen, known)}
+    stored = current_names(config.settings, known)
+    if preset is not None and (presets := getattr(known, "presets", None)):  # of some settings, over those stored
+        if preset not in presets:
+            raise ModelError(f"the presets of {config.method} are {', '.join(presets)}, got {preset!r}")
+        stored, preset = {**stored, **presets[preset]}, None
+    changed = current_names(chosen, known)
+    usual = {**{f.name: f.default for f in fields(known)}, **stored}
+    for key in getattr(known, "trained_with", ()):
+        if key in changed and changed[key] != usual[key]:
+            raise ModelError(
+                f"the setting {key} is {usual[key]!r} for this model, which was trained with it; {changed[key]!r} "
+                "would make its answers wrong: train one with it"
+            )
+    named = {**stored, **changed}
     built = build_settings(known, named, preset=preset)
     found = weights if method.learned else None
     told = (config.training, config.description, config.reading)
