@@ -14,6 +14,7 @@ from upseg.commands.options import (
     Channels,
     Debug,
     Device,
+    Engine,
     Normalize,
     Output,
     Quiet,
@@ -83,6 +84,7 @@ def segment(
     pixel_size: _PixelSize = None,
     workers: _Workers = 1,
     device: Device = "auto",
+    engine: Engine = None,
     channels: Channels = None,
     normalize: Normalize = None,
     page: _Page = None,
@@ -106,7 +108,7 @@ def segment(
     start_logging(verbose=verbose)
     common: dict[str, Any] = {
         "model": model,
-        "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed),
+        "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed, engine=engine),
         "formats": _formats(formats, overlay=overlay, depth=depth, levels=levels is not None),
         "device": device,
         "reading": ReadingOptions(channel_numbers(channels), page, max_pixels, normalize),

@@ -21,7 +21,7 @@ from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
-from upseg.models.folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, packaged_models, read_config
+from upseg.models.folders import CONFIG_NAME, NETWORK_FILES, WEIGHTS_NAME, ModelConfig, packaged_models, read_config
 from upseg.segmentation import Category, Segmentation, Segmenter
 from upseg.settings import build_settings, current_names
 
@@ -119,6 +119,7 @@ class Model:
         training: How it came to be, as its `config.json` says.
         description: One line for people.
         reading: How images are read for it.
+        engine: What computes its network on the CPU, as `load_model` takes it.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Model:
     training: Mapping[str, Any] = field(default_factory=dict, hash=False)
     description: str = ""
     reading: ReadingOptions = ReadingOptions()  # noqa: RUF009 - frozen
+    engine: str = "auto"
 
     @property
     def predicts_depth(self) -> bool:
@@ -156,10 +158,26 @@ class Model:
         if not self.implementation.learned:
             return cast("Segmenter", make(self.settings, place))
         segmenter = make(self.settings, place, weights=self.weights, categories=self.categories)
+        if (engine := self.chosen_engine(place)) != "torch":
+            segmenter.use_engine(engine, cast("Path", self.weights).parent)
         # so that a model saved again still says how it came to be
         segmenter.training, segmenter.description = self.training, self.description
         segmenter.image_reading = self.reading
         return cast("Segmenter", segmenter)
+
+    def chosen_engine(self, device: str) -> str:
+        """What computes its network on a device, as `upseg.models.engines.chosen_engine` says.
+
+        Raises:
+            ModelError: As that function raises it.
+        """
+        if self.weights is None or self.engine == "torch":
+            return "torch"
+        if self.engine == "auto" and not (self.weights.parent / NETWORK_FILES["onnx"]).is_file():
+            return "torch"
+        from upseg.models.engines import chosen_engine
+
+        return chosen_engine(self.weights.parent, self.engine, device)
 
     def fingerprint(self) -> str:
         """A digest of method, settings, classes and weights: the same for two models that give the same results."""
@@ -169,6 +187,7 @@ class Model:
             "categories": [asdict(category) for category in self.categories],
             "weights": _digest(self.weights) if self.weights else None,
             **self.reading.of_model(),
+            **({} if (engine := self.chosen_engine("cpu")) == "torch" else {"engine": engine}),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=repr).encode()).hexdigest()
 
@@ -182,7 +201,9 @@ def load_model(name_path_or_hub_id: str | Path = "dynaseg", device: str = "auto"
             `model.safetensors` (`./name` where the name alone means one of the former); a model on the Hugging Face
             hub, `owner/name` or `owner/name@revision`, which is downloaded once.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
-        settings: What shall differ from the model's own settings; `preset` chooses a named set of them.
+        settings: What shall differ from the model's own settings; `preset` chooses a named set of them, and `engine`
+            what computes a learned network on the CPU: `torch`, `onnxruntime` or `openvino`, or `auto` for the fastest
+            that is installed, if the model folder has the network as ONNX (`upseg export-model ... --format onnx`).
 
     Returns:
         Its `segment(image)` returns a `Segmentation`.
@@ -261,13 +282,13 @@ def build_model(name: str, config: ModelConfig, weights: Path, settings: Mapping
     if config.method not in METHODS:
         raise ModelError(f"there is no method {config.method!r}; the methods are {', '.join(METHODS)}")
     method, chosen = METHODS[config.method], dict(settings or {})
-    preset = chosen.pop("preset", None)
+    preset, engine = chosen.pop("preset", None), chosen.pop("engine", "auto")
     known = _resolve(method.settings)
     named = {**current_names(config.settings, known), **current_names(chosen, known)}
     built = build_settings(known, named, preset=preset)
     found = weights if method.learned else None
     told = (config.training, config.description, config.reading)
-    return Model(name, config.method, method, built, found, config.categories, *told)
+    return Model(name, config.method, method, built, found, config.categories, *told, engine)
 
 
 def settings_class(model: str | Path) -> type:
@@ -278,7 +299,7 @@ def settings_class(model: str | Path) -> type:
 
 
 def resolve_device(device: str) -> str:
-    """Turn `auto` into `cuda` or `cpu`, and refuse what is not there.
+    """Turn `auto` into `cuda`, `mps` or `cpu`, and refuse what is not there.
 
     Raises:
         ModelError: If torch does not know the device or cannot use it.
@@ -288,7 +309,7 @@ def resolve_device(device: str) -> str:
     import torch
 
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
