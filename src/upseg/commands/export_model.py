@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,14 +33,9 @@ _Training = Annotated[
         help="A fact to add to the provenance of the training, such as data=... or license=cc0-1.0; repeatable.",
     ),
 ]
-_Formats = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--format",
-        "-f",
-        metavar="onnx|torch-export",
-        help="Also write the network for other engines, for images of any size; repeatable.",
-    ),
+_Format = Annotated[
+    str | None,
+    typer.Option("--format", "-f", metavar="onnx", help="Also write the network for other engines, any image size."),
 ]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -53,7 +47,7 @@ def export_model(
     description: _Description = "",
     assignments: _Assignments = None,
     training: _Training = None,
-    formats: _Formats = None,
+    network_format: _Format = None,
     as_json: _AsJson = False,
 ) -> None:
     """Turn a checkpoint into a model folder, which `--model` takes.
@@ -62,41 +56,38 @@ def export_model(
     """
     from upseg.files import printable
     from upseg.models.checkpoints import read_start
-    from upseg.models.folders import NETWORK_FILES, WEIGHTS_NAME
+    from upseg.models.folders import WEIGHTS_NAME
     from upseg.models.registry import settings_class
     from upseg.settings import parse_assignments
 
-    unknown = [name for name in formats or () if name not in NETWORK_FILES]
-    if unknown:
-        raise ModelError(f"there is no format {unknown[0]!r} of a network; there are {', '.join(NETWORK_FILES)}")
+    if network_format not in (None, "onnx"):
+        raise ModelError(f"there is no format {network_format!r} of a network; there is onnx")
     found = read_start(checkpoint)
     settings = parse_assignments(assignments or (), settings_class(found.method))
     provenance = dict(map(_fact, training or ()))
     found.save_pretrained(directory, half=half, description=description, settings=settings, training=provenance)
     size = (directory / WEIGHTS_NAME).stat().st_size
-    written = _write_networks(directory, formats or ())
+    written = None if network_format is None else _write_network(directory)
     if as_json:
-        networks = {"networks": [str(path) for path in written]} if written else {}
-        facts = {"model": str(directory), "method": found.method, "bytes": size, **networks}
+        facts = {"model": str(directory), "method": found.method, "bytes": size}
+        facts |= {"network": str(written)} if written else {}
         typer.echo(json.dumps(facts, indent=2))
         return
     shown = printable(directory)
     typer.echo(f"{shown}: a model of the method {found.method}, {size / 1e6:.1f} MB of weights")
-    for path in written:
-        typer.echo(f"{printable(path)}: its network, {path.stat().st_size / 1e6:.1f} MB")
+    if written:
+        typer.echo(f"{printable(written)}: its network, {written.stat().st_size / 1e6:.1f} MB")
     typer.echo(f"Use it with: upseg segment PHOTO --model {shlex.quote(shown)}")
 
 
-def _write_networks(directory: Path, formats: Sequence[str]) -> list[Path]:
-    if not formats:
-        return []
+def _write_network(directory: Path) -> Path:
     from upseg.models.engines import export_network
     from upseg.models.learned import LearnedSegmenter
     from upseg.models.registry import load_model
 
     segmenter = load_model(directory, "cpu", engine="torch")
     assert isinstance(segmenter, LearnedSegmenter)  # noqa: S101  (it was saved with weights)
-    return [export_network(segmenter.network, directory, kind) for kind in formats]
+    return export_network(segmenter.network, directory)
 
 
 def _fact(assignment: str) -> tuple[str, Any]:

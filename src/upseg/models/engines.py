@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from upseg.errors import ModelError
 from upseg.files import atomic_path, printable
 from upseg.layers.backbone import ImageBackbone
-from upseg.models.folders import NETWORK_FILES
+from upseg.models.folders import NETWORK_NAME
 
 ENGINES = ("onnxruntime", "openvino")
 """What can compute an ONNX network, torch apart; what is first is preferred."""
@@ -76,13 +76,12 @@ class FlatNetwork(nn.Module):
         return tuple(_parts(self.network(images)).values())
 
 
-def export_network(network: nn.Module, folder: Path, kind: str) -> Path:
-    """Write a network into a model folder.
+def export_network(network: nn.Module, folder: Path) -> Path:
+    """Write a network into a model folder as ONNX.
 
     Args:
         network: Of a learned segmenter, on the CPU, in evaluation mode.
         folder: The model folder.
-        kind: `onnx` or `torch-export`.
 
     Returns:
         The file, which gave what torch gives for images of five sizes.
@@ -91,7 +90,7 @@ def export_network(network: nn.Module, folder: Path, kind: str) -> Path:
         ModelError: If a package is not installed, the network has no single pass from images to maps or cannot be
             written, or the file's answers are others than torch's.
     """
-    target = folder / NETWORK_FILES[kind]
+    target = folder / NETWORK_NAME
     flat = FlatNetwork(network).eval()
     try:
         with torch.inference_mode():
@@ -102,7 +101,7 @@ def export_network(network: nn.Module, folder: Path, kind: str) -> Path:
         ) from error
     with atomic_path(target) as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, of what the check below covers
-        compute = _write_onnx(flat, partial) if kind == "onnx" else _write_torch(flat, partial)
+        compute = _write_onnx(flat, partial)
         for size in CHECKED_SIZES:
             check_same(flat, compute, size, target)
     return target
@@ -122,7 +121,7 @@ def chosen_engine(folder: Path, engine: str, device: str) -> str:
     """
     if engine == "torch":
         return engine
-    path = folder / NETWORK_FILES["onnx"]
+    path = folder / NETWORK_NAME
     if engine == "auto":
         installed = [name for name in ENGINES if importlib.util.find_spec(name)]
         ready = device == "cpu" and installed and path.is_file()
@@ -201,16 +200,6 @@ def _write_onnx(flat: FlatNetwork, path: Path) -> Compute:
     model.metadata_props.add(key=_FASTER, value=f"{_ratio(flat, compute):.2f}")
     onnx.save(model, path)
     return compute
-
-
-def _write_torch(flat: FlatNetwork, path: Path) -> Compute:
-    multiple = flat.backbones[0].multiple
-    free = {axis: multiple * torch.export.Dim(name, min=1, max=1 << 12) for axis, name in ((2, "rows"), (3, "columns"))}
-    with torch.inference_mode(), flat.as_given():
-        program = torch.export.export(flat, (torch.zeros(1, 3, *_EXAMPLE),), dynamic_shapes={"images": free})
-    with path.open("wb") as file:
-        torch.export.save(program, file)
-    return flat.padded(program.module())
 
 
 def _ratio(flat: FlatNetwork, compute: Compute) -> float:

@@ -22,7 +22,7 @@ from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
 from upseg.layers.threads import torch_threads
 from upseg.models.calling import CallableModel
-from upseg.models.folders import NETWORK_FILES
+from upseg.models.folders import NETWORK_NAME
 from upseg.models.hub import push_to_hub
 from upseg.models.registry import find_model
 from upseg.models.saving import check_fit, load_weights, save_pretrained
@@ -106,7 +106,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
         """
         from upseg.models.engines import run_by
 
-        run_by(engine, self.network, folder / NETWORK_FILES["onnx"], self.settings.threads)
+        run_by(engine, self.network, folder / NETWORK_NAME, self.settings.threads)
         self.engine = engine
 
     def make_network(self) -> _Network:

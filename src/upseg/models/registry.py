@@ -21,7 +21,7 @@ from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
-from upseg.models.folders import CONFIG_NAME, NETWORK_FILES, WEIGHTS_NAME, ModelConfig, packaged_models, read_config
+from upseg.models.folders import CONFIG_NAME, NETWORK_NAME, WEIGHTS_NAME, ModelConfig, packaged_models, read_config
 from upseg.segmentation import Category, Segmentation, Segmenter
 from upseg.settings import build_settings, current_names
 
@@ -173,7 +173,7 @@ class Model:
         """
         if self.weights is None or self.engine == "torch":
             return "torch"
-        if self.engine == "auto" and not (self.weights.parent / NETWORK_FILES["onnx"]).is_file():
+        if self.engine == "auto" and not (self.weights.parent / NETWORK_NAME).is_file():
             return "torch"
         from upseg.models.engines import chosen_engine
 
