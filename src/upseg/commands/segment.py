@@ -16,6 +16,7 @@ from upseg.commands.options import (
     Channels,
     Debug,
     Device,
+    Engine,
     Normalize,
     Output,
     Quiet,
@@ -104,6 +105,7 @@ def segment(
     pixel_size: _PixelSize = None,
     workers: _Workers = 1,
     device: Device = "auto",
+    engine: Engine = None,
     channels: Channels = None,
     normalize: Normalize = None,
     page: _Page = None,
@@ -130,7 +132,7 @@ def segment(
     given, kinds = apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
     reader: dict[str, Any] = {
         "model": model,
-        "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed),
+        "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed, engine=engine),
         "device": device,
         "reading": ReadingOptions(channel_numbers(channels), page, max_pixels, normalize),
     }
