@@ -22,7 +22,7 @@ from upseg.evaluation.predictions import (
 )
 from upseg.formats import FORMATS, output_paths, write
 from upseg.formats.depth import write_depth_png
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 
@@ -52,6 +52,11 @@ def test_every_format_that_can_be_read_is_found_and_read(form: str, tmp_path: Pa
     assert (found.missing, found.extra) == ((), ())
     assert reader_of(None)(found.files["street/a.b"]) == SEGMENTATION
     assert classified(found.files.values())
+
+
+def test_the_file_for_all_images_beside_them_is_no_prediction_too_many(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "instances.json", "deep/instances.json")
+    assert [path.parent.name for path in matched(tmp_path, "a").extra] == ["deep"]
 
 
 def test_missing_and_extra_are_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from upseg.errors import ModelError
 from upseg.methods.entity import EntitySegmenter, EntitySettings
 from upseg.methods.entity.network import EntityNetwork
 from upseg.models import folders as model_folders
+from upseg.models.folders import ModelConfig
 from upseg.models.registry import find_model, load_model, settings_class
 from upseg.models.saving import save_pretrained
 from upseg.segmentation import Segmentation
@@ -32,9 +33,7 @@ def package(tmp_path_factory) -> Path:
         weights = EntityNetwork("test_convnext", 8, 6).state_dict()
     folder = tmp_path_factory.mktemp("models")
     training = {"data": "nothing at all"}
-    save_pretrained(
-        folder / "specks", method="entity", settings=SETTINGS, weights=weights, training=training, half=True
-    )
+    save_pretrained(folder / "specks", ModelConfig("entity", SETTINGS, training=training), weights, half=True)
     return folder
 
 
@@ -75,8 +74,9 @@ def test_a_name_means_the_packaged_model_and_a_path_the_folder(package, tmp_path
 @pytest.mark.parametrize("folder", OWN, ids=lambda folder: folder.name)
 def test_the_models_that_come_with_upseg_are_small_and_say_what_they_are(folder) -> None:
     assert {path.name for path in folder.iterdir()} <= {"config.json", "model.safetensors", "README.md"}
-    assert (folder / "model.safetensors").stat().st_size <= 20_000_000
-    model = find_model(folder)
+    model, weights = find_model(folder), folder / "model.safetensors"
+    assert weights.exists() == model.implementation.learned
+    assert not weights.exists() or weights.stat().st_size <= 20_000_000
     assert model.description
     assert model.training["data"]
     assert model.load("cpu").segment(IMAGE).shape == IMAGE.shape[:2]
@@ -99,10 +99,10 @@ def test_a_fingerprint_tells_weights_and_settings_apart(package, tmp_path) -> No
     assert first == find_model(package / "specks").fingerprint() == find_model("specks", bandwidth=5).fingerprint()
     assert first != find_model("specks", bandwidth=21.0).fingerprint()
     state = {key: value.clone() for key, value in load_model("specks", "cpu").network.state_dict().items()}
-    same = save_pretrained(tmp_path / "same", method="entity", settings=SETTINGS, weights=state, half=True)
+    same = save_pretrained(tmp_path / "same", ModelConfig("entity", SETTINGS), state, half=True)
     assert find_model(same).fingerprint() == first
     next(iter(state.values())).view(-1)[0] += 1
-    other = save_pretrained(tmp_path / "other", method="entity", settings=SETTINGS, weights=state, half=True)
+    other = save_pretrained(tmp_path / "other", ModelConfig("entity", SETTINGS), state, half=True)
     assert find_model(other).fingerprint() != first
 
 

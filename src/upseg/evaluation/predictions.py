@@ -17,10 +17,10 @@ from upseg.data.sources.label_images import read_label_image, read_values, truth
 from upseg.errors import DataError, FormatError
 from upseg.evaluation.json_sets import InFile, WholeMasks, predictions_in
 from upseg.formats import FORMATS
+from upseg.formats.coco_folder import INSTANCES
 from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, read_depth_png
 from upseg.formats.metadata import reading
-from upseg.images.label_maps import LABEL_SUFFIXES, read_label_map
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LABEL_SUFFIXES, LabelValues, read_label_map
 from upseg.segmentation import Segmentation, Segmenter
 
 SEGMENTATION_SUFFIXES: tuple[str, ...] = (
@@ -78,7 +78,7 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
     Raises:
         DataError: If there is no such folder, no prediction in it, or none of them belongs to any sample.
     """
-    found = _find_files(folder, suffixes)
+    found = result_files(folder, suffixes)
     known, predicted = Names(names), Names(found)
     files: dict[str, Path | InFile] = {}
     for name in names:
@@ -95,7 +95,7 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
     return Matching(
         files,
         tuple(name for name in names if name not in files),
-        tuple(path for path in found.values() if path not in used),
+        tuple(path for path in found.values() if path not in used and path != folder / INSTANCES),
     )
 
 
@@ -170,7 +170,7 @@ def read_segments(path: Path, void: frozenset[int] | None = None) -> Segmentatio
 
     Args:
         path: The file.
-        void: What is void in label maps of other programs, as `upseg.images.label_values.LabelValues` has it.
+        void: What is void in label maps of other programs, as `upseg.images.label_maps.LabelValues` has it.
 
     Raises:
         FormatError: If the file cannot be read.
@@ -199,7 +199,7 @@ def classified(files: Iterable[Path | InFile]) -> bool:
     return False
 
 
-def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+def result_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """The files of predictions by name, without suffix."""
     holds = f"predictions ({', '.join(f'*{suffix}' for suffix in suffixes)})"
     ranked: dict[str, tuple[int, Path]] = {}

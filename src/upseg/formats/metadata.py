@@ -16,8 +16,7 @@ from jaxtyping import Bool, Int32, Int64, Integer
 from upseg.errors import FormatError
 from upseg.files import check_openable, parse_json, read_json
 from upseg.functional.label_maps import label_checksum, segment_areas, segment_boxes
-from upseg.images.label_maps import StoredLabels
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues, StoredLabels
 from upseg.images.reading import DEFAULT_MAX_PIXELS
 from upseg.segmentation import Category, Segment, Segmentation
 
@@ -246,7 +245,7 @@ def assemble_stored(stored: StoredLabels) -> Segmentation:
 
 
 def without_void(stored: StoredLabels) -> Integer[np.ndarray, "h w"]:
-    """The numbers with 0 for void, as `upseg.images.label_values.LabelValues` has it."""
+    """The numbers with 0 for void, as `upseg.images.label_maps.LabelValues` has it."""
     without: Integer[np.ndarray, "h w"] = np.maximum(LabelValues().meaning(stored), 0)
     return without
 
@@ -275,7 +274,8 @@ def warn_of_losses(
         hidden: For each value, whether others lie on top of it.
         names: What the file calls each segment.
     """
-    areas = np.bincount(labels, minlength=len(names) + 1)
+    counted = segment_areas(labels[None])
+    areas = np.pad(counted, (0, max(0, len(names) + 1 - len(counted))))
     for lost, what in (
         (np.flatnonzero(hidden & (areas[: len(hidden)] > 0)), "overlap smaller ones, which lie on top"),
         (np.flatnonzero(areas[: len(names) + 1] == 0), "cover no pixel of their own and are left out"),

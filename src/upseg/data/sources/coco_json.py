@@ -63,16 +63,11 @@ class CocoTables(Dataset):
         self._rows = np.array(sorted(first.values()), np.int64)
         owners = np.searchsorted(self._rows, [first[key] for key in keys])
         self.image_ids, self._order, self._bounds, problems = _join(self._index, owners, on_error)
-        self._names = distinct_keys([keys[number] for number in self._rows])
         self._joined = {int(owner) for owner in np.flatnonzero(np.bincount(owners) > 1)}
         self._index = self._index.without_keys()  # each worker gets a copy of it
-        super().__init__(_categories(self._index), on_error, problems)
+        names = distinct_keys([keys[number] for number in self._rows])
+        super().__init__(_categories(self._index), on_error, problems, names=names)
         self._by_id = {category.id: category for category in self.categories}
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' file names, in the order of the JSON file; without suffix where that tells them apart."""
-        return self._names
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -88,7 +83,7 @@ class CocoTables(Dataset):
             rows = seen
         return self._index.rows("images", self._rows[index : index + 1])[0], rows
 
-    def find_image(self, row: Mapping[str, Any], shape: tuple[int, int], truth: Path) -> LazyImage:
+    def find_image(self, row: Mapping[str, Any], shape: tuple[int, ...], truth: Path) -> LazyImage:
         """The image of a row of the table of images, whose ground truth is in the file `truth`."""
         return image_of(self.image_file(row), shape, truth)
 
@@ -170,7 +165,7 @@ class CocoJson(CocoTables):
             lazy,
             turned,
             categories={number: self._by_id[identity] for number, identity in named.items()},
-            crowds={number for number, row in enumerate(rows, start=1) if row.get("iscrowd")},
+            crowds={number for number, row in enumerate(rows, start=1) if is_crowd(row)},
             name=self.names[index],
             left_out=[*unusable, *hidden],
         )
@@ -230,6 +225,18 @@ def usable_mask(row: Mapping[str, Any], shape: tuple[int, int], wrong: list[str]
     return usable
 
 
+def is_crowd(row: Mapping[str, Any]) -> bool:
+    """Whether an annotation is of several objects that nobody told apart.
+
+    CVAT writes everything that was brushed as `iscrowd` 1, because it has run lengths; it is told by the attribute
+    `occluded`, which all of its annotations have. Such a row is one object, unless an attribute `is_crowd` says so.
+    """
+    attributes = row.get("attributes")
+    if isinstance(attributes, dict) and "occluded" in attributes:
+        return attributes.get("is_crowd") in (True, 1, "true", "True")
+    return bool(row.get("iscrowd"))
+
+
 def _is_polygon(part: object) -> bool:
     """Whether it is a list x0, y0, x1, y1, ... of numbers, of at least three corners."""
     return (
@@ -257,7 +264,7 @@ def paint_masks(
     """
     height, width = shape
     runs = mask_runs(annotations, shape)
-    crowds = np.array([False, *(bool(row.get("iscrowd")) for row in annotations)])
+    crowds = np.array([False, *map(is_crowd, annotations)])
     flat = _paint(runs, ~crowds[runs.ids], height * width)
     if crowds.any():
         flat = np.where(flat > 0, flat, _paint(runs, crowds[runs.ids], height * width))

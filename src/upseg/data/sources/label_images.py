@@ -6,15 +6,17 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
+from upseg.data.sample import Sample
+from upseg.data.sources.folders import image_of
 from upseg.errors import DataError, FormatError
 from upseg.files import printable
 from upseg.formats.metadata import reading
-from upseg.images.label_maps import StoredLabels, read_label_map, read_png_pixels
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues, StoredLabels, read_label_map, read_png_pixels
 from upseg.segmentation import Category
 
 
@@ -55,15 +57,19 @@ def read_values(path: Path, values: LabelValues) -> StoredLabels:
         raise DataError(f"{printable(path)}: {error}") from error
 
 
-def read_colour_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+def read_colour_image(path: Path, *, through_palette: bool = False) -> UInt8[np.ndarray, "h w 3"]:
     """Read a PNG whose colours stand for numbers.
+
+    Args:
+        path: The file.
+        through_palette: Whether it may also be a palette's colours that do.
 
     Raises:
         DataError: If the file is missing, damaged, or not of 8-bit colours.
     """
     with truth_file(path, "a PNG whose colours are numbers"):
-        pixels = read_png_pixels(path)
-        if pixels.ndim != 3 or pixels.dtype != np.uint8:
+        pixels = read_png_pixels(path, through_palette=through_palette)
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise ValueError(f"expected 8-bit colours, got {pixels.dtype} of shape {pixels.shape}")
         return pixels
 
@@ -88,6 +94,22 @@ def check_not_empty(labels: Integer[np.ndarray, "h w"], path: Path) -> None:
     """
     if not labels.any():
         raise DataError(f"{path}: the annotation is empty: none of its {labels.size} pixels is labelled")
+
+
+def labelled_sample(image: Path, labels: Integer[np.ndarray, "h w"], truth: Path, **facts: Any) -> Sample:
+    """The sample of an image file and a label map that must have a labelled pixel.
+
+    Args:
+        image: The image file.
+        labels: (H, W), 0 unlabelled.
+        truth: The file that they are from.
+        **facts: As `Sample.from_labels` takes them.
+
+    Raises:
+        DataError: If no pixel is labelled, or the image is missing, is no image, or has another size.
+    """
+    check_not_empty(labels, truth)
+    return Sample.from_labels(image_of(image, labels.shape, truth), labels, **facts)
 
 
 def class_segments(

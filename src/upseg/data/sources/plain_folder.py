@@ -10,14 +10,13 @@ import numpy as np
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.sample import Sample
 from upseg.data.sources.coco_json import CocoJson
-from upseg.data.sources.folders import IMAGES, LABELS, Listing, list_files, nearest_contents, paired_image
+from upseg.data.sources.folders import IMAGES, LABELS, Listing, PairedFiles, list_files, nearest_contents, paired_image
 from upseg.data.sources.json_index import index_json
 from upseg.data.sources.label_images import class_segments, read_values, truth_file
-from upseg.data.sources.paired_files import PairedFiles
 from upseg.data.sources.panoptic_json import PanopticJson
 from upseg.errors import DataError
 from upseg.formats.metadata import list_of, load_json, object_of, read_category
-from upseg.images.label_values import BACKGROUND, LabelValues, parse_void
+from upseg.images.label_maps import BACKGROUND, LabelValues, parse_void
 from upseg.segmentation import Category
 
 _CATEGORIES = "categories.json"
@@ -28,8 +27,8 @@ _BACKGROUND_CLASS = Category(BACKGROUND, "background", is_thing=False)
 class LabelFolder(PairedFiles):
     """`images/NAME.*` beside `labels/NAME.png` or `.tif`: each value of a label map is one segment, as `values` says.
 
-    A label map without segments is ground truth like any other: an
-    image in which there is nothing to be found.
+    A label map without segments is ground truth like any other: an image in which there is nothing to be found. What is
+    void is one crowd: nothing is learned of it, and no metric counts it.
 
     Args:
         images: The images.
@@ -49,8 +48,8 @@ class LabelFolder(PairedFiles):
     def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
         """Read one label map."""
         stored = read_values(truth, self.values)
-        lazy, labels = paired_image(image, np.maximum(stored.values, 0), truth, is_turned=stored.is_turned)
-        return Sample.from_labels(lazy, labels, name=name)
+        lazy, labels = paired_image(image, stored.values, truth, is_turned=stored.is_turned)
+        return Sample.from_labels(lazy, labels, crowds={_VOID}, name=name)
 
 
 class MaskFolder(PairedFiles):
