@@ -26,7 +26,8 @@ def main() -> None:
     if asked.action == "train":
         recipe, *changes = RECIPES[tool]
         command = [sys.executable, "-m", "upseg", "train", "-c", recipe, "--data_root", str(asked.folder / "train")]
-        subprocess.run([*command, *changes, "--minutes", str(asked.minutes), "--output", str(folder)], check=True)
+        lasting = ["--minutes", str(asked.minutes), "--trainer.max_epochs", "-1", "--output", str(folder)]
+        subprocess.run([*command, *changes, *lasting], check=True)
         checkpoint = folder / "checkpoints" / "last.ckpt"
         export = [sys.executable, "-m", "upseg", "export-model", str(checkpoint), str(folder / "model")]
         subprocess.run(export, check=True)
