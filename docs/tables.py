@@ -32,6 +32,7 @@ def all_tables() -> dict[str, str]:
         "panoptic_settings": _settings({"default": PanopticSettings()}),
         "formats": _formats(),
         "segment_options": _options("segment"),
+        "app_options": _options("app"),
         "compare_options": _options("compare"),
         "split_options": _options("split"),
         "convert_options": _options("convert"),

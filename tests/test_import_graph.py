@@ -103,7 +103,8 @@ ROOMS = (
     ("batch", "training", "evaluation"),
     ("split", "exchange"),
     ("methods",),
-    ("commands", "app"),
+    ("app",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

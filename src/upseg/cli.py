@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from upseg import __version__
+from upseg.commands.app import app as page
 from upseg.commands.compare import compare
 from upseg.commands.convert import convert
 from upseg.commands.data import data_app
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(split)
 app.command()(models)
+app.command("app")(page)
 app.command()(compare)
 app.command()(convert)
 app.command("evaluate")(evaluate)

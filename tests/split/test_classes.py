@@ -171,3 +171,15 @@ def test_a_list_that_can_be_misunderstood_is_refused(tmp_path, text, message) ->
         (tmp_path / "classes.txt").write_text(text)
     with pytest.raises(DataError, match=rf"classes\.txt.*{message}"):
         read_class_names(tmp_path / "classes.txt")
+
+
+def test_0_is_a_person_in_the_pixel_maps_of_coco_stuff(tmp_path: Path) -> None:
+    """They hold each id minus one, and 255 where nothing is known."""
+    path = tmp_path / "a.png"
+    Image.fromarray(np.array([[0, 0, 1, 255]], np.uint8)).save(path)
+    found = named_classes("coco-stuff").read(path)
+    assert found.labels.tolist() == [[1, 1, 2, 0]]
+    assert [segment.category for segment in found] == [Category(1, "person"), Category(2, "bicycle")]
+    assert [segment.category.name for segment in named_classes("coco").read(path)] == [
+        "person"
+    ]  # 0 is none, 1 a person

@@ -52,8 +52,9 @@ _Classes = Annotated[
     str | None,
     typer.Option(
         "--classes",
-        help="voc, ade20k, cityscapes or coco; or a text file with `id name` in each line, or names alone, which count "
-        "from 1. Without it the categories.json beside the masks, if there is one.",
+        help="voc, ade20k, cityscapes, coco or coco-stuff (its pixel maps, whose 0 is a person); or a text file with "
+        "`id name` in each line, or names alone, which count from 1. Without it "
+        "the categories.json beside the masks, if there is one.",
     ),
 ]
 _Stuff = Annotated[

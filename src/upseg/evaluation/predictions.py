@@ -17,6 +17,7 @@ from upseg.data.sources.label_images import read_label_image, read_values, truth
 from upseg.errors import DataError, FormatError
 from upseg.evaluation.json_sets import InFile, WholeMasks, predictions_in
 from upseg.formats import FORMATS
+from upseg.formats.coco_folder import INSTANCES
 from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, read_depth_png
 from upseg.formats.metadata import reading
 from upseg.images.label_maps import LABEL_SUFFIXES, LabelValues, read_label_map
@@ -94,7 +95,7 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
     return Matching(
         files,
         tuple(name for name in names if name not in files),
-        tuple(path for path in found.values() if path not in used),
+        tuple(path for path in found.values() if path not in used and path != folder / INSTANCES),
     )
 
 

@@ -13,6 +13,9 @@ from upseg.formats.metadata import dump_json
 from upseg.functional.runs import encode_label_map
 from upseg.segmentation import Category, Segmentation
 
+INSTANCES = "instances.json"
+"""What the one file for all images is called in a folder of results; it is no image's prediction."""
+
 
 def write_coco_folder(
     images: Iterable[tuple[str, Segmentation, Collection[int]]],

@@ -32,13 +32,18 @@ CLASS_SETS: Mapping[str, tuple[str, str, frozenset[int] | None]] = {
     "ade20k": ("ade20k", "CATEGORIES", None),
     "cityscapes": ("cityscapes", "CATEGORIES", _NOT_EVALUATED),
     "coco": ("coco_stuff", "CATEGORIES", None),
+    "coco-stuff": ("coco_stuff", "CATEGORIES", frozenset({255})),
 }
 """For each data set whose classes are known by name: where they are, and what is void beside the usual."""
 
 
+_FROM_ZERO = frozenset({"coco-stuff"})
+"""Whose masks hold each class's id minus one: their 0 is a class."""
+
+
 @dataclass(frozen=True)
 class MaskClasses:
-    """What the values in class masks mean; 0 is always the background, and negative ones are void.
+    """What the values in class masks mean; 0 is the background unless `offset` says otherwise, negative ones are void.
 
     Attributes:
         names: Names by value; a mask may then have no other values. None where any value may occur.
@@ -46,12 +51,15 @@ class MaskClasses:
         void: The values that mean that nobody knows. None for 255, but not where a mask has no other value beside 0:
             there 255 is most likely the class.
         colours: In masks of colours, as CVAT exports them, the value of each; None where masks hold values.
+        offset: What is added to the values in masks for the ids of their classes: 1 for COCO-Stuff's pixel maps, whose
+            0 is a person.
     """
 
     names: Mapping[int, str] | None = None
     stuff: frozenset[int] = frozenset()
     void: frozenset[int] | None = None
     colours: Mapping[Colour, int] | None = None
+    offset: int = 0
 
     def __post_init__(self) -> None:
         wrong = sorted(value for value in self.stuff if value <= 0 or value in (self.void or ()))
@@ -74,7 +82,8 @@ class MaskClasses:
         """All that decides about a result, as JSON can hold it."""
         names = None if self.names is None else sorted(self.names.items())
         colours = sorted([*colour, value] for colour, value in (self.colours or {}).items())
-        return [names, sorted(self.stuff), None if self.void is None else sorted(self.void), colours]
+        void = None if self.void is None else sorted(self.void)
+        return [names, sorted(self.stuff), void, colours, *([self.offset] if self.offset else [])]
 
     @property
     def values(self) -> LabelValues:
@@ -106,6 +115,7 @@ class MaskClasses:
         image, values = None, stored.values
         if photo is not None:
             image, values = paired_image(photo, values, path, is_turned=stored.is_turned)
+        values = np.where(values >= 0, values + self.offset, values)
         classes = {value for value in np.unique(values).tolist() if value > 0}
         self._check(classes, path)
         categories = {value: self.category(value) for value in classes}
@@ -172,6 +182,7 @@ def named_classes(name: str) -> MaskClasses | None:
         {category.id: category.name for category in categories},
         frozenset(category.id for category in categories if not category.is_thing),
         void,
+        int(name in _FROM_ZERO),
     )
 
 

@@ -16,7 +16,7 @@ from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
 from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch, stale_results
 from upseg.errors import FormatError, UpsegError
 from upseg.files import printable
-from upseg.formats import FORMATS, formats_that_need, output_paths
+from upseg.formats import FORMATS, coco_folder, formats_that_need, output_paths
 from upseg.formats.coco_folder import write_coco_folder
 from upseg.images.options import ReadingOptions
 from upseg.models.registry import Model
@@ -25,7 +25,7 @@ from upseg.split.baselines import BASELINES, find_splitter
 from upseg.split.classes import MaskClasses
 from upseg.split.jobs import PHOTOS, MaskJob, Photos, stamp
 
-INSTANCES = PurePosixPath("instances.json")
+INSTANCES = PurePosixPath(coco_folder.INSTANCES)
 """The COCO file of a folder of results."""
 DEFAULT_FORMATS = ("png",)
 MASKS = InputKind("mask", "split", frozenset({".png", ".tif", ".tiff"}))
