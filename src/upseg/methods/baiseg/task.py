@@ -66,7 +66,7 @@ class BaisegTask(Task[BaisegNetwork, BaisegSegmenter]):
         classes = class_count(self.categories, self.settings.background)
         if classes < 2 and self.settings.semantic_width is not None:
             raise UpsegError(
-                "baiseg tells classes apart, and this data has one class and no background, which is all that is not it: "
+                "baiseg tells classes apart, and this data has one class and no background beside it: "
                 "open the data with background=true, or give the setting background"
             )
         network = BaisegNetwork(self.settings, classes, pretrained=pretrained)
