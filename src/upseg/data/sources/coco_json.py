@@ -97,7 +97,10 @@ class CocoTables(Dataset):
         files: dict[Path, str] = {}
         same: dict[str, str] = {}
         for key in dict.fromkeys(key for key in keys if last[key.rpartition("/")[2]] > 1):
-            path = next((found for folder in self.image_folders if (found := find_below(folder, key))), None)
+            try:
+                path = next((found for folder in self.image_folders if (found := find_below(folder, key))), None)
+            except DataError:  # which of two is meant is asked when the sample is read
+                path = None
             same[key] = key if path is None else files.setdefault(path, key)
         return [same.get(key, key) for key in keys]
 
