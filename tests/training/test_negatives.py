@@ -20,7 +20,7 @@ SIZE = 64
 NEGATIVE = 6  # of 8 images, so that some batches of two have none at all
 MONITORED = {
     "entity/smoke": "val/recall",
-    "entity/cells-folder": "val/image_ap50",
+    "entity/cells": "val/image_ap50",
     "baiseg/smoke": "val/given_map50",
     "baiseg/maskrcnn-shapes": "val/ap",
     "panoptic/smoke": "val/pq",
@@ -57,7 +57,7 @@ def recipe(name: str, folder: Path) -> dict[str, Any]:
     data = content["data"]["init_args"]
     data |= {"train": [{"dataset": dataset}], "validation": [dataset], "batch_size": 2, "workers": 0}
     data.pop("epoch_length", None)
-    if name == "entity/cells-folder":
+    if name == "entity/cells":
         content["model"]["init_args"] = {"pretrained": False, "average": 0.9}
         data["transform"]["init_args"]["size"] = SIZE
     if name == "panoptic/smoke":
