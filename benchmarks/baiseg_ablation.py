@@ -88,7 +88,7 @@ def train(settings: BaisegSettings, weights: LossWeights, seed: int, options: ar
     generator = torch.Generator().manual_seed(seed)
     return train_from_scratch(
         lambda: BaisegNetwork(settings, class_count(scenes.categories, background=False)),
-        lambda network, batch: baiseg_losses(network(batch.images), batch.targets, weights, generator).total,
+        lambda network, batch: baiseg_losses(network(batch.images), batch.targets, weights, generator)["total"],
         scenes,
         Collate(BaisegTargets(scenes.categories)),
         seed=seed,

@@ -58,7 +58,8 @@ def train(weights: LossWeights, seed: int, options: argparse.Namespace) -> Entit
 
     def loss(network: EntityNetwork, batch: Batch) -> Tensor:
         raw, labels, seeds = network(batch.images), batch.targets["labels"], batch.targets["seed"]
-        return entity_losses(raw, labels, seeds=seeds, weights=weights, queries=CONTRASTED, negatives=CONTRASTED).total
+        sampled = {"queries": CONTRASTED, "negatives": CONTRASTED}
+        return entity_losses(raw, labels, seeds=seeds, loss_weights=weights, **sampled)["total"]
 
     return train_from_scratch(
         lambda: EntityNetwork(options.backbone, options.channels, options.dimensions, options.positions),

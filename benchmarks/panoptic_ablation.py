@@ -121,7 +121,7 @@ def train(settings: PanopticSettings, seed: int, options: argparse.Namespace, *,
     def loss(network: PanopticNetwork, batch: Batch) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             outputs = network(batch.images)
-        return panoptic_losses(outputs, batch.targets, encoding, WEIGHTS).total
+        return panoptic_losses(outputs, batch.targets, encoding, WEIGHTS)["total"]
 
     def start() -> PanopticNetwork:
         network = PanopticNetwork(*sizes, patch=settings.patch)

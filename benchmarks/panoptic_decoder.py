@@ -65,8 +65,8 @@ def train(scenes: Again, options: argparse.Namespace, *, normalised: bool) -> tu
         with torch.autocast("cpu", torch.bfloat16):
             outputs = network(batch.images)
         found = panoptic_losses(outputs, batch.targets, encoding, WEIGHTS)
-        losses.append((float(found.instance.detach()), float(found.dice.detach())))
-        return found.total
+        losses.append((float(found["instance"].detach()), float(found["dice"].detach())))
+        return found["total"]
 
     collate = Collate(targets)
     network = train_from_scratch(

@@ -5,8 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from upseg.batch.journal import InputState, Journal
-from upseg.batch.resume import Claim, Decision
+from upseg.batch.journal import Claim, Decision, InputState, Journal
 from upseg.errors import UpsegError
 
 STATE = InputState("a.jpg", "source", 100, 7, "settings")

@@ -1,6 +1,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.models.learned import BAND, BandSettings
 from upseg.cli import main
 from upseg.models import registry as models
 from upseg.models.checkpoints import checkpoint_record
+from upseg.models.folders import ModelConfig
 from upseg.models.registry import find_model, load_model
 
 
@@ -31,7 +33,7 @@ def run(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
 @pytest.fixture
 def checkpoint(tmp_path) -> Path:
     state = {"network.shift": torch.tensor([0.1, 0.2]), "network.count": torch.tensor(2)}
-    record = checkpoint_record("band", BandSettings(), training={"data": "squares"})
+    record = checkpoint_record(ModelConfig("band", asdict(BandSettings()), training={"data": "squares"}))
     torch.save({"state_dict": state, "upseg": record}, tmp_path / "last.ckpt")
     return tmp_path / "last.ckpt"
 

@@ -9,6 +9,7 @@ from tests.models.learned import BAND
 from upseg.cli import main
 from upseg.models import folders as model_folders
 from upseg.models import registry as models
+from upseg.models.folders import ModelConfig
 from upseg.models.saving import save_pretrained
 from upseg.segmentation import Category
 
@@ -20,16 +21,10 @@ def run(monkeypatch, capsys, tmp_path) -> Callable[..., str]:
     monkeypatch.setattr(model_folders, "PACKAGED_MODELS", tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     weights = {"shift": torch.zeros(2), "count": torch.tensor(2)}
-    save_pretrained(
-        tmp_path / "squares",
-        method="band",
-        settings={},
-        weights=weights,
-        categories=(Category(1, "square"),),
-        training={"data": ["drawn [bold] squares", "photos"], "epochs": 3},
-        description="finds squares",
-    )
-    save_pretrained(tmp_path / "circles", method="band", settings={}, weights=weights)
+    training = {"data": ["drawn [bold] squares", "photos"], "epochs": 3}
+    squares = ModelConfig("band", {}, (Category(1, "square"),), training, "finds squares")
+    save_pretrained(tmp_path / "squares", squares, weights)
+    save_pretrained(tmp_path / "circles", ModelConfig("band"), weights)
 
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["upseg", "models", *arguments])

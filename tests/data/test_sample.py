@@ -5,9 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from upseg.data.sample import IGNORE, LazyImage, Sample, TruthSegment
@@ -56,34 +53,6 @@ def test_derived_maps() -> None:
     assert IGNORE == -1
     for derived in (sample.semantic_map(), sample.instance_map(), sample.entity_map()):
         assert derived.dtype == np.int32
-
-
-def test_boundaries_of_each_map() -> None:
-    image = np.zeros((3, 4, 3), np.float32)
-    # all of one class: only the unlabelled pixel has a border, on both sides
-    cats = Sample.from_labels(image, LABELS, categories=dict.fromkeys((300, 9, 7, 5), CAT))
-    assert cats.boundary_map("semantic").astype(int).tolist() == [[0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 1, 1]]
-    assert cats.boundary_map().astype(int).tolist() == [[0, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]
-    assert np.array_equal(cats.boundary_map("instances"), cats.boundary_map())
-    # stuff has no instances, but is entities
-    skies = Sample.from_labels(image, LABELS, categories=dict.fromkeys((300, 9, 7, 5), SKY))
-    assert not skies.boundary_map("instances").any()
-    assert np.array_equal(skies.boundary_map("entities"), cats.boundary_map())
-    # crowds are ignored, and so is the border between two of them
-    crowds = Sample.from_labels(image, LABELS, crowds={300, 9, 7})
-    assert crowds.boundary_map("entities").astype(int).tolist() == [[0, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
-
-
-@settings(max_examples=30, deadline=None)
-@given(arrays.arrays(np.int64, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 4)))
-def test_boundaries_agree_with_a_loop(labels: np.ndarray) -> None:
-    found = Sample.from_labels(np.zeros((*labels.shape, 3), np.float32), labels).boundary_map()
-    height, width = labels.shape
-    for row in range(height):
-        for column in range(width):
-            neighbours = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
-            inside = [(r, c) for r, c in neighbours if 0 <= r < height and 0 <= c < width]
-            assert found[row, column] == any(labels[place] != labels[row, column] for place in inside)
 
 
 def test_a_segmentation_has_the_same_segments() -> None:
@@ -151,4 +120,3 @@ def test_an_image_without_any_segment() -> None:
     assert (sample.semantic_map() == IGNORE).all()
     assert not sample.instance_map().any()
     assert not sample.entity_map().any()
-    assert not sample.boundary_map().any()

@@ -15,7 +15,7 @@ from upseg.data.sources import open_dataset
 from upseg.errors import DataError
 from upseg.evaluation.run import evaluate
 from upseg.formats.panoptic import ids_to_colours
-from upseg.functional.rle import encode_label_map
+from upseg.functional.runs import encode_label_map
 from upseg.segmentation import Category, Segmentation
 
 SHAPE = (60, 80)

@@ -22,7 +22,7 @@ from upseg.evaluation.predictions import (
 )
 from upseg.formats import FORMATS, output_paths, write
 from upseg.formats.depth import write_depth_png
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 

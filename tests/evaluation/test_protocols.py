@@ -17,7 +17,7 @@ from upseg.data.sources import open_dataset
 from upseg.errors import DataError
 from upseg.evaluation.protocols import PROTOCOLS
 from upseg.evaluation.run import evaluate
-from upseg.functional.rle import encode_label_map
+from upseg.functional.runs import encode_label_map
 from upseg.metrics.panoptic_quality import PanopticQuality
 from upseg.segmentation import Category, Segmentation
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from upseg.functional.blocks import recomputed
+from upseg.functional.precision import recomputed
 
 
 @pytest.mark.parametrize("blocks", [1, 3])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.formats.strategies import labels_of
-from upseg.functional.rle import encode_label_map
+from upseg.functional.runs import encode_label_map
 from upseg.segmentation import Category, Segmentation
 
 FIRST = labels_of("11..", "11..", "....") == 1

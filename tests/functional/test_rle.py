@@ -10,8 +10,7 @@ from pycocotools import mask as oracle
 
 from tests.formats.strategies import label_maps, labels_of
 from upseg.functional.label_maps import canonical_order
-from upseg.functional.rle import compress_counts, counts_to_runs, decompress_counts, encode_label_map
-from upseg.functional.runs import paint_runs
+from upseg.functional.runs import compress_counts, counts_to_runs, decompress_counts, encode_label_map, paint_runs
 
 # pycocotools hands numpy an object whose __array__ is of the old kind
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

@@ -18,7 +18,7 @@ from upseg.data.sources.bsds500 import read_annotations
 from upseg.data.sources.json_index import index_json
 from upseg.data.sources.label_images import read_values
 from upseg.formats import read
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues
 from upseg.images.reading import read_image
 from upseg.models.folders import packaged_models
 from upseg.models.registry import find_model

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from upseg.images.label_maps import StoredLabels
-from upseg.images.label_values import LabelValues, parse_void
+from upseg.images.label_maps import LabelValues, StoredLabels, parse_void
 
 VALUES = np.array([[0, 3, 255, -2]])
 

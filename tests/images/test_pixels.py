@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from upseg.errors import ImageError
-from upseg.images.normalization import to_unit_range
-from upseg.images.pixels import Pixels
+from upseg.images.normalization import Pixels, to_unit_range
 
 
 def test_bytes_are_divided_by_255() -> None:

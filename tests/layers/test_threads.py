@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from upseg.layers.threads import torch_threads
+from upseg.models.calling import torch_threads
 
 
 @pytest.mark.parametrize("count", [1, 2, None])

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from upseg.errors import ImageError
+from upseg.errors import ImageError, ModelError
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
 from upseg.models.learned import LearnedSegmenter
-from upseg.models.registry import CONFIG_NAME, METHODS, load_model
+from upseg.models.registry import CONFIG_NAME, METHODS, WEIGHTS_NAME, load_model
 from upseg.segmentation import DepthSegmenter, Segmentation, Segmenter
-from upseg.split.splitters import Splitter
+from upseg.split.baselines import Splitter
 
 SIZES = [(1, 1), (1, 7), (7, 1), (5, 3), (33, 47)]
 """Sizes that no stride, window or tile divides."""
@@ -185,3 +189,62 @@ class SegmenterContract:
         assert all(earlier < later for earlier, later in pairwise(done))
         assert 0 < done[0] <= done[-1] <= totals[0]
         assert result == self.build().segment(image)
+
+
+class LearnedContract(SegmenterContract):
+    """What every method with weights must keep beside.
+
+    Attributes:
+        weights: A safetensors file with the weights that `build` loads.
+    """
+
+    weights: Path
+
+    def build(self, seed: int = 0) -> LearnedSegmenter[Any, Any]:
+        raise NotImplementedError
+
+    def write_model(self, segmenter: Segmenter, folder: Path) -> None:
+        super().write_model(segmenter, folder)
+        config = json.loads((folder / CONFIG_NAME).read_text())
+        classes = [asdict(category) for category in self.build().categories]
+        (folder / CONFIG_NAME).write_text(json.dumps({**config, "classes": classes}))
+        shutil.copy(self.weights, folder / WEIGHTS_NAME)
+
+    def with_weights(self, path: Path) -> LearnedSegmenter[Any, Any]:
+        """The same segmenter with other weights."""
+        made = self.build()
+        return type(made)(made.settings, weights=path, categories=made.categories)
+
+    def test_all_settings_are_in_the_provenance(self) -> None:
+        segmenter = self.build()
+        provenance = segmenter.segment(drawn_image(9, 11)).provenance
+        assert provenance["settings"] == json.loads(json.dumps(asdict(segmenter.settings)))
+
+    def test_saves_and_loads_itself(self, tmp_path: Path) -> None:
+        segmenter = self.build()
+        again = type(segmenter).from_pretrained(segmenter.save_pretrained(tmp_path / "model"), "cpu")
+        assert (again.settings, again.categories) == (segmenter.settings, segmenter.categories)
+        assert again.segment(drawn_image(33, 47)) == segmenter.segment(drawn_image(33, 47))
+
+    def test_weights_in_half_precision_are_computed_with_in_full(self, tmp_path: Path) -> None:
+        stored = load_file(self.weights)
+        halves = {k: value.half() if value.is_floating_point() else value for k, value in stored.items()}
+        save_file(halves, tmp_path / "half.safetensors")
+        segmenter = self.with_weights(tmp_path / "half.safetensors")
+        assert {value.dtype for value in segmenter.network.parameters()} == {torch.float32}
+
+    def test_other_weights_are_refused(self, tmp_path: Path) -> None:
+        some = load_file(self.weights)
+        lost = some.pop(sorted(some)[0])
+        save_file({**some, "extra": lost}, tmp_path / "other.safetensors")
+        with pytest.raises(ModelError, match=r"1 missing \(.*\); 1 unknown \(extra\); the settings of the network"):
+            self.with_weights(tmp_path / "other.safetensors")
+
+    def test_either_weights_or_a_network_that_is_not_in_training(self) -> None:
+        made = self.build()
+        for given in ({}, {"weights": self.weights, "network": made.network}):
+            with pytest.raises(ValueError, match="give either weights"):
+                type(made)(made.settings, categories=made.categories, **given)
+        with pytest.raises(ValueError, match=r"training mode; call its eval\(\)"):
+            type(made)(made.settings, categories=made.categories, network=made.network.train())
+        assert made.network.training

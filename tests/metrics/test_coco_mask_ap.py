@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from tests.metrics.strategies import blobs
 from tests.reference import metrics as reference
-from upseg.metrics.coco_mask_ap import CocoMaskAP, coco_mask_ap
+from upseg.metrics.coco_mask_ap import CocoMaskAP, _figures
 from upseg.segmentation import Category
 
 CLASSES = (Category(3, "dog"), Category(5, "cat"))
@@ -80,7 +80,7 @@ def test_agrees_with_pycocotools(seed: int) -> None:
     truth, results = as_coco(images)
     expected = pycocotools_ap(truth, results)
     assert 0.1 < expected[0] < 0.95
-    assert list(coco_mask_ap(truth, results).values()) == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    assert list(_figures(truth, results, 100).values()) == pytest.approx(expected, abs=1e-6, nan_ok=True)
     metric = CocoMaskAP(CLASSES)
     for image in images:
         metric.update(*image)
@@ -114,11 +114,11 @@ def test_most_detections_per_image() -> None:
 def test_bad_input() -> None:
     truth, results = as_coco([draw(0)])
     with pytest.raises(ValueError, match=r"image_id must be in .* \[77\]"):
-        coco_mask_ap(truth, [{**results[0], "image_id": 77}])
+        _figures(truth, [{**results[0], "image_id": 77}], 100)
     with pytest.raises(ValueError, match=r"category_id must be in .* \[77\]"):
-        coco_mask_ap(truth, [{**results[0], "category_id": 77}])
+        _figures(truth, [{**results[0], "category_id": 77}], 100)
     with pytest.raises(ValueError, match="each result needs"):
-        coco_mask_ap(truth, [{"image_id": 0, "category_id": 3}])
+        _figures(truth, [{"image_id": 0, "category_id": 3}], 100)
     labels = np.array([[1, 2]])
     with pytest.raises(ValueError, match=r"needs a score, but ids \[2\]"):
         CocoMaskAP(CLASSES).update(1, labels, {1: 3, 2: 3}, labels, {1: 3, 2: 3}, {1: 0.5})
@@ -130,7 +130,7 @@ def test_known_figures(data_folder: Path) -> None:
     folder = data_folder / "metric-fixtures" / "coco-instances-100"
     truth = json.loads((folder / "instances_val2014_100.json").read_text())
     results = json.loads((folder / "instances_val2014_fakesegm100_results.json").read_text())
-    found = coco_mask_ap(truth, results)
+    found = _figures(truth, results, 100)
     assert [found[name] for name in ("ap", "ap50", "ap75")] == pytest.approx(
         [0.3195453, 0.5622884, 0.2989265], abs=1e-6
     )

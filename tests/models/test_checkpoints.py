@@ -1,6 +1,7 @@
 import json
 import os
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import lightning
@@ -12,6 +13,7 @@ from upseg.errors import ModelError
 from upseg.images.options import ReadingOptions
 from upseg.models import registry as models
 from upseg.models.checkpoints import checkpoint_record, read_checkpoint
+from upseg.models.folders import ModelConfig
 from upseg.models.registry import find_model
 from upseg.segmentation import Category
 
@@ -30,9 +32,8 @@ def content(**changes: object) -> dict[str, object]:
         "averaged.module.count": torch.tensor(2),
         "averaged.n_averaged": torch.tensor(7),
     }
-    record = checkpoint_record(
-        "band", BandSettings(), categories=[Category(3, "cell")], training={"data": ["squares"], "epochs": 2}
-    )
+    training = {"data": ["squares"], "epochs": 2}
+    record = checkpoint_record(ModelConfig("band", asdict(BandSettings()), (Category(3, "cell"),), training))
     return {"state_dict": state, "epoch": 1, "optimizer_states": [{"state": {}}], "upseg": record | changes}
 
 
@@ -56,7 +57,7 @@ class Task(lightning.LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=0.1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        checkpoint["upseg"] = checkpoint_record("band", BandSettings(limits=(0.0, 0.5)))
+        checkpoint["upseg"] = checkpoint_record(ModelConfig("band", asdict(BandSettings(limits=(0.0, 0.5)))))
 
 
 def test_a_training_by_lightning_becomes_a_model(tmp_path) -> None:
@@ -118,7 +119,7 @@ def test_code_in_a_checkpoint_is_named_and_not_run(tmp_path) -> None:
     ("value", "message"),
     [
         ({"state_dict": {"a": torch.ones(1)}}, "checkpoint of something else: it does not say which"),
-        ({"upseg": checkpoint_record("band", BandSettings())}, "checkpoint of something else"),
+        ({"upseg": checkpoint_record(ModelConfig("band", asdict(BandSettings())))}, "checkpoint of something else"),
         (torch.ones(3), "checkpoint of something else"),
         (content(method="bend"), "method 'bend', which has no models with weights here"),
         (content(method="threshold"), "method 'threshold', which has no models with weights here"),

@@ -24,7 +24,7 @@ def _band(monkeypatch) -> None:
 def folder(tmp_path) -> Path:
     weights = {"shift": torch.tensor([0.2, 0.1]), "count": torch.tensor(2)}
     training = {"data": "squares", "license": "cc0-1.0"}
-    return save_pretrained(tmp_path / "m", method="band", settings={"bands": 2}, weights=weights, training=training)
+    return save_pretrained(tmp_path / "m", ModelConfig("band", {"bands": 2}, training=training), weights)
 
 
 @pytest.fixture

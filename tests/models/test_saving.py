@@ -10,7 +10,7 @@ from tests.models.learned import BAND, BandNetwork, BandSegmenter, BandSettings
 from upseg.errors import ModelError
 from upseg.images.options import ReadingOptions
 from upseg.models import registry as models
-from upseg.models.folders import read_config
+from upseg.models.folders import ModelConfig, read_config
 from upseg.models.learned import Steps
 from upseg.models.registry import find_model, load_model
 from upseg.models.saving import load_weights, save_pretrained
@@ -30,8 +30,9 @@ def weights(shift: float = 0.2, bands: int = 2) -> dict[str, torch.Tensor]:
 
 
 def save(folder: Path, **changes: object) -> Path:
-    arguments = {"method": "band", "settings": {}, "weights": weights(), **changes}
-    return save_pretrained(folder, **arguments)
+    arguments = {"method": "band", "weights": weights(), "half": False, **changes}
+    stored, half = arguments.pop("weights"), arguments.pop("half")
+    return save_pretrained(folder, ModelConfig(**arguments), stored, half=half)
 
 
 def test_a_saved_model_is_loaded_by_its_folder(tmp_path) -> None:

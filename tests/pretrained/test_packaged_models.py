@@ -15,6 +15,7 @@ from upseg.errors import ModelError
 from upseg.methods.entity import EntitySegmenter, EntitySettings
 from upseg.methods.entity.network import EntityNetwork
 from upseg.models import folders as model_folders
+from upseg.models.folders import ModelConfig
 from upseg.models.registry import find_model, load_model, settings_class
 from upseg.models.saving import save_pretrained
 from upseg.segmentation import Segmentation
@@ -32,9 +33,7 @@ def package(tmp_path_factory) -> Path:
         weights = EntityNetwork("test_convnext", 8, 6).state_dict()
     folder = tmp_path_factory.mktemp("models")
     training = {"data": "nothing at all"}
-    save_pretrained(
-        folder / "specks", method="entity", settings=SETTINGS, weights=weights, training=training, half=True
-    )
+    save_pretrained(folder / "specks", ModelConfig("entity", SETTINGS, training=training), weights, half=True)
     return folder
 
 
@@ -99,10 +98,10 @@ def test_a_fingerprint_tells_weights_and_settings_apart(package, tmp_path) -> No
     assert first == find_model(package / "specks").fingerprint() == find_model("specks", bandwidth=5).fingerprint()
     assert first != find_model("specks", bandwidth=21.0).fingerprint()
     state = {key: value.clone() for key, value in load_model("specks", "cpu").network.state_dict().items()}
-    same = save_pretrained(tmp_path / "same", method="entity", settings=SETTINGS, weights=state, half=True)
+    same = save_pretrained(tmp_path / "same", ModelConfig("entity", SETTINGS), state, half=True)
     assert find_model(same).fingerprint() == first
     next(iter(state.values())).view(-1)[0] += 1
-    other = save_pretrained(tmp_path / "other", method="entity", settings=SETTINGS, weights=state, half=True)
+    other = save_pretrained(tmp_path / "other", ModelConfig("entity", SETTINGS), state, half=True)
     assert find_model(other).fingerprint() != first
 
 

@@ -7,8 +7,7 @@ import pytest
 from upseg.errors import ModelError
 from upseg.models.registry import METHODS
 from upseg.segmentation import Category, Segmentation
-from upseg.split.baselines import BASELINES, ComponentsSettings, DistanceSettings
-from upseg.split.splitters import find_splitter, splitter_settings
+from upseg.split.baselines import BASELINES, ComponentsSettings, DistanceSettings, find_splitter, splitter_settings
 
 CELL, SKY = Category(4, "cell"), Category(2, "sky", is_thing=False)
 

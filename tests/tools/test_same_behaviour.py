@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
 
 import upseg
@@ -88,6 +89,17 @@ def test_changed_pixels_weights_and_missing_files_are_named(
     assert found["model.safetensors"].startswith("head.weight: ")
     assert found["last.ckpt"].startswith("state_dict.head.weight: ")
     assert "bias" not in found["last.ckpt"]
+
+
+def test_what_a_picture_says_beside_its_pixels_is_named(
+    tmp_path: Path, differences: Callable[[], dict[str, str]]
+) -> None:
+    for side, detail in (("before", 0.5), ("after", 0.25)):
+        (tmp_path / side).mkdir()
+        written = PngInfo()
+        written.add_text("upseg", json.dumps({"provenance": {"detail": detail}}))
+        Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / side / "labels.png", pnginfo=written)
+    assert differences() == {"labels.png": "upseg.provenance.detail: '0.5' -> '0.25'"}
 
 
 def test_checkpoints_of_one_content_are_the_same_whatever_their_file_was_called(

@@ -78,6 +78,13 @@ def _arrays(path: Path, text: str | None) -> Iterator[tuple[str, str]]:  # noqa:
         yield from _flat(dict(file))
 
 
+def _texts_in_picture(path: Path, text: str | None) -> Iterator[tuple[str, str]]:  # noqa: ARG001
+    with Image.open(path) as picture:
+        for key, value in picture.info.items():
+            is_json = isinstance(value, str) and value.startswith("{")
+            yield from _flat(json.loads(value) if is_json else value, str(key))
+
+
 _READERS: Mapping[str, Callable[[Path, str | None], Iterator[tuple[str, str]]]] = {
     ".json": _json,
     ".out": _json,
@@ -86,6 +93,7 @@ _READERS: Mapping[str, Callable[[Path, str | None], Iterator[tuple[str, str]]]] 
     ".ckpt": _checkpoint,
     ".safetensors": _tensors,
     ".npz": _arrays,
+    ".png": _texts_in_picture,
 }
 
 

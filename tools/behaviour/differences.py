@@ -91,7 +91,8 @@ def _first_difference(before: tuple[Side, Path], after: tuple[Side, Path]) -> st
         return _named(before[1], after[1], texts) or _line(*texts)
     ours, theirs = facts_of(path), facts_of(after[1])
     named = None if ours is None or theirs is None else _difference_of_facts(ours, theirs)
-    return named if named or not _is_exact(path) else pixels_of(path, after[1]) or _byte(*contents)
+    place = pixels_of(path, after[1]) or named
+    return place if place or not _is_exact(path) else _byte(*contents)
 
 
 def _is_exact(path: Path) -> bool:

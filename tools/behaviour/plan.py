@@ -92,7 +92,7 @@ def _recipes(recipes: Iterable[str]) -> Step:
 def _segmenting() -> Iterator[Step]:
     photos, odd = f"{INPUTS}/photos", f"{INPUTS}/odd"
     yield Step("segment-dynaseg", (("segment", photos, "-o", "out", *_ALL_FORMATS, "--json"),))
-    yield Step("segment-dynaseg-odd", (("segment", odd), ("segment", odd), ("segment", odd, "--json", "--debug")))
+    yield Step("segment-dynaseg-odd", (("segment", odd), ("segment", odd), ("segment", odd, "--json")))
     yield Step("segment-dynaseg-settings", _settings_of_dynaseg())
     yield Step("segment-options", _options())
     yield Step(
@@ -155,7 +155,7 @@ split INPUTS/scenes/masks/masks -o distance -m distance --classes INPUTS/scenes/
 split INPUTS/scenes/masks/masks -o distance -m distance --classes INPUTS/scenes/classes.txt --stuff 3 --json
 split INPUTS/scenes/masks/masks -o coarse -m distance --set prominence=3 --set minimum_area=20 -f tif -f coco
 split INPUTS/scenes/masks/masks -o components -m components --set connectivity=2 --void 2
-split INPUTS/scenes/masks/masks -o things -m distance --set prominence=4 --void 3
+split INPUTS/scenes/masks/masks -o things -m MODELS/baiseg --images INPUTS/scenes/masks/images --void 3
 split INPUTS/scenes/masks/masks -o nothing -m components --images INPUTS/photos
 split INPUTS/scenes/masks/masks -o pictures -m components --images INPUTS/scenes/masks/images -f overlay -f tif
 split INPUTS/scenes/masks/masks -o learned -m MODELS/baiseg --images INPUTS/scenes/masks/images -f overlay -f svg
@@ -176,7 +176,7 @@ segment INPUTS/scenes/depth/rgb -o depth -m MODELS/panoptic --depth
 evaluate entity -p segments -t folder:INPUTS/scenes/labels {reports.format("entity")}
 evaluate cells -p ../split/distance -t folder:INPUTS/scenes/labels {reports.format("cells")}
 evaluate cells -p segments -t folder:INPUTS/scenes/labels --json
-evaluate coco-panoptic -p ../split/coarse -t coco-panoptic:INPUTS/scenes/panoptic {reports.format("panoptic")}
+evaluate coco-panoptic -p ../split/learned -t coco-panoptic:INPUTS/scenes/panoptic {reports.format("panoptic")}
 evaluate coco-instances -p ../split/things -t folder:INPUTS/scenes/instances {reports.format("instances")}
 evaluate voc-instances -p ../split/things -t folder:INPUTS/scenes/instances --json
 evaluate voc-regions -p segments -t folder:INPUTS/scenes/masks --json --images INPUTS/scenes/some.txt

@@ -12,8 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
-from upseg.batch.journal import InputState, Journal
-from upseg.batch.resume import Claim, Decision
+from upseg.batch.journal import Claim, Decision, InputState, Journal
 from upseg.data.dataset import Dataset
 from upseg.data.depth_folder import depth_file
 from upseg.data.sample import Sample

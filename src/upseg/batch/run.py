@@ -13,8 +13,7 @@ from typing import Any
 from upseg import __version__
 from upseg.batch.inputs import InputImage, OutputPlan, earlier_results, find_images, plan_outputs
 from upseg.batch.jobs import ImageJob, ImageResult, ResultOptions, Status, StepCallback, run_job
-from upseg.batch.journal import InputState, Journal
-from upseg.batch.resume import Claim, Decision, digest_of
+from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
 from upseg.batch.workers import run_in_workers, threads_of_an_image
 from upseg.errors import UpsegError
 from upseg.files import printable

@@ -85,7 +85,7 @@ def evaluate(
     An image without prediction, a prediction without image, and what is damaged is named; the exit code is then 1.
     """
     from upseg.data.sources.folders import read_names
-    from upseg.evaluation.reports import write_ranking
+    from upseg.evaluation.run import write_ranking
     from upseg.files import atomic_path
 
     if worst is not None and picture.suffix.lower() not in _SUFFIXES:
@@ -153,7 +153,7 @@ def _draw(result: Evaluation, dataset: Dataset, worst: int, picture: Path) -> No
     """Draw the worst images into a file."""
     from PIL import Image
 
-    from upseg.evaluation.reports import draw_worst
+    from upseg.evaluation.run import draw_worst
     from upseg.files import atomic_path
 
     drawn = draw_worst(result, dataset, worst)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upseg.commands.batches import run_and_report
 from upseg.commands.options import (
     DEFAULT_OUTPUT,
     AsJson,
@@ -19,6 +18,7 @@ from upseg.commands.options import (
     Output,
     Quiet,
     channel_numbers,
+    run_and_report,
 )
 from upseg.errors import UpsegError
 
@@ -135,7 +135,7 @@ def split(
 def _settings(model: str, assignments: Sequence[str] | None) -> dict[str, Any]:
     """The model's settings by name, typed as they are there."""
     from upseg.settings import parse_assignments
-    from upseg.split.splitters import splitter_settings
+    from upseg.split.baselines import splitter_settings
 
     return parse_assignments(assignments, splitter_settings(model)) if assignments else {}
 

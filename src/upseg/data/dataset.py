@@ -11,7 +11,7 @@ from typing import Literal, SupportsIndex
 from upseg.data.names import Names
 from upseg.data.sample import Sample
 from upseg.errors import DataError
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues
 from upseg.images.options import ReadingOptions
 from upseg.segmentation import Category
 
@@ -25,10 +25,18 @@ class Dataset(ABC):
     Indexing reads one sample and raises a `DataError` if it is damaged. Iterating and `read` do what `on_error` says.
     A data set can be pickled and read in any number of processes at once.
 
+    Readers of files take the folder `root`, the name of a `split` (what None stands for they say) and `on_error`, and
+    raise a `DataError` that says where they looked if something is missing.
+
+    Args:
+        categories: All classes that segments can have; none where the data set has none, or does not list them.
+        on_error: What iterating and `read` do with a damaged sample, and readers with files that lack a partner.
+        problems: What was wrong when it was opened.
+        names: What it calls each image: its file without suffix, below the folder of the images.
+
     Attributes:
         decode_images: Whether reading a sample also decodes its image, so that a damaged one is found at once; if not,
             it is decoded when somebody looks at it, which saves time where only the ground truth is wanted.
-        on_error: What iterating and `read` do with a damaged sample.
         reading: How images are read: which channels, how they are normalised.
         values: What the numbers of its label maps mean; None where the data set has its own rules.
         has_objects: Whether things are told apart; if not, as in class masks, they are crowds without anything wrong.
@@ -44,11 +52,16 @@ class Dataset(ABC):
     has_objects: bool = True
 
     def __init__(
-        self, categories: Iterable[Category] = (), on_error: OnError = "raise", problems: Iterable[str] = ()
+        self,
+        categories: Iterable[Category] = (),
+        on_error: OnError = "raise",
+        problems: Iterable[str] = (),
+        *,
+        names: Sequence[str] = (),
     ) -> None:
         if on_error not in ("raise", "skip"):
             raise DataError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-        self._categories = tuple(categories)
+        self._categories, self._names = tuple(categories), names
         self.on_error = on_error
         self.decode_images = True
         self.reading = ReadingOptions()
@@ -61,9 +74,9 @@ class Dataset(ABC):
         return self._categories
 
     @property
-    @abstractmethod
     def names(self) -> Sequence[str]:
-        """What the data set calls each image: its file without suffix, below the folder of the images."""
+        """What the data set calls each image."""
+        return self._names
 
     @abstractmethod
     def load(self, index: int) -> Sample:
@@ -148,23 +161,17 @@ class Derived(Dataset):
     """
 
     def __init__(self, whole: Dataset, indices: Sequence[int] | None = None) -> None:
-        super().__init__((), whole.on_error, whole.problems)
+        self._indices = range(len(whole)) if indices is None else indices
+        names = whole.names
+        super().__init__((), whole.on_error, whole.problems, names=[names[index] for index in self._indices])
         self.decode_images, self.reading = whole.decode_images, whole.reading
         self.values, self.has_objects = whole.values, whole.has_objects
         self._whole = whole
-        self._indices = range(len(whole)) if indices is None else indices
-        names = whole.names
-        self._names = [names[index] for index in self._indices]
 
     @property
     def categories(self) -> tuple[Category, ...]:
         """Those of the other data set."""
         return self._whole.categories
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Those of its samples that are in this one."""
-        return self._names
 
     def load(self, index: int) -> Sample:
         """Read the other data set's sample."""

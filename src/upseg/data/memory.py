@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
-from upseg.data.dataset import Dataset
+from upseg.data.dataset import Dataset, Derived
 from upseg.data.sample import Sample
 from upseg.errors import DataError
 
 
-class InMemory(Dataset):
+class InMemory(Derived):
     """Reads each sample once and keeps it, in every process that reads it; what has no room is read anew.
 
     Args:
@@ -26,22 +26,15 @@ class InMemory(Dataset):
     def __init__(self, dataset: Dataset, memory: float | None = None) -> None:
         if memory is not None and memory < 0:
             raise ValueError(f"memory must be at least 0 GiB, got {memory}")
-        super().__init__(dataset.categories, dataset.on_error, dataset.problems)
-        self.decode_images = dataset.decode_images
-        self._whole = dataset
+        super().__init__(dataset)
         self._kept: dict[int, Sample] = {}
         self._room = math.inf if memory is None else memory * 2**30  # bytes
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of the images."""
-        return self._whole.names
 
     def load(self, index: int) -> Sample:
         """Read a sample, or give the one that was read before."""
         if index in self._kept:
             return self._kept[index]
-        sample = self._whole.load(index)
+        sample = super().load(index)
         size = sample.image.nbytes + sum(labels.nbytes for labels in sample.annotations)
         if size <= self._room:
             self._room -= size
@@ -49,7 +42,7 @@ class InMemory(Dataset):
         return sample
 
 
-class ListedKind(Dataset):
+class ListedKind(Derived):
     """Those images of a data set that a table calls one of some kinds.
 
     Args:
@@ -71,25 +64,12 @@ class ListedKind(Dataset):
         name_column: str = "id",
         kind_column: str = "kind",
     ) -> None:
-        super().__init__(dataset.categories, dataset.on_error, dataset.problems)
-        self.decode_images = dataset.decode_images
-        self._whole = dataset
         listed = _read_table(Path(table), name_column, kind_column)
-        self._indices = [i for i, name in enumerate(dataset.names) if listed.get(name) in kinds]
-        if not self._indices:
+        indices = [i for i, name in enumerate(dataset.names) if listed.get(name) in kinds]
+        if not indices:
             found = ", ".join(sorted(set(listed.values())))
             raise DataError(f"{table}: no image of the data set is of the kinds {', '.join(kinds)}; there are {found}")
-        names = dataset.names
-        self._names = [names[index] for index in self._indices]
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of these images."""
-        return self._names
-
-    def load(self, index: int) -> Sample:
-        """Read a sample."""
-        return self._whole.load(self._indices[index])
+        super().__init__(dataset, indices)
 
 
 def _read_table(table: Path, name_column: str, kind_column: str) -> dict[str, str]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Integer
+from jaxtyping import Float32, Int32, Integer
 
 from upseg.errors import DataError, ImageError
-from upseg.functional.label_maps import border_pixels, canonical_order, segment_areas
+from upseg.functional.label_maps import canonical_order, segment_areas
 from upseg.images.options import ReadingOptions
 from upseg.segmentation import Category, Segmentation
 
 IGNORE = -1
 """What the derived maps have where the ground truth says nothing: no loss and no metric may count these pixels."""
-
-MapKind = Literal["segments", "semantic", "instances", "entities"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,17 +226,6 @@ class Sample:
     def entity_map(self) -> Int32[np.ndarray, "h w"]:
         """Things and stuff alike: ids as in `segment_map`; 0 on unlabelled pixels; `IGNORE` on crowds."""
         return self._mapped([IGNORE if s.is_crowd else s.id for s in self.segments], unlabelled=0)
-
-    def boundary_map(self, of: MapKind = "segments") -> Bool[np.ndarray, "h w"]:
-        """The pixels with another value above, below, left or right of them, on both sides of each border.
-
-        Args:
-            of: The map whose borders to take: `segment_map`, or a derived one. The border of an unlabelled region or a
-                crowd is a border too.
-        """
-        derived = {"semantic": self.semantic_map, "instances": self.instance_map, "entities": self.entity_map}
-        labels = derived[of]() if of in derived else self.segment_map
-        return border_pixels(labels)
 
     def read_with(self, reading: ReadingOptions) -> Sample:
         """The same sample, whose image, if it has not been decoded, will be read like this."""

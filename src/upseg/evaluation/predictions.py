@@ -19,8 +19,7 @@ from upseg.evaluation.json_sets import InFile, WholeMasks, predictions_in
 from upseg.formats import FORMATS
 from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, read_depth_png
 from upseg.formats.metadata import reading
-from upseg.images.label_maps import LABEL_SUFFIXES, read_label_map
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LABEL_SUFFIXES, LabelValues, read_label_map
 from upseg.segmentation import Segmentation, Segmenter
 
 SEGMENTATION_SUFFIXES: tuple[str, ...] = (
@@ -170,7 +169,7 @@ def read_segments(path: Path, void: frozenset[int] | None = None) -> Segmentatio
 
     Args:
         path: The file.
-        void: What is void in label maps of other programs, as `upseg.images.label_values.LabelValues` has it.
+        void: What is void in label maps of other programs, as `upseg.images.label_maps.LabelValues` has it.
 
     Raises:
         FormatError: If the file cannot be read.

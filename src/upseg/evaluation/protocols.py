@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +13,7 @@ from upseg.data.sample import IGNORE, Sample
 from upseg.errors import UpsegError
 from upseg.evaluation.json_sets import WholeMasks
 from upseg.formats.coco import mask_runs
-from upseg.functional.rle import encode_label_map
-from upseg.functional.runs import paint_runs
+from upseg.functional.runs import encode_label_map, paint_runs
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.class_agnostic import ClassAgnostic
@@ -268,12 +267,17 @@ def _hungarian(categories: Sequence[Category], classified: bool) -> tuple[Accumu
     return (HungarianScores(categories, MOST_LABELS) if classified else HungarianScores(categories, per_image=True),)
 
 
-_PANOPTIC_RULES = (
+_COCO_PANOPTIC = Protocol(
+    "coco-panoptic",
+    "COCO panoptic quality: PQ, SQ, RQ; things and stuff",
     "segments of one class match at IoU > 0.5; ground-truth void is left out of unions; crowds are neither matched nor "
-    "missed; a predicted segment more than half on void or on crowd of its class is no false positive"
+    "missed; a predicted segment more than half on void or on crowd of its class is no false positive",
+    frozenset({"segments", "classes"}),
+    "pq",
+    lambda categories, _: (PanopticQuality(categories),),
+    _update_panoptic,
+    quoted=("pq", "sq", "rq", "pq_things", "pq_stuff"),
 )
-
-_PANOPTIC_QUOTED = ("pq", "sq", "rq", "pq_things", "pq_stuff")
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
@@ -332,25 +336,12 @@ PROTOCOLS: dict[str, Protocol] = {
             _update_cells,
             quoted=("ap", "ap50", "ap75", "f1_50", "image_ap50"),
         ),
-        Protocol(
-            "coco-panoptic",
-            "COCO panoptic quality: PQ, SQ, RQ; things and stuff",
-            _PANOPTIC_RULES,
-            frozenset({"segments", "classes"}),
-            "pq",
-            lambda categories, _: (PanopticQuality(categories),),
-            _update_panoptic,
-            quoted=_PANOPTIC_QUOTED,
-        ),
-        Protocol(
-            "cityscapes-panoptic",
-            "Cityscapes panoptic quality: PQ, SQ, RQ; things and stuff",
-            f"{_PANOPTIC_RULES}; regions of groups are crowds, the classes not evaluated are void",
-            frozenset({"segments", "classes"}),
-            "pq",
-            lambda categories, _: (PanopticQuality(categories),),
-            _update_panoptic,
-            quoted=_PANOPTIC_QUOTED,
+        _COCO_PANOPTIC,
+        replace(
+            _COCO_PANOPTIC,
+            name="cityscapes-panoptic",
+            description="Cityscapes panoptic quality: PQ, SQ, RQ; things and stuff",
+            rules=f"{_COCO_PANOPTIC.rules}; regions of groups are crowds, the classes not evaluated are void",
         ),
         Protocol(
             "coco-instances",

@@ -30,8 +30,7 @@ from upseg.formats.metadata import (
     warn_of_losses,
 )
 from upseg.functional.polygons import fill_rings
-from upseg.functional.rle import counts_to_runs, decompress_counts, encode_label_map
-from upseg.functional.runs import Runs, paint_runs
+from upseg.functional.runs import Runs, counts_to_runs, decompress_counts, encode_label_map, paint_runs
 from upseg.segmentation import Segmentation
 
 

@@ -10,7 +10,7 @@ from upseg.errors import FormatError
 from upseg.files import atomic_path
 from upseg.formats.coco_tables import segment_entry
 from upseg.formats.metadata import dump_json
-from upseg.functional.rle import encode_label_map
+from upseg.functional.runs import encode_label_map
 from upseg.segmentation import Category, Segmentation
 
 

@@ -18,7 +18,7 @@ from upseg.formats.geojson import polygon_geometry
 from upseg.formats.metadata import VERSION, dump_json
 from upseg.functional.label_maps import segment_areas, segment_boxes
 from upseg.functional.polygons import trace_rings
-from upseg.functional.rle import encode_label_map
+from upseg.functional.runs import encode_label_map
 from upseg.hierarchy import Hierarchy, level_details
 from upseg.segmentation import Segmentation
 

@@ -16,8 +16,7 @@ from jaxtyping import Bool, Int32, Int64, Integer
 from upseg.errors import FormatError
 from upseg.files import check_openable, parse_json, read_json
 from upseg.functional.label_maps import label_checksum, segment_areas, segment_boxes
-from upseg.images.label_maps import StoredLabels
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues, StoredLabels
 from upseg.images.reading import DEFAULT_MAX_PIXELS
 from upseg.segmentation import Category, Segment, Segmentation
 
@@ -246,7 +245,7 @@ def assemble_stored(stored: StoredLabels) -> Segmentation:
 
 
 def without_void(stored: StoredLabels) -> Integer[np.ndarray, "h w"]:
-    """The numbers with 0 for void, as `upseg.images.label_values.LabelValues` has it."""
+    """The numbers with 0 for void, as `upseg.images.label_maps.LabelValues` has it."""
     without: Integer[np.ndarray, "h w"] = np.maximum(LabelValues().meaning(stored), 0)
     return without
 

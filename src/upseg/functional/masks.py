@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from upseg.functional.rle import counts_to_runs, decompress_counts
-from upseg.functional.runs import paint_runs
+from upseg.functional.runs import counts_to_runs, decompress_counts, paint_runs
 
 _PROBABILITY = 0.5  # from here up a pixel with a probability is inside
 

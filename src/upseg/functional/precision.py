@@ -1,4 +1,4 @@
-"""Arithmetic in full precision under autocast."""
+"""Arithmetic in full precision under autocast, and in blocks, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,3 +30,17 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 def wide(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The values in float32, or in float64 where they are."""
     return values if values.dtype == torch.float64 else values.float()
+
+
+R = TypeVar("R")
+
+BLOCK_ELEMENTS = 2**23
+"""Elements of the largest temporary tensors: 32 MiB in float32. What does not fit is done in blocks."""
+
+
+def recomputed(function: Callable[..., R], blocks: int, *args: object) -> R:
+    """Call a function; of several blocks, only the inputs are kept, and backward computes the rest anew."""
+    if blocks == 1 or not torch.is_grad_enabled():
+        return function(*args)
+    result: R = checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False)
+    return result

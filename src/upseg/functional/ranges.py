@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 MOST_ENTRIES = 256
 """Of a setting that is a list."""
@@ -28,6 +29,48 @@ MOST: Mapping[str, int] = MappingProxyType(
 )
 """What no setting of that name sensibly exceeds, whatever the method: models come from elsewhere, and a number too
 large takes all memory, or ends the process in a library, before anything can be said about it."""
+
+
+LEAST: Mapping[str, int] = MappingProxyType(
+    {
+        **dict.fromkeys(("channels", "width", "hidden", "semantic_width", "box_width", "mask_width", "features"), 1),
+        **dict.fromkeys(("dimensions", "blocks", "cascade", "contrast_module", "mask_layers", "frequencies"), 1),
+        **dict.fromkeys(("size", "min_size", "max_size", "resolution", "semantic_resolution", "patch", "crop"), 1),
+        **dict.fromkeys(("clusters", "floor", "proposals", "max_detections", "closing", "tile", "passes"), 1),
+        **dict.fromkeys(("working_pixels", "max_pixels", "minimum_added_area", "threads"), 1),
+        **dict.fromkeys(("positions", "window"), 2),
+        **dict.fromkeys(("contrast_dimensions", "overlap", "dilations", "steps", "trim", "minimum_thickness"), 0),
+        **dict.fromkeys(("minimum_area", "weight_decay", "border_weight", "smoothing", "seed"), 0),
+    }
+)
+"""What a setting of that name must be at least, where the method says nothing else."""
+
+
+def check_ranges(settings: Any, *, shares: Iterable[str] = (), **least: int) -> None:
+    """What the settings of all methods are checked for, by their names and types.
+
+    Args:
+        settings: A dataclass.
+        shares: Which must be in [0, 1].
+        **least: What some must be at least, other than `LEAST` has it.
+
+    Raises:
+        ValueError: If one is less, or is not one of its choices, or there is no name of a backbone.
+    """
+    for name, choices in _choices(type(settings)).items():
+        if getattr(settings, name) not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(settings, name)!r}")
+    names = settings.__dataclass_fields__
+    check_least(settings, {name: low for name, low in {**LEAST, **least}.items() if name in names})
+    if "backbone" in names and not settings.backbone:
+        raise ValueError("backbone must be the name of a timm model, got an empty text")
+    check_shares(settings, shares)
+
+
+@cache
+def _choices(kind: type) -> dict[str, tuple[str, ...]]:
+    hints = get_type_hints(kind)
+    return {name: get_args(annotation) for name, annotation in hints.items() if get_origin(annotation) is Literal}
 
 
 def check_most(settings: Mapping[str, Any]) -> None:
@@ -56,7 +99,7 @@ def _short(number: int | float) -> str:
 
 
 def check_least(settings: Any, least: Mapping[str, int | float]) -> None:
-    """Attributes must be numbers of at least so much; None and texts stand for a choice, and pass.
+    """Attributes must be numbers of at least so much; None, texts and tuples pass.
 
     Args:
         settings: An object with these attributes.
@@ -67,7 +110,7 @@ def check_least(settings: Any, least: Mapping[str, int | float]) -> None:
     """
     for name, low in least.items():
         value = getattr(settings, name)
-        if value is not None and not isinstance(value, str) and not value >= low:
+        if value is not None and not isinstance(value, str | tuple) and not value >= low:
             raise ValueError(f"{name} must be at least {low}, got {value}")
 
 

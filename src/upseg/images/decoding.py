@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from upseg.errors import ImageError
-from upseg.images.pixels import Pixels
+from upseg.images.normalization import Pixels
 
 # Named one by one, so that no damaged or hostile file reaches a decoder that nobody asked for.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF")

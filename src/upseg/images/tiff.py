@@ -26,7 +26,7 @@ from upseg.images.decoding import (
     keeps_one_byte_of_two,
     oriented,
 )
-from upseg.images.pixels import Pixels
+from upseg.images.normalization import Pixels
 
 _ORIENTATION_TAG = 274
 _PLAIN_COLOURS = (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)

@@ -7,7 +7,7 @@ from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.boundary_iou import boundary_ious
 from upseg.metrics.cell_matching import CellMatching, match_cells
 from upseg.metrics.class_agnostic import ClassAgnostic, best_matches
-from upseg.metrics.coco_mask_ap import CocoMaskAP, coco_mask_ap
+from upseg.metrics.coco_mask_ap import CocoMaskAP
 from upseg.metrics.covering import covering
 from upseg.metrics.depth_errors import Depth, depth_errors
 from upseg.metrics.hungarian import HungarianScores
@@ -33,7 +33,6 @@ __all__ = [
     "best_matches",
     "best_region_ious",
     "boundary_ious",
-    "coco_mask_ap",
     "covering",
     "depth_errors",
     "label_map_ious",

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
-from upseg.functional.rle import encode_label_map
+from upseg.functional.runs import encode_label_map
 from upseg.metrics.accumulator import Accumulator
 from upseg.segmentation import Category
 
@@ -27,59 +27,17 @@ _NAMES = {
 }
 
 
-def coco_mask_ap(
-    truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], max_detections: int = 100
-) -> dict[str, float]:
-    """COCO's mask AP from ground truth and results in COCO's own form.
+class CocoMaskAP(Accumulator):
+    """COCO's mask AP, gathered image by image: over label maps by `update`, or where masks overlap by `add_rows`.
 
     Matching is greedy by score within image and category at IoU 0.50 to 0.95; detections on a crowd are ignored. Needs
     the `train` extra.
-
-    Args:
-        truth: The content of an `instances_*.json`: images, categories, annotations.
-        results: Entries with image_id, category_id, segmentation (run lengths) and score.
-        max_detections: Detections of highest score that count in each image and category; COCO's is 100.
-
-    Returns:
-        `ap` (mean over IoU 0.50 to 0.95), `ap50`, `ap75`, and by area (limits 32² and 96² pixels) `ap_small`,
-        `ap_medium`, `ap_large`, each in [0, 1]; nan without a ground-truth object of that kind.
-
-    Raises:
-        ValueError: If a result lacks one of its four entries, or names an image or category that the ground truth does
-            not have.
-
-    Example:
-        >>> square = {"size": [40, 40], "counts": encode_label_map(np.ones((40, 40), np.int32))[0]}
-        >>> row = {"image_id": 1, "category_id": 3, "segmentation": square}
-        >>> truth = {
-        ...     "images": [{"id": 1, "height": 40, "width": 40}],
-        ...     "categories": [{"id": 3, "name": "dog"}],
-        ...     "annotations": [{"id": 1, "area": 1600, "iscrowd": 0, **row}],
-        ... }
-        >>> round(coco_mask_ap(truth, [{**row, "score": 0.9}])["ap50"], 3)
-        1.0
-    """
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    _check_results(truth, results)
-    # the library writes to what it is given; boxes it takes from the masks where there are none
-    reference = COCO(copy.deepcopy(dict(truth)), print_function=_silent)
-    detections = reference.loadRes([{key: result[key] for key in _RESULT_KEYS} for result in results])
-    evaluation = COCOeval_faster(reference, detections, "segm", print_function=_silent)
-    evaluation.params.maxDets = [max_detections]
-    evaluation.run()
-    found = evaluation.stats_as_dict
-    return {ours: found[theirs] if found[theirs] >= 0 else float("nan") for ours, theirs in _NAMES.items()}
-
-
-class CocoMaskAP(Accumulator):
-    """COCO's mask AP over label maps, gathered image by image. Where masks overlap, use `coco_mask_ap`.
 
     Keeps the run lengths of every segment; for distributed use image ids must differ between processes.
 
     Args:
         categories: The classes, each with its id in the data set.
-        max_detections: Detections of highest score that count in each image and category.
+        max_detections: Detections of highest score that count in each image and category; COCO's is 100.
 
     Example:
         >>> metric = CocoMaskAP([Category(3, "dog")])
@@ -145,14 +103,36 @@ class CocoMaskAP(Accumulator):
         self.append(images=_to_bytes([image]), annotations=_to_bytes(own), results=_to_bytes(found))
 
     def compute(self) -> dict[str, float]:
-        """As `coco_mask_ap`."""
+        """`ap`, the mean over IoU 0.50 to 0.95, `ap50`, `ap75`, and by area, limits 32² and 96² pixels, three more.
+
+        Returns:
+            Also `ap_small`, `ap_medium`, `ap_large`, each in [0, 1]; nan without a ground-truth object of that kind.
+
+        Raises:
+            ValueError: If a result lacks one of its entries, or has a category that is none of the ground truth's.
+        """
         annotations = _from_bytes(self.rows("annotations"))
         truth = {
             "images": _from_bytes(self.rows("images")),
             "categories": [{"id": category.id, "name": category.name} for category in self.categories],
             "annotations": [{"id": number, **entry} for number, entry in enumerate(annotations, start=1)],
         }
-        return coco_mask_ap(truth, _from_bytes(self.rows("results")), self.max_detections)
+        return _figures(truth, _from_bytes(self.rows("results")), self.max_detections)
+
+
+def _figures(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], max_detections: int) -> dict[str, float]:
+    """COCO's mask AP from the content of an `instances_*.json`, and from COCO's form of results."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    _check_results(truth, results)
+    # the library writes to what it is given; boxes it takes from the masks where there are none
+    reference = COCO(copy.deepcopy(dict(truth)), print_function=_silent)
+    detections = reference.loadRes([{key: result[key] for key in _RESULT_KEYS} for result in results])
+    evaluation = COCOeval_faster(reference, detections, "segm", print_function=_silent)
+    evaluation.params.maxDets = [max_detections]
+    evaluation.run()
+    found = evaluation.stats_as_dict
+    return {ours: found[theirs] if found[theirs] >= 0 else float("nan") for ours, theirs in _NAMES.items()}
 
 
 def label_map_rows(

@@ -1,11 +1,26 @@
-"""Models that are called like functions: `model(image)`, `model([image, image])`."""
+"""Models that are called like functions, `model(image)`, `model([image, image])`, and the threads they may take."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, overload
+
+import torch
 
 from upseg.images.reading import ImageLike
 from upseg.segmentation import Segmentation
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Within it torch computes with `count` threads; None leaves their number as it is. Restored at the end."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class CallableModel:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,9 @@ from torch import Tensor, nn
 
 from upseg.errors import ModelError
 from upseg.files import printable
-from upseg.images.options import ReadingOptions
-from upseg.models.folders import read_categories, read_options
+from upseg.models.folders import ModelConfig, read_categories, read_options
 from upseg.models.registry import METHODS, settings_class
 from upseg.models.saving import save_pretrained
-from upseg.segmentation import Category
 from upseg.settings import current_names
 
 RECORD_KEY = "upseg"
@@ -33,24 +31,14 @@ _RECORD_TYPES = {"method": str, "settings": dict, "classes": list, "training": d
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The model in a checkpoint.
+class Checkpoint(ModelConfig):
+    """The model in a checkpoint: what its `config.json` is to say, and its weights.
 
     Attributes:
-        method: The name of its method.
-        settings: Of the method, by name.
-        categories: The classes it knows.
-        training: How it came to be.
         weights: The network's `state_dict`.
-        reading: How the images were read that it was trained on.
     """
 
-    method: str
-    settings: Mapping[str, Any]
-    categories: tuple[Category, ...]
-    training: Mapping[str, Any]
-    weights: Mapping[str, Tensor]
-    reading: ReadingOptions = ReadingOptions()  # noqa: RUF009 - frozen
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     def save_pretrained(
         self,
@@ -61,7 +49,7 @@ class Checkpoint:
         settings: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Write the model as a model folder.
+        """Write the model as a model folder; folder, `half`, result and errors as of the function `save_pretrained`.
 
         Args:
             folder: Made if need be; an older model in it is replaced.
@@ -69,52 +57,26 @@ class Checkpoint:
             description: One line for people.
             settings: What shall differ from the settings it was trained with, for instance those of the grouping.
             training: What shall be added to the provenance of the training.
-
-        Returns:
-            The folder.
-
-        Raises:
-            ModelError: As the function `save_pretrained` raises it.
         """
-        return save_pretrained(
-            folder,
-            method=self.method,
-            settings={**self.settings, **(settings or {})},
-            weights=self.weights,
-            categories=self.categories,
-            training={**self.training, **(training or {})},
-            description=description,
-            reading=self.reading,
-            half=half,
-        )
+        changed = {**self.settings, **(settings or {})}, self.categories, {**self.training, **(training or {})}
+        config = ModelConfig(self.method, *changed, description, self.reading)
+        return save_pretrained(folder, config, self.weights, half=half)
 
 
-def checkpoint_record(
-    method: str,
-    settings: Any,
-    *,
-    categories: Iterable[Category] = (),
-    training: Mapping[str, Any] | None = None,
-    prefix: str = "network.",
-    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
-) -> dict[str, Any]:
+def checkpoint_record(config: ModelConfig, prefix: str = "network.") -> dict[str, Any]:
     """What a LightningModule stores as `checkpoint["upseg"]`: plain types, which load without running code.
 
     Args:
-        method: A name in `upseg.models.registry.METHODS`.
-        settings: The method's settings, a dataclass.
-        categories: The classes the model knows.
-        training: How the model came to be, as JSON can hold it; `data` says in a few words what it was trained on.
+        config: What the `config.json` of the trained model is to say.
         prefix: What the names of the weights to export begin with in the checkpoint's `state_dict`.
-        reading: How the images were read that it was trained on.
     """
     return {
-        "method": method,
-        "settings": asdict(settings),
-        "classes": [asdict(category) for category in categories],
-        "training": dict(training or {}),
+        "method": config.method,
+        "settings": dict(config.settings),
+        "classes": [asdict(category) for category in config.categories],
+        "training": dict(config.training),
         "prefix": prefix,
-        "reading": reading.of_model(),
+        "reading": config.reading.of_model(),
     }
 
 
@@ -151,7 +113,7 @@ def read_start(name_or_path: str | Path) -> Checkpoint:
         weights = load_file(model.weights)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{printable(model.weights)}: this is not a readable safetensors file ({error})") from error
-    return Checkpoint(model.method, asdict(model.settings), model.categories, model.training, weights)
+    return Checkpoint(model.method, asdict(model.settings), model.categories, model.training, weights=weights)
 
 
 def take_over_weights(
@@ -250,4 +212,5 @@ def _read(content: Any) -> Checkpoint:
     categories = read_categories(record["classes"])
     settings = current_names(record["settings"], settings_class(record["method"]))
     reading = read_options(record.get("reading", {}))
-    return Checkpoint(record["method"], settings, categories, record["training"], weights, reading)
+    told = (record["method"], settings, categories, record["training"])
+    return Checkpoint(*told, reading=reading, weights=weights)

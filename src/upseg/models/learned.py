@@ -20,8 +20,8 @@ from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
-from upseg.layers.threads import torch_threads
-from upseg.models.calling import CallableModel
+from upseg.models.calling import CallableModel, torch_threads
+from upseg.models.folders import ModelConfig
 from upseg.models.hub import push_to_hub
 from upseg.models.registry import find_model
 from upseg.models.saving import check_fit, load_weights, save_pretrained
@@ -149,17 +149,9 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
 
     def save_pretrained(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write a model folder that `from_pretrained` and `--model` take; arguments and errors as for the function."""
-        return save_pretrained(
-            folder,
-            method=self.method,
-            settings=asdict(self.settings),
-            weights=self.network.state_dict(),
-            categories=self.categories,
-            training=self.training,
-            description=self.description,
-            reading=self.image_reading,
-            half=half,
-        )
+        told = (self.categories, self.training, self.description, self.image_reading)
+        config = ModelConfig(self.method, asdict(self.settings), *told)
+        return save_pretrained(folder, config, self.network.state_dict(), half=half)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, half: bool = False) -> str:
         """Publish the model; arguments, result and errors as for `upseg.models.hub.push_to_hub`."""

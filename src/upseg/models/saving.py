@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Shaped
@@ -14,10 +13,8 @@ from torch import Tensor, nn
 
 from upseg.errors import ModelError
 from upseg.files import printable
-from upseg.images.options import ReadingOptions
 from upseg.models.folders import WEIGHTS_NAME, ModelConfig, written_folder
 from upseg.models.registry import build_model
-from upseg.segmentation import Category
 
 _SHOWN = 3  # names in an error
 # how safetensors calls what torch has
@@ -31,16 +28,7 @@ _KINDS = {
 
 
 def save_pretrained(
-    folder: str | Path,
-    *,
-    method: str,
-    settings: Mapping[str, Any],
-    weights: Mapping[str, Tensor],
-    categories: tuple[Category, ...] = (),
-    training: Mapping[str, Any] | None = None,
-    description: str = "",
-    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
-    half: bool = False,
+    folder: str | Path, config: ModelConfig, weights: Mapping[str, Tensor], *, half: bool = False
 ) -> Path:
     """Write a model folder: `config.json` and `model.safetensors`, whole or not at all.
 
@@ -48,13 +36,8 @@ def save_pretrained(
 
     Args:
         folder: Made if need be; an older model in it is replaced.
-        method: A name in `upseg.models.registry.METHODS`.
-        settings: Its settings by name, as JSON can hold them.
+        config: What `config.json` shall say.
         weights: The network's `state_dict`.
-        categories: The classes the model knows.
-        training: How the model came to be, as JSON can hold it; `data` says in a few words what it was trained on.
-        description: One line for people.
-        reading: How images are read for it.
         half: Store the weights as 16-bit floats, which halves the file; they are loaded as 32-bit ones.
 
     Returns:
@@ -65,13 +48,12 @@ def save_pretrained(
             bits), or `folder` holds something else or cannot be written.
     """
     target = Path(folder)
-    config = ModelConfig(method, settings, tuple(categories), training or {}, description, reading)
     stored = {key: _stored(key, value, half=half) for key, value in weights.items()}
     with written_folder(target, config) as path:
         try:
             model = build_model(target.name, config, path)
             if not model.implementation.learned:
-                raise ModelError(f"the method {method} takes no weights")
+                raise ModelError(f"the method {config.method} takes no weights")
             path.write_bytes(save(stored, metadata={"format": "pt"}))  # save_file makes files that only the owner reads
             model.load("cpu")
         except (ModelError, SafetensorError) as error:  # for the user there is no file of the temporary name

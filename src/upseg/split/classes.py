@@ -18,7 +18,7 @@ from upseg.data.sources.label_images import read_values, truth_file
 from upseg.errors import DataError, UpsegError
 from upseg.files import printable
 from upseg.formats.metadata import list_of, load_json, object_of, read_category
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues
 from upseg.segmentation import Category, Segmentation
 
 _NUMBERED = re.compile(r"(\d+)\s+(.+)")
@@ -27,9 +27,9 @@ _TABLE = "categories.json"
 _NOT_EVALUATED = frozenset({255, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30})
 CLASS_SETS: Mapping[str, tuple[str, str, frozenset[int] | None]] = {
     "voc": ("voc2012", "CATEGORIES", None),
-    "ade20k": ("ade20k_classes", "CATEGORIES", None),
+    "ade20k": ("ade20k", "CATEGORIES", None),
     "cityscapes": ("cityscapes", "CATEGORIES", _NOT_EVALUATED),
-    "coco": ("coco_stuff_classes", "CATEGORIES", None),
+    "coco": ("coco_stuff", "CATEGORIES", None),
 }
 """For each data set whose classes are known by name: where they are, and what is void beside the usual."""
 

@@ -13,8 +13,8 @@ from upseg.batch.journal import Journal
 from upseg.data.names import name_key, normal_name
 from upseg.errors import DataError
 from upseg.files import printable
+from upseg.split.baselines import Splitter
 from upseg.split.classes import MaskClasses
-from upseg.split.splitters import Splitter
 
 PHOTOS = InputKind("photo", "look at")
 

@@ -12,8 +12,7 @@ from typing import Any
 from upseg import __version__
 from upseg.batch.inputs import InputImage, InputKind, check_not_searched, find_images, plan_outputs
 from upseg.batch.jobs import ImageResult
-from upseg.batch.journal import InputState, Journal
-from upseg.batch.resume import Claim, Decision, digest_of
+from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
 from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch, stale_results
 from upseg.errors import FormatError, UpsegError
 from upseg.files import printable
@@ -22,10 +21,9 @@ from upseg.formats.coco_folder import write_coco_folder
 from upseg.images.options import ReadingOptions
 from upseg.models.registry import Model
 from upseg.segmentation import Segmentation
-from upseg.split.baselines import BASELINES
+from upseg.split.baselines import BASELINES, find_splitter
 from upseg.split.classes import MaskClasses
 from upseg.split.jobs import PHOTOS, MaskJob, Photos, stamp
-from upseg.split.splitters import find_splitter
 
 INSTANCES = PurePosixPath("instances.json")
 """The COCO file of a folder of results."""

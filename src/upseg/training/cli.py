@@ -67,10 +67,9 @@ from upseg.training.checkpoints import BEST, LAST, KeepCheckpoints, SafeCheckpoi
 from upseg.training.old_names import arguments_of_today
 from upseg.training.parameter_groups import table_of_groups
 from upseg.training.problems import check_configurations, one_line
-from upseg.training.processes import is_first_process
 from upseg.training.progress import Progress
 from upseg.training.schedules import Optimization
-from upseg.training.tables import MetricsTable, TensorBoard
+from upseg.training.tables import MetricsTable, TensorBoard, is_first_process
 from upseg.training.task import Task
 from upseg.training.time_limit import TimeLimit
 from upseg.training.trust import only_allowed

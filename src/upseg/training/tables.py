@@ -1,4 +1,4 @@
-"""The numbers of a training: for TensorBoard, and as a CSV file."""
+"""The numbers of a training: for TensorBoard, and as a CSV file; the first process writes them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch.utilities.rank_zero  # noqa: F401 - importing it finds out the rank
 import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from upseg.files import atomic_path
-from upseg.training.processes import is_first_process
+
+
+def is_first_process() -> bool:
+    """Whether this process writes the files of the training."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
 
 _FIRST = ("epoch", "step")
 

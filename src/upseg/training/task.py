@@ -5,7 +5,7 @@ A method's task, a LightningModule, has what is the paper's: its network, its lo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -13,6 +13,7 @@ import lightning
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torchmetrics import Metric
 
 from upseg.data.batches import Batch
@@ -21,10 +22,10 @@ from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.images.options import ReadingOptions
 from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, read_start, take_over_weights
+from upseg.models.folders import ModelConfig
 from upseg.models.learned import LearnedSegmenter
 from upseg.segmentation import Category, Segmentation
 from upseg.settings import build_settings
-from upseg.training.averaging import MovingAverage
 
 _ENCODER = "backbone"  # the setting that names it, and the part of a network that it is
 _Settings = TypeVar("_Settings")
@@ -37,7 +38,19 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
 
     A method adds the constructor, which ends the making of the network with `take_network`; `losses`; and
     `validation_step`, which updates the metrics: all attributes that are a `Metric`. Optimiser and learning rate are
-    the recipe's (`optimization`).
+    the recipe's (`optimization`). Of the arguments of the constructors, all methods have
+
+    - `settings`: Of the network and of the segmentation that it is trained for; both go into the model folder.
+    - `categories`: The classes, of methods that have them; a recipe leaves them out, and those of the training data are
+      taken.
+    - `loss_weights`: Of the losses; 0 switches one off.
+    - `pretrained`: Whether the encoder starts from published weights, where it starts from nothing else: those of
+      `tf_efficientnet_lite0` come with the package, others are downloaded once.
+    - `init_from`: What to start from, as `upseg.models.checkpoints.read_start` takes it: a checkpoint of the same
+      network, of which the averaged weights are taken where it has them, or a model; of one of another method, for
+      `entity` and `cells`, its encoder. The optimiser starts anew.
+    - `average`: Decay per step of the moving average of the weights, which is what is validated and exported, in
+      [0, 1); 0 for the weights as they are.
 
     Attributes:
         segmenter_class: The method's segmenter, whose `method` names the method.
@@ -140,14 +153,10 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what `upseg export-model` has to know."""
-        checkpoint[RECORD_KEY] = checkpoint_record(
-            self.segmenter_class.method,
-            self.settings,
-            categories=self.categories,
-            training=self.training_provenance(),
-            prefix="network." if self.averaged is None else "averaged.module.",
-            reading=self.image_reading,
-        )
+        told = (self.categories, self.training_provenance())
+        config = ModelConfig(self.segmenter_class.method, asdict(self.settings), *told, reading=self.image_reading)
+        prefix = "network." if self.averaged is None else "averaged.module."
+        checkpoint[RECORD_KEY] = checkpoint_record(config, prefix)
 
     def training_provenance(self) -> dict[str, Any]:
         """How the model came to be, in training."""
@@ -226,3 +235,31 @@ def draw_found(
     drawn = [("", np.rint(image * 255).astype(np.uint8)), *(between or {}).items(), *segments, *(after or {}).items()]
     titles, pictures = zip(*drawn, strict=True)
     return side_by_side(list(pictures), list(titles))
+
+
+class MovingAverage(AveragedModel):
+    """A copy of a network whose weights and buffers follow the network's; `module` is the copy.
+
+    Args:
+        network: What `update_parameters(network)` is given after each step of the optimiser.
+        decay: Of the average per step, in [0, 1).
+
+    Raises:
+        ValueError: If `decay` is not in [0, 1).
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"the decay of an average must be in [0, 1), got {decay}")
+
+        def move(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+            # in the first steps it forgets faster, so that the first weights leave no trace
+            share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+            for old, new in zip(averaged, current, strict=True):
+                if old.is_floating_point():
+                    old.lerp_(new, share)
+                else:
+                    old.copy_(new)
+
+        super().__init__(network, multi_avg_fn=move, use_buffers=True)
+        self.requires_grad_(False)

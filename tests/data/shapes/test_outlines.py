@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from upseg.data.shapes.outlines import RANDOM_OUTLINES, Outline, circle, packed_cells, smooth_line, stroke, wobbly
-from upseg.data.shapes.rasters import pixel_centres, rasterise
+from upseg.data.shapes.outlines import (
+    RANDOM_OUTLINES,
+    Outline,
+    circle,
+    packed_cells,
+    pixel_centres,
+    rasterise,
+    smooth_line,
+    stroke,
+    wobbly,
+)
 
 SQUARE = np.array([[1.0, 1.0], [1.0, 4.0], [4.0, 4.0], [4.0, 1.0]])
 

@@ -14,6 +14,7 @@ from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES, Difficulty, ShapeScenes, draw_scene
 from upseg.data.shapes.layout import FARTHEST, MIDDLE, NEAREST, plan_groups, plan_regions
 from upseg.data.shapes.painter import Painter
+from upseg.functional.label_maps import border_pixels
 
 CLEAN = replace(Difficulty.at(0.3), lighting=0.0, blur=(0.0, 0.0), noise=(0.0, 0.0), texture=(0.0, 0.0))
 
@@ -91,7 +92,7 @@ def test_the_label_of_a_pixel_is_the_shape_at_its_centre():
     checked = 0
     for seed in range(6):
         scene = draw_scene(seed, (96, 96), replace(CLEAN, grouped=0.0, stuff=(1, 1)))
-        border = ndimage.binary_dilation(scene.boundary_map(), np.ones((3, 3)))
+        border = ndimage.binary_dilation(border_pixels(scene.segment_map), np.ones((3, 3)))
         for segment in scene.segments:
             inside = scene.image[(scene.segment_map == segment.id) & ~border]
             if segment.is_thing and len(inside):

@@ -25,11 +25,11 @@ from tests.data.sources.trees import (
 )
 from upseg.data.sample import IGNORE
 from upseg.data.sources import open_dataset
-from upseg.data.sources.ade20k_classes import CATEGORIES as ADE
-from upseg.data.sources.ade20k_classes import THINGS
+from upseg.data.sources.ade20k import CATEGORIES as ADE
+from upseg.data.sources.ade20k import THINGS
 from upseg.data.sources.cityscapes import CATEGORIES as CITYSCAPES
-from upseg.data.sources.coco_stuff_classes import CATEGORIES as STUFF
-from upseg.data.sources.coco_stuff_classes import MERGED_CATEGORIES, MERGED_OF
+from upseg.data.sources.coco_stuff import CATEGORIES as STUFF
+from upseg.data.sources.coco_stuff import MERGED_CATEGORIES, MERGED_OF
 from upseg.errors import DataError
 
 

@@ -12,7 +12,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from upseg.data.sources import open_dataset
-from upseg.data.sources.coco_stuff_classes import CATEGORIES, MERGED_CATEGORIES, MERGED_OF
+from upseg.data.sources.coco_stuff import CATEGORIES, MERGED_CATEGORIES, MERGED_OF
 from upseg.data.summary import summarise
 from upseg.metrics.panoptic_quality import PanopticQuality
 

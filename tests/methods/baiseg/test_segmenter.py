@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.methods.baiseg.drawn import (
@@ -25,14 +23,14 @@ from tests.methods.baiseg.drawn import (
     drawn_segmenter,
     scene,
 )
-from tests.methods.contract import SegmenterContract, assert_valid, drawn_image
+from tests.methods.contract import LearnedContract, assert_valid, drawn_image
 from upseg.errors import ModelError
 from upseg.methods.baiseg import BaisegSegmenter, BaisegSettings
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.segmenter import working_sizes
 from upseg.methods.baiseg.targets import class_count
-from upseg.models.registry import CONFIG_NAME, WEIGHTS_NAME
-from upseg.segmentation import Category, Segmenter
+from upseg.models.registry import WEIGHTS_NAME
+from upseg.segmentation import Category
 
 SMALL = BaisegSettings(
     backbone="test_resnet",
@@ -69,7 +67,7 @@ def weights(folder: Path) -> Path:
     return write_weights(SMALL, CATEGORIES, folder / WEIGHTS_NAME)
 
 
-class BaisegContract(SegmenterContract):
+class BaisegContract(LearnedContract):
     method = "baiseg"
     covers_every_pixel = False
     is_seeded = False
@@ -84,13 +82,6 @@ class BaisegContract(SegmenterContract):
 
     def build(self, seed: int = 0) -> BaisegSegmenter:
         return BaisegSegmenter(self.settings, weights=self.weights, categories=self.categories)
-
-    def write_model(self, segmenter: Segmenter, folder: Path) -> None:
-        super().write_model(segmenter, folder)
-        config = json.loads((folder / CONFIG_NAME).read_text())
-        config["classes"] = [asdict(category) for category in self.categories]
-        (folder / CONFIG_NAME).write_text(json.dumps(config))
-        shutil.copy(self.weights, folder / WEIGHTS_NAME)
 
 
 class TestWithClasses(BaisegContract):
@@ -197,12 +188,6 @@ class TestModel:
         given = segmenter.segment(drawn_image(9, 11), np.full((9, 11), CAT.id)).provenance
         assert given == {**provenance, "semantic_map": {}}
 
-    def test_saves_and_loads_itself(self, weights: Path, tmp_path: Path) -> None:
-        segmenter = BaisegSegmenter(SMALL, weights=weights, categories=CATEGORIES)
-        again = BaisegSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "model"), "cpu")
-        assert (again.settings, again.categories) == (SMALL, CATEGORIES)
-        assert again.segment(drawn_image(33, 47)) == segmenter.segment(drawn_image(33, 47))
-
     def test_a_model_of_boundaries_alone(self, tmp_path: Path) -> None:
         settings = replace(SMALL, semantic_width=None, contrast_dimensions=0, attention=False)
         segmenter = BaisegSegmenter(settings, weights=write_weights(settings, (), tmp_path / WEIGHTS_NAME))
@@ -214,14 +199,6 @@ class TestModel:
         again = BaisegSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "model"), "cpu")
         assert again.split(image, ids) == result
 
-    def test_weights_in_half_precision_are_computed_with_in_full(self, weights: Path, tmp_path: Path) -> None:
-        halves = {
-            name: value.half() if value.is_floating_point() else value for name, value in load_file(weights).items()
-        }
-        save_file(halves, tmp_path / "half.safetensors")
-        segmenter = BaisegSegmenter(SMALL, weights=tmp_path / "half.safetensors", categories=CATEGORIES)
-        assert {value.dtype for value in segmenter.network.parameters()} == {torch.float32}
-
     def test_weights_that_do_not_fit_are_refused(self, weights: Path) -> None:
         for changes in ({"hidden": 6}, {"semantic_width": None}, {"cascade": 3}):
             with pytest.raises(ModelError, match=r"model.safetensors: these are not the weights"):
@@ -232,18 +209,6 @@ class TestModel:
     def test_an_unknown_backbone_is_refused(self, weights: Path) -> None:
         with pytest.raises(ModelError, match="hrnet_w47"):
             BaisegSegmenter(replace(SMALL, backbone="hrnet_w47"), weights=weights, categories=CATEGORIES)
-
-    def test_either_weights_or_a_network(self, weights: Path) -> None:
-        with pytest.raises(ValueError, match="give either weights"):
-            BaisegSegmenter(SMALL, categories=CATEGORIES)
-        with pytest.raises(ValueError, match="give either weights"):
-            BaisegSegmenter(SMALL, categories=CATEGORIES, weights=weights, network=DrawnNetwork())
-
-    def test_a_network_in_training_is_refused_and_left_as_it_is(self) -> None:
-        network = DrawnNetwork().train()
-        with pytest.raises(ValueError, match=r"training mode; call its eval\(\)"):
-            BaisegSegmenter(SMALL, categories=CATEGORIES, network=network)
-        assert network.training
 
     def test_autocast_does_not_reach_the_extraction(self) -> None:
         segmenter = drawn_segmenter()

@@ -187,8 +187,8 @@ class TestTargets:
             )
             for each in instances
         ]
-        assert losses[0].contrast > 0
-        assert len({loss.total.item() for loss in losses}) == 1
+        assert losses[0]["contrast"] > 0
+        assert len({loss["total"].item() for loss in losses}) == 1
 
     @pytest.mark.parametrize("background", [False, True])
     def test_a_mirrored_image_has_mirrored_targets(self, background: bool) -> None:

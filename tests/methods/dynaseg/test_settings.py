@@ -1,7 +1,7 @@
-"""The settings: the paper's preset is the paper's, wrong values are named, JSON can hold them."""
+"""The settings: the paper's preset is the paper's, and wrong values are named."""
 
 import json
-from dataclasses import FrozenInstanceError, asdict, fields
+from dataclasses import asdict, fields
 from typing import Any, get_args, get_type_hints
 
 import jaxtyping
@@ -64,33 +64,6 @@ def test_json_can_hold_them(preset: str) -> None:
     assert DynaSegSettings(**json.loads(json.dumps(asdict(settings), allow_nan=False))) == settings
 
 
-def test_they_do_not_change() -> None:
-    with pytest.raises(FrozenInstanceError):
-        DynaSegSettings().seed = 1  # type: ignore[misc]
-
-
-LEAST = {
-    "features": 1,
-    "clusters": 1,
-    "blocks": 1,
-    "steps": 0,
-    "weight_decay": 0.0,
-    "floor": 1,
-    "crop": 1,
-    "working_pixels": 1,
-    "threads": 1,
-    "seed": 0,
-}
-
-
-@pytest.mark.parametrize("name", LEAST)
-def test_the_least_value_is_accepted_and_less_is_refused(name: str) -> None:
-    least = LEAST[name]
-    assert getattr(DynaSegSettings(**{name: least}), name) == least
-    with pytest.raises(ValueError, match=rf"{name} must be at least 0|{name} must be at least 1"):
-        DynaSegSettings(**{name: least - 1})
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -121,7 +94,6 @@ def test_wrong_values_are_refused(values: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"weighting": "sfs"}, "weighting must be one of fsf, scf, fixed, got 'sfs'"),
         ({"extractor": "vgg"}, "extractor must be one of cnn, resnet18-fpn, got 'vgg'"),
         ({"precision": "float16"}, "precision must be one of bfloat16, float32, got 'float16'"),
         ({"grouping": "label"}, "grouping must be one of hierarchy, labels, got 'label'"),

@@ -50,7 +50,7 @@ def test_far_objects_with_one_line_are_told_apart_by_windows_or_by_connection() 
     features = features_of(np.minimum(truth, 1), 8, 0.2)
     together = group_features(features, background="void")
     assert same_partition(together.labels, np.minimum(truth, 1))
-    for settings in ({"connected": True}, {"window": 40}, {"window": 40, "overlap": 5, "connected": True}):
+    for settings in ({"connected": True}, {"window": 40}, {"window": 40, "connected": True}):
         apart = group_features(features, background="void", **settings)  # type: ignore[arg-type]
         assert same_partition(apart.labels, truth)
 
@@ -161,9 +161,6 @@ def test_connected_parts_are_segments_of_their_own() -> None:
         ({"bandwidth": 0.0}, "bandwidth must be above 0"),
         ({"background": "sky"}, "background must be one of unlabelled, void, got 'sky'"),
         ({"window": 1}, "window must be at least 2 pixels"),
-        ({"window": 8, "overlap": 5}, r"between 1 and half of window \(4\), got 5"),
-        ({"window": 8, "overlap": 0}, r"between 1 and half of window \(4\), got 0"),
-        ({"overlap": 5}, "no window is set; got overlap 5"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(settings: dict[str, Any], message: str) -> None:

@@ -1,7 +1,5 @@
 """The dominant eigenvectors of Eq. 4, by iteration as by torch's decomposition."""
 
-import inspect
-
 import pytest
 import torch
 
@@ -9,7 +7,9 @@ from tests.methods.entity.scenes import same_lines
 from upseg.methods.entity import linear_algebra as module
 from upseg.methods.entity.linear_algebra import dominant_eigenvectors
 
-METHODS = ("eigh", "iteration")
+
+def by_eigh(moments: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.eigh(moments).eigenvectors[..., -1]
 
 
 class TestEigenvectors:
@@ -23,37 +23,31 @@ class TestEigenvectors:
     @pytest.mark.parametrize("noise", [0.1, 2.0, 6.0])
     def test_iteration_agrees_with_eigh(self, noise: float) -> None:
         moments = self.matrices(noise)
-        assert same_lines(dominant_eigenvectors(moments, "iteration"), dominant_eigenvectors(moments, "eigh"), 3e-6)
+        assert same_lines(dominant_eigenvectors(moments), by_eigh(moments), 3e-6)
 
     def test_iteration_maximises_where_nothing_dominates(self) -> None:
         moments = self.matrices(noise=100.0)
         values = torch.linalg.eigvalsh(moments)
         assert (values[:, -2] / values[:, -1]).max() > 0.97
-        found = dominant_eigenvectors(moments, "iteration")[..., None]
+        found = dominant_eigenvectors(moments)[..., None]
         reached = (found.mT @ moments @ found).flatten() / values[:, -1]
         assert reached.min() > 0.999
 
-    @pytest.mark.parametrize("method", METHODS)
     @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e6])
-    def test_of_any_scale(self, method: module.EigenMethod, scale: float) -> None:
+    def test_of_any_scale(self, scale: float) -> None:
         moments = self.matrices(2.0)
-        assert same_lines(dominant_eigenvectors(moments * scale, method), dominant_eigenvectors(moments, "eigh"), 3e-6)
+        assert same_lines(dominant_eigenvectors(moments * scale), by_eigh(moments), 3e-6)
 
-    @pytest.mark.parametrize("method", METHODS)
     @pytest.mark.parametrize("dimensions", [1, 2, 7])
-    def test_equal_eigenvalues_and_few_dimensions(self, method: module.EigenMethod, dimensions: int) -> None:
-        found = dominant_eigenvectors(torch.eye(dimensions).repeat(3, 1, 1), method)
+    def test_equal_eigenvalues_and_few_dimensions(self, dimensions: int) -> None:
+        found = dominant_eigenvectors(torch.eye(dimensions).repeat(3, 1, 1))
         assert torch.allclose(found.norm(dim=-1), torch.ones(3))
 
     def test_none(self) -> None:
-        assert dominant_eigenvectors(torch.zeros(0, 4, 4), "iteration").shape == (0, 4)
+        assert dominant_eigenvectors(torch.zeros(0, 4, 4)).shape == (0, 4)
 
     def test_in_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         moments = self.matrices(0.5)
         whole = dominant_eigenvectors(moments)
         monkeypatch.setattr(module, "BLOCK_ELEMENTS", 5 * 128**2)
         assert same_lines(dominant_eigenvectors(moments), whole, 1e-6)
-
-    def test_unknown_method(self) -> None:
-        with pytest.raises(ValueError, match="one of eigh, iteration, got 'power'"):
-            inspect.unwrap(dominant_eigenvectors)(torch.eye(2)[None], "power")  # past the type checks of the tests

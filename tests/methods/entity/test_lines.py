@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch.autograd import gradcheck
 
 from tests.methods.entity.scenes import (
     image_of,
@@ -15,26 +14,21 @@ from tests.methods.entity.scenes import (
     shuffled_pixels,
 )
 from tests.reference import entity as loops
-from upseg.methods.entity.equations import dominant_lines, unit_features
-from upseg.methods.entity.linear_algebra import EigenMethod
-
-METHODS = ("eigh", "iteration")
+from upseg.methods.entity.equations import dominant_lines
 
 
 class TestDominantLines:
-    @pytest.mark.parametrize("method", METHODS)
-    def test_by_hand(self, method: EigenMethod) -> None:
+    def test_by_hand(self) -> None:
         # of (1, 0) and (0.6, 0.8) the line between them: 26.565 degrees, or tan = 0.5
         features = torch.tensor([[[[1.0, 0.6]], [[0.0, 0.8]]]])
-        lines, present = dominant_lines(features, torch.tensor([[[1, 1]]]), 1, method)
+        lines, present = dominant_lines(features, torch.tensor([[[1, 1]]]), 1)
         expected = torch.tensor([[[0.0, 0.0], [2.0, 1.0]]]) / math.sqrt(5)
         assert same_lines(lines, expected)
         assert present.tolist() == [[False, True]]
 
-    @pytest.mark.parametrize("method", METHODS)
-    def test_against_the_loop(self, method: EigenMethod) -> None:
+    def test_against_the_loop(self) -> None:
         features, labels = random_features(2), mixed_labels(3)
-        lines, present = dominant_lines(features, labels, 5, method)
+        lines, present = dominant_lines(features, labels, 5)
         for image in range(3):
             expected = loops.target_lines(image_of(features, image), labels[image].numpy())
             assert {k for k in range(6) if present[image, k]} == expected.keys()
@@ -43,17 +37,15 @@ class TestDominantLines:
         assert lines[~present].eq(0).all()
         assert torch.allclose(lines[present].norm(dim=-1), torch.ones(1, dtype=torch.float64))
 
-    @pytest.mark.parametrize("method", METHODS)
-    def test_no_gradient_by_default(self, method: EigenMethod) -> None:
+    def test_no_gradient(self) -> None:
         features = random_features(2).requires_grad_()
-        assert not dominant_lines(features, mixed_labels(3), 5, method)[0].requires_grad
+        assert not dominant_lines(features, mixed_labels(3), 5)[0].requires_grad
 
-    @pytest.mark.parametrize("method", METHODS)
-    def test_signs_and_order_of_pixels_mean_nothing(self, method: EigenMethod) -> None:
+    def test_signs_and_order_of_pixels_mean_nothing(self) -> None:
         features, labels = random_features(2), mixed_labels(3)
-        lines = dominant_lines(features, labels, 5, method)[0]
-        assert same_lines(lines, dominant_lines(random_signs(4, features), labels, 5, method)[0])
-        assert same_lines(lines, dominant_lines(*shuffled_pixels(5, features, labels), 5, method)[0])
+        lines = dominant_lines(features, labels, 5)[0]
+        assert same_lines(lines, dominant_lines(random_signs(4, features), labels, 5)[0])
+        assert same_lines(lines, dominant_lines(*shuffled_pixels(5, features, labels), 5)[0])
 
     def test_exchanged_labels_exchange_lines(self) -> None:
         features, labels = random_features(2), mixed_labels(3)
@@ -62,18 +54,16 @@ class TestDominantLines:
         lines = dominant_lines(features, labels, 5)[0]
         assert same_lines(lines, dominant_lines(features, exchanged, 5)[0][:, order])
 
-    @pytest.mark.parametrize("method", METHODS)
     @pytest.mark.parametrize("label", [-1, 0])
-    def test_no_entity(self, method: EigenMethod, label: int) -> None:
-        lines, present = dominant_lines(random_features(2), torch.full((3, 9, 7), label), 0, method)
+    def test_no_entity(self, label: int) -> None:
+        lines, present = dominant_lines(random_features(2), torch.full((3, 9, 7), label), 0)
         assert present.tolist() == [[label == 0]] * 3
         assert torch.allclose(lines.norm(dim=-1), present.double())
 
-    @pytest.mark.parametrize("method", METHODS)
-    def test_entity_of_one_pixel_has_its_line(self, method: EigenMethod) -> None:
+    def test_entity_of_one_pixel_has_its_line(self) -> None:
         features, labels = random_features(2, images=1), torch.full((1, 9, 7), -1)
         labels[0, 4, 2] = 1
-        lines, _ = dominant_lines(features, labels, 1, method)
+        lines, _ = dominant_lines(features, labels, 1)
         assert same_lines(lines[:, 1], features[:, :, 4, 2])
 
     def test_autocast_changes_nothing(self) -> None:
@@ -81,25 +71,3 @@ class TestDominantLines:
         with torch.autocast("cpu", torch.bfloat16):
             lines, _ = dominant_lines(features, labels, 5)
         assert torch.equal(lines, dominant_lines(features, labels, 5)[0])
-
-    def test_gradcheck_of_differentiable_lines(self) -> None:
-        raw = torch.randn(1, 4, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        # entity 2 has fewer pixels than dimensions: the small eigenvalues are equal, the largest is not
-        labels = torch.tensor([[[1, 1, 1, -1], [1, 1, 0, 0], [2, 2, 0, 0]]])
-
-        def outer_products(values: torch.Tensor) -> torch.Tensor:
-            lines, _ = dominant_lines(unit_features(values), labels, 3, "eigh", differentiable=True)
-            return lines[..., :, None] * lines[..., None, :]  # no sign
-
-        assert gradcheck(outer_products, raw.requires_grad_())
-
-    def test_gradient_at_a_tie_is_finite(self) -> None:
-        features = torch.eye(3)[None, :, None, :2].requires_grad_()  # two orthogonal pixels
-        lines, _ = dominant_lines(features, torch.ones(1, 1, 2, dtype=torch.int64), 1, "eigh", differentiable=True)
-        lines.sum().backward()
-        assert features.grad is not None
-        assert features.grad.isfinite().all()
-
-    def test_wrong_settings(self) -> None:
-        with pytest.raises(ValueError, match="need method 'eigh'"):
-            dominant_lines(random_features(2), mixed_labels(3), 5, "iteration", differentiable=True)

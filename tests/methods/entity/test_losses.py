@@ -16,15 +16,15 @@ from tests.reference import entity as loops
 from upseg.methods.entity import losses as module
 from upseg.methods.entity.equations import LossWeights, unit_features
 from upseg.methods.entity.extensions.reach import neighbour_table
-from upseg.methods.entity.losses import EntityLosses, entity_losses
+from upseg.methods.entity.losses import entity_losses
 
 SEEDS = torch.tensor([1, 2, 3])
 ALL_OF_THEM = tuple(asdict(LossWeights()))
 WITHOUT_CONTRAST = LossWeights(contrast=0.0)
 
 
-def values_of(losses: EntityLosses, *names: str) -> torch.Tensor:
-    terms = losses.terms()
+def values_of(losses: dict[str, torch.Tensor], *names: str) -> torch.Tensor:
+    terms = losses
     return torch.stack([terms[name] for name in names or terms])
 
 
@@ -50,7 +50,7 @@ class TestLossesOfABatch:
     def test_against_the_loops(self, background: Any, reach: int | None) -> None:
         raw, labels = random_raw(0, dimensions=8, height=6, width=6), mixed_labels(1, 6, 6)
         void = background == "void"
-        found = entity_losses(raw, labels, seeds=SEEDS, background=background, reach=reach, method="eigh").terms()
+        found = entity_losses(raw, labels, seeds=SEEDS, background=background, reach=reach)
         images = [loop_losses(raw[i : i + 1], labels[i : i + 1], int(SEEDS[i]), void, reach) for i in range(3)]
         expected = {name: sum(image[name] for image in images) / 3 for name in images[0]}
         weights = asdict(LossWeights())
@@ -65,7 +65,7 @@ class TestLossesOfABatch:
         whole = entity_losses(raw, labels, seeds=seeds)
         mean = torch.stack([values_of(part) for part in parts]).mean(0)
         assert torch.allclose(values_of(whole), mean, rtol=1e-5)
-        assert whole.degenerate.item() == 0.25
+        assert whole["degenerate"].item() == 0.25
 
     @pytest.mark.parametrize("background", ["unlabelled", "void"])
     @settings(max_examples=10, deadline=None)
@@ -76,7 +76,7 @@ class TestLossesOfABatch:
         exchanged = torch.where(labels >= 0, order[labels.clamp(min=0)], -1)
 
         def values(raw: torch.Tensor, labels: torch.Tensor, weights: LossWeights) -> torch.Tensor:
-            losses = entity_losses(raw, labels, seeds=SEEDS, weights=weights, background=background, method="eigh")
+            losses = entity_losses(raw, labels, seeds=SEEDS, loss_weights=weights, background=background)
             return values_of(losses)
 
         expected = values(raw, labels, LossWeights())
@@ -89,7 +89,7 @@ class TestLossesOfABatch:
         raw, labels = random_raw(0, dimensions=8), mixed_labels(1)
         weights = LossWeights(contrast=0.0, gradient=0.0)
         losses = [
-            entity_losses(*pair, seeds=SEEDS, weights=weights, method="eigh")
+            entity_losses(*pair, seeds=SEEDS, loss_weights=weights)
             for pair in ((raw, labels), shuffled_pixels(2, raw, labels))
         ]
         assert torch.allclose(values_of(losses[0]), values_of(losses[1]))
@@ -98,13 +98,15 @@ class TestLossesOfABatch:
     def test_gradient_with_targets_held_still(self, background: Any) -> None:
         """Autograd through everything equals finite differences of each part with its own targets."""
         raw, labels = random_raw(5, 1, 5, 3, 4), torch.tensor([[[1, 1, 2, 2], [1, 0, 0, 2], [3, 3, -1, 0]]])
-        lines = module._target_lines(unit_features(raw), labels, 3, background == "void", "eigh")
+        lines = module._target_lines(unit_features(raw), labels, 3, background == "void")
 
         def total(values: torch.Tensor) -> torch.Tensor:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(module, "_target_lines", lambda *_: tuple(part.clone() for part in lines))
-                losses = entity_losses(values, labels, seeds=SEEDS[:1], weights=WITHOUT_CONTRAST, background=background)
-            return losses.total
+                losses = entity_losses(
+                    values, labels, seeds=SEEDS[:1], loss_weights=WITHOUT_CONTRAST, background=background
+                )
+            return losses["total"]
 
         assert gradcheck(total, raw.requires_grad_())
 
@@ -112,8 +114,8 @@ class TestLossesOfABatch:
     def test_single_terms_alone(self, name: str) -> None:
         raw, labels = random_raw(0, dimensions=8), mixed_labels(1)
         weights = LossWeights(**{other: float(other == name) for other in ALL_OF_THEM})
-        alone = entity_losses(raw, labels, seeds=SEEDS, weights=weights).terms()
-        everything = entity_losses(raw, labels, seeds=SEEDS).terms()
+        alone = entity_losses(raw, labels, seeds=SEEDS, loss_weights=weights)
+        everything = entity_losses(raw, labels, seeds=SEEDS)
         assert alone[name] == everything[name] == alone["total"]
         assert all(alone[other] == 0 for other in ALL_OF_THEM if other != name)
 
@@ -128,7 +130,7 @@ class TestLossesOfABatch:
         elif kind != "background":
             labels[:, 0, 0] = 1 if kind == "one pixel" else 3
         losses = entity_losses(raw, labels, seeds=SEEDS[:2], background=background, reach=reach)
-        losses.total.backward()
+        losses["total"].backward()
         assert values_of(losses).isfinite().all()
         assert raw.grad is not None
         assert raw.grad.isfinite().all()
@@ -140,30 +142,30 @@ class TestLossesOfABatch:
         raw, labels = random_raw(0, 1, 4, 2, 2), torch.tensor([[[1, 2], [1, 2]]])
         raw[..., 1] = -raw[..., 0]
         losses = entity_losses(raw.requires_grad_(), labels, seeds=SEEDS[:1])
-        losses.total.backward()
-        assert losses.degenerate == 1
-        assert losses.segment == losses.gradient == 0
-        assert losses.contrast > 0
+        losses["total"].backward()
+        assert losses["degenerate"] == 1
+        assert losses["segment"] == losses["gradient"] == 0
+        assert losses["contrast"] > 0
         assert raw.grad is not None
         assert raw.grad.isfinite().all()
 
     def test_more_entities_than_dimensions(self) -> None:
         labels = torch.arange(1, 13).view(1, 3, 4)
         losses = entity_losses(random_raw(0, 1, 5, 3, 4), labels, seeds=SEEDS[:1])
-        assert losses.degenerate == 1
-        assert losses.repulsion > 0
+        assert losses["degenerate"] == 1
+        assert losses["repulsion"] > 0
         # rows of four: touching boxes have 0 pixels between them, so no entity has more than 9 near it
         near = entity_losses(random_raw(0, 1, 40, 3, 4), labels, seeds=SEEDS[:1], reach=0)
-        assert near.degenerate == 0
-        assert near.repulsion < entity_losses(random_raw(0, 1, 40, 3, 4), labels, seeds=SEEDS[:1]).repulsion
+        assert near["degenerate"] == 0
+        assert near["repulsion"] < entity_losses(random_raw(0, 1, 40, 3, 4), labels, seeds=SEEDS[:1])["repulsion"]
 
     def test_void_entities_keep_off_the_line_of_a_background_that_is_not_there(self) -> None:
         raw, labels = torch.zeros(1, 3, 1, 2), torch.tensor([[[1, 1]]])
         raw[0, 0] = 1  # all on e_1
         losses = entity_losses(raw, labels, seeds=SEEDS[:1], background="void")
-        assert losses.attraction.item() == pytest.approx(0)
-        assert losses.repulsion.item() == pytest.approx(1 / math.sqrt(2))
-        assert losses.degenerate == 1
+        assert losses["attraction"].item() == pytest.approx(0)
+        assert losses["repulsion"].item() == pytest.approx(1 / math.sqrt(2))
+        assert losses["degenerate"] == 1
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
     def test_half_precision_and_autocast(self, dtype: torch.dtype) -> None:
@@ -171,8 +173,8 @@ class TestLossesOfABatch:
         expected = entity_losses(raw.double(), labels, seeds=SEEDS)
         with torch.autocast("cpu", torch.bfloat16):
             losses = entity_losses(raw, labels, seeds=SEEDS)
-        losses.total.backward()
-        assert losses.total.dtype == torch.float32
+        losses["total"].backward()
+        assert losses["total"].dtype == torch.float32
         assert torch.allclose(values_of(losses).double(), values_of(expected), rtol=1e-4)
         assert raw.grad is not None
         assert raw.grad.dtype == dtype
@@ -188,4 +190,4 @@ class TestLossesOfABatch:
             unchecked(raw, labels, seeds=SEEDS, background="black")
         nothing = LossWeights(**dict.fromkeys(ALL_OF_THEM, 0.0))
         with pytest.raises(ValueError, match="one or more of"):
-            unchecked(raw, labels, seeds=SEEDS, weights=nothing)
+            unchecked(raw, labels, seeds=SEEDS, loss_weights=nothing)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.methods.contract import SegmenterContract, drawn_image
+from tests.methods.contract import LearnedContract, drawn_image
 from tests.methods.mask_rcnn.small import CATEGORIES, SETTINGS, network, with_settings
 from upseg.errors import ModelError
 from upseg.methods.mask_rcnn import MaskRcnnSegmenter, MaskRcnnSettings
 from upseg.methods.mask_rcnn.network import Detections
 from upseg.methods.mask_rcnn.segmenter import network_size
-from upseg.models.registry import CONFIG_NAME, WEIGHTS_NAME
-from upseg.segmentation import Category, Segmenter
+from upseg.models.registry import WEIGHTS_NAME
+from upseg.segmentation import Category
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +28,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class MaskRcnnContract(SegmenterContract):
+class MaskRcnnContract(LearnedContract):
     method = "mask_rcnn"
     covers_every_pixel = False
     is_seeded = False
@@ -46,13 +43,6 @@ class MaskRcnnContract(SegmenterContract):
 
     def build(self, seed: int = 0) -> MaskRcnnSegmenter:
         return MaskRcnnSegmenter(self.settings, weights=self.weights, categories=self.categories)
-
-    def write_model(self, segmenter: Segmenter, folder: Path) -> None:
-        super().write_model(segmenter, folder)
-        config = json.loads((folder / CONFIG_NAME).read_text())
-        config["classes"] = [asdict(category) for category in self.categories]
-        (folder / CONFIG_NAME).write_text(json.dumps(config))
-        shutil.copy(self.weights, folder / WEIGHTS_NAME)
 
     def test_random_weights_find_something(self) -> None:
         """Else the other tests would compare nothing with nothing."""
@@ -165,26 +155,6 @@ class TestModel:
         assert not torch.equal(first.boxes, second.boxes)
         assert not first.masks.requires_grad
 
-    def test_all_settings_are_in_the_provenance(self, weights: Path) -> None:
-        segmenter = MaskRcnnSegmenter(SETTINGS, weights=weights, categories=CATEGORIES)
-        provenance = segmenter.segment(drawn_image(9, 11)).provenance
-        assert provenance == {"method": "mask_rcnn", "settings": json.loads(json.dumps(asdict(SETTINGS)))}
-
-    def test_saves_and_loads_itself(self, weights: Path, tmp_path: Path) -> None:
-        segmenter = MaskRcnnSegmenter(SETTINGS, weights=weights, categories=CATEGORIES)
-        again = MaskRcnnSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "model"), "cpu")
-        assert (again.settings, again.categories) == (SETTINGS, CATEGORIES)
-        image = drawn_image(33, 47)
-        assert again.segment(image) == segmenter.segment(image)
-
-    def test_weights_in_half_precision_are_computed_with_in_full(self, weights: Path, tmp_path: Path) -> None:
-        halves = {
-            name: value.half() if value.is_floating_point() else value for name, value in load_file(weights).items()
-        }
-        save_file(halves, tmp_path / "half.safetensors")
-        segmenter = MaskRcnnSegmenter(SETTINGS, weights=tmp_path / "half.safetensors", categories=CATEGORIES)
-        assert {value.dtype for value in segmenter.network.parameters()} == {torch.float32}
-
     def test_weights_that_do_not_fit_are_refused(self, weights: Path) -> None:
         with pytest.raises(ModelError, match=r"these are not the weights of the network"):
             MaskRcnnSegmenter(with_settings(mask_layers=2), weights=weights, categories=CATEGORIES)
@@ -195,15 +165,3 @@ class TestModel:
         sky = Category(1, "sky", is_thing=False)
         with pytest.raises(ModelError, match="mask_rcnn knows only things, but the model lists 'sky', which is stuff"):
             MaskRcnnSegmenter(SETTINGS, weights=weights, categories=(CATEGORIES[0], sky))
-
-    def test_either_weights_or_a_network(self, weights: Path) -> None:
-        with pytest.raises(ValueError, match="give either weights"):
-            MaskRcnnSegmenter(SETTINGS, categories=CATEGORIES)
-        with pytest.raises(ValueError, match="give either weights"):
-            MaskRcnnSegmenter(SETTINGS, categories=CATEGORIES, weights=weights, network=network().eval())
-
-    def test_a_network_in_training_is_refused_and_left_as_it_is(self) -> None:
-        made = network()
-        with pytest.raises(ValueError, match=r"training mode; call its eval\(\)"):
-            MaskRcnnSegmenter(SETTINGS, categories=CATEGORIES, network=made)
-        assert made.training

@@ -21,7 +21,7 @@ from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES as SHAPES
 from upseg.errors import ModelError
-from upseg.functional.rle import encode_label_map
+from upseg.functional.runs import encode_label_map
 from upseg.methods.mask_rcnn.task import OBJECT, MaskRcnnTask
 from upseg.models.checkpoints import read_checkpoint
 from upseg.models.registry import load_model

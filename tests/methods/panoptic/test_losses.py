@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 from tests.methods.panoptic.maps import ENCODINGS, array, mean_of_images, random_numbers, random_truth
 from tests.reference import panoptic_equations as loops
 from upseg.methods.panoptic.encodings import Encoding, PositionalEncoding
-from upseg.methods.panoptic.losses import TARGETS, LossWeights, PanopticLosses, panoptic_losses
+from upseg.methods.panoptic.losses import TARGETS, LossWeights, panoptic_losses
 
 NAMES = pytest.mark.parametrize("name", ENCODINGS)
 SIZE = (5, 4)
@@ -41,8 +41,8 @@ def batch_of(encoding: Encoding, size: tuple[int, int] = SIZE) -> tuple[dict[str
     return outputs, targets
 
 
-def values_of(losses: PanopticLosses) -> dict[str, float]:
-    return {name: value.item() for name, value in losses.terms().items()}
+def values_of(losses: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {name: value.item() for name, value in losses.items()}
 
 
 def loop_losses(
@@ -89,7 +89,7 @@ class TestLossesOfABatch:
         outputs, targets = batch_of(encoding, (2, 2))
 
         def total(*values: Tensor) -> Tensor:
-            return panoptic_losses(dict(zip(outputs, values, strict=True)), targets, encoding, None, maximum).total
+            return panoptic_losses(dict(zip(outputs, values, strict=True)), targets, encoding, None, maximum)["total"]
 
         assert gradcheck(total, tuple(output.requires_grad_() for output in outputs.values()), fast_mode=True)
 
@@ -143,7 +143,7 @@ class TestLossesOfABatch:
         weights = LossWeights(total_variation=0.0, semantic_smoothness=0.0)
         for output in outputs.values():
             output.requires_grad_()
-        panoptic_losses(outputs, targets, encoding, weights).total.backward()
+        panoptic_losses(outputs, targets, encoding, weights)["total"].backward()
         unknown = {"semantic": "semantic", "instance": "instances", "depth": "depth"}
         for head, name in unknown.items():
             gradient = outputs[head].grad
@@ -168,7 +168,7 @@ class TestLossesOfABatch:
         targets["depth"].zero_()
         weights = LossWeights(total_variation=0.0, semantic_smoothness=0.0)
         losses = panoptic_losses(outputs, targets, encoding, weights, maximum)
-        losses.total.backward()
+        losses["total"].backward()
         assert set(values_of(losses).values()) == {0.0}
         for output in outputs.values():
             assert output.grad is not None
@@ -194,7 +194,7 @@ class TestLossesOfABatch:
         weights = LossWeights(total_variation=0.0)
         for _ in range(150):
             optimizer.zero_grad()
-            panoptic_losses({"instance": predicted}, targets, encoding, weights).total.backward()
+            panoptic_losses({"instance": predicted}, targets, encoding, weights)["total"].backward()
             optimizer.step()
         right = encoding.targets(targets["centre"], targets["inside"])
         known = targets["instances"] >= 0

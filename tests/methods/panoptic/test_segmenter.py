@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.methods.contract import SegmenterContract, drawn_image
+from tests.methods.contract import LearnedContract, drawn_image
 from tests.methods.panoptic.painted import CATEGORIES, Paint, PaintedNetwork, painted_segmenter, painting
 from upseg.errors import ModelError
 from upseg.methods.panoptic import PanopticSegmenter, PanopticSettings
 from upseg.methods.panoptic.network import PanopticNetwork, output_channels
 from upseg.methods.panoptic.segmenter import network_size
-from upseg.models.registry import CONFIG_NAME, WEIGHTS_NAME
-from upseg.segmentation import Category, DepthSegmenter, Segmenter
+from upseg.models.registry import WEIGHTS_NAME
+from upseg.segmentation import Category, DepthSegmenter
 
 SMALL = {"backbone": "test_vit", "layers": (1, 2), "decoder_channels": (8, 6, 4), "size": 40, "grid": (12, 12)}
 ALL = ("semantic", "instance", "depth")
@@ -52,7 +49,7 @@ def weights(folder: Path) -> Path:
     return write_weights(PanopticSettings(**SMALL, heads=ALL), CATEGORIES, folder / WEIGHTS_NAME)
 
 
-class PanopticContract(SegmenterContract):
+class PanopticContract(LearnedContract):
     method = "panoptic"
     covers_every_pixel = False
     is_seeded = False
@@ -67,13 +64,6 @@ class PanopticContract(SegmenterContract):
 
     def build(self, seed: int = 0) -> PanopticSegmenter:
         return PanopticSegmenter(self.settings, weights=self.weights, categories=self.categories)
-
-    def write_model(self, segmenter: Segmenter, folder: Path) -> None:
-        super().write_model(segmenter, folder)
-        config = json.loads((folder / CONFIG_NAME).read_text())
-        config["classes"] = [asdict(category) for category in self.categories]
-        (folder / CONFIG_NAME).write_text(json.dumps(config))
-        shutil.copy(self.weights, folder / WEIGHTS_NAME)
 
 
 class TestAllTasks(PanopticContract):
@@ -235,12 +225,6 @@ class TestModel:
         assert shapes == {"semantic": (2, 3, 17, 24), "instance": (2, 16, 17, 24), "depth": (2, 1, 17, 24)}
         assert not any(values.requires_grad for values in maps.values())
 
-    def test_all_settings_are_in_the_provenance(self, weights: Path) -> None:
-        settings = PanopticSettings(**SMALL, heads=ALL)
-        segmenter = PanopticSegmenter(settings, weights=weights, categories=CATEGORIES)
-        provenance = segmenter.segment(drawn_image(9, 11)).provenance
-        assert provenance == {"method": "panoptic", "settings": json.loads(json.dumps(asdict(settings)))}
-
     def test_saves_and_loads_itself(self, weights: Path, tmp_path: Path) -> None:
         settings = PanopticSettings(**SMALL, heads=ALL, minimum_stuff_area=0.0)
         segmenter = PanopticSegmenter(settings, weights=weights, categories=CATEGORIES)
@@ -265,14 +249,6 @@ class TestModel:
         with pytest.raises(ModelError, match=r"these are not the weights .*patch_embed"):
             PanopticSegmenter(settings, weights=weights, categories=CATEGORIES)
 
-    def test_weights_in_half_precision_are_computed_with_in_full(self, weights: Path, tmp_path: Path) -> None:
-        halved = {k: v.half() if v.is_floating_point() else v for k, v in load_file(weights).items()}
-        save_file(halved, tmp_path / "half.safetensors")
-        segmenter = PanopticSegmenter(
-            PanopticSettings(**SMALL, heads=ALL), weights=tmp_path / "half.safetensors", categories=CATEGORIES
-        )
-        assert {value.dtype for value in segmenter.network.parameters()} == {torch.float32}
-
     def test_weights_that_do_not_fit_are_refused(self, weights: Path) -> None:
         for changes in ({"frequencies": 3}, {"heads": ("semantic", "instance")}):
             settings = PanopticSettings(**{**SMALL, "heads": ALL, **changes})
@@ -291,21 +267,6 @@ class TestModel:
             PanopticSegmenter(PanopticSettings(**SMALL), weights=weights)
         with pytest.raises(ModelError, match="this one has the heads instance and lists 3 classes"):
             PanopticSegmenter(PanopticSettings(**SMALL, heads=("instance",)), weights=weights, categories=CATEGORIES)
-
-    def test_either_weights_or_a_network(self, weights: Path) -> None:
-        settings = PanopticSettings(**SMALL, heads=ALL)
-        with pytest.raises(ValueError, match="give either weights"):
-            PanopticSegmenter(settings, categories=CATEGORIES)
-        network = PaintedNetwork(settings, PAINTS)
-        with pytest.raises(ValueError, match="give either weights"):
-            PanopticSegmenter(settings, categories=CATEGORIES, weights=weights, network=network)
-
-    def test_a_network_in_training_is_refused_and_left_as_it_is(self) -> None:
-        settings = PanopticSettings(**SMALL, heads=ALL)
-        network = PaintedNetwork(settings, PAINTS).train()
-        with pytest.raises(ValueError, match=r"training mode; call its eval\(\)"):
-            PanopticSegmenter(settings, categories=CATEGORIES, network=network)
-        assert network.training
 
     def test_autocast_does_not_reach_the_grouping(self) -> None:
         image = painting(scene(), PAINTS)

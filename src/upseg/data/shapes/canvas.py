@@ -7,7 +7,7 @@ from jaxtyping import Float32
 from scipy import ndimage
 
 from upseg.data.shapes.looks import Colour, Style
-from upseg.data.shapes.rasters import Raster
+from upseg.data.shapes.outlines import Raster
 
 _LEAST_PIXELS = 6  # every segment keeps at least so many pixels ...
 _LEAST_SHARE = 5e-4  # ... and at least this share of the image

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy import ndimage
 
-from upseg.data.shapes.rasters import Raster, pixel_centres
+from upseg.data.shapes.outlines import Raster, pixel_centres
 from upseg.data.shapes.settings import Difficulty
 from upseg.data.shapes.textures import TEXTURES
 

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Float64
 from upseg.data.shapes.canvas import Canvas
 from upseg.data.shapes.layout import Group, Region
 from upseg.data.shapes.looks import Colour, Look, contrasting, random_look, random_style, shade, surface, textured
-from upseg.data.shapes.rasters import Raster, pixel_centres, rasterise
+from upseg.data.shapes.outlines import Raster, pixel_centres, rasterise
 from upseg.data.shapes.settings import STUFF, THINGS, Difficulty
 from upseg.segmentation import Category
 

@@ -11,7 +11,7 @@ from jaxtyping import Int32
 
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.sample import Sample
-from upseg.data.sources.ade20k_classes import STUFF_NAMES
+from upseg.data.sources.ade20k import STUFF_NAMES
 from upseg.data.sources.folders import choose_split, find_folder, image_of, list_files
 from upseg.data.sources.label_images import read_mask_image, truth_file
 from upseg.errors import DataError
@@ -33,11 +33,7 @@ class ADE20KFull(Dataset):
     Args:
         root: The folder `ADE20K_2021_17_01`, one above it, or its `images/ADE`.
         split: training or validation (train and val will do); None for validation, or the only one there is.
-        on_error: What to do with damaged samples.
         part_level: 0 for objects, 1 for their parts, 2 for the parts of parts.
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
 
     def __init__(
@@ -48,18 +44,12 @@ class ADE20KFull(Dataset):
         there = [folder for folder in _SPLITS.values() if (base / folder).is_dir()]
         split = choose_split(_SPLITS.get(split, split) if split else None, there, base)
         self._files = list_files(base / split, (".json",), "ADE20K's annotations", recursive=True)
-        self._keys = list(self._files.files)
         self.part_level = part_level
-        super().__init__((), on_error)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' files without suffix, below the folder of the split."""
-        return self._keys
+        super().__init__((), on_error, names=list(self._files.files))
 
     def load(self, index: int) -> Sample:
         """Draw the masks of one image."""
-        path = self._files.path(self._keys[index])
+        path = self._files.path(self.names[index])
         with truth_file(path, "an annotation of ADE20K"):
             annotation = object_of(object_of(_load_json(path), "the file").get("annotation"), "annotation")
             rows = [object_of(row, "an object") for row in list_of(annotation.get("object"), "object")]
@@ -72,10 +62,10 @@ class ADE20KFull(Dataset):
         labels = _draw(masks, ranks)
         visible = np.bincount(labels.ravel(), minlength=len(masks) + 1) > 0
         return Sample.from_labels(
-            image_of(path.with_suffix(".jpg"), (labels.shape[0], labels.shape[1]), path),
+            image_of(path.with_suffix(".jpg"), labels.shape, path),
             labels,
             categories=dict(enumerate(categories, start=1)),
-            name=self._keys[index],
+            name=self.names[index],
             left_out=[f"{m.name} is wholly behind others" for n, m in enumerate(masks, start=1) if not visible[n]],
         )
 

@@ -9,10 +9,9 @@ from jaxtyping import Int32
 
 from upseg.data.dataset import OnError
 from upseg.data.sample import Sample
-from upseg.data.sources.folders import choose_split, find_folder, image_of, list_files
+from upseg.data.sources.folders import PairedFiles, choose_split, find_folder, image_of, list_files
 from upseg.data.sources.label_images import truth_file
 from upseg.data.sources.matlab import read_matlab
-from upseg.data.sources.paired_files import PairedFiles
 from upseg.errors import DataError
 
 _HOLDS = "a BSDS500 annotation (MATLAB cells `groundTruth{i}.Segmentation`)"
@@ -28,10 +27,6 @@ class BSDS500(PairedFiles):
     Args:
         root: The folder that holds `images` and `groundTruth`, or the unpacked archive above it.
         split: train (200 images), val (100) or test (200); None for val, or the only one there is.
-        on_error: What to do with damaged samples, and with files without a partner.
-
-    Raises:
-        DataError: If a folder is missing or empty, or an image has no annotation file, or the reverse.
     """
 
     def __init__(self, root: Path, split: str | None = None, *, on_error: OnError = "raise") -> None:
@@ -47,7 +42,7 @@ class BSDS500(PairedFiles):
         """Read one image's maps."""
         maps = read_annotations(truth)
         for found in maps:
-            lazy = image_of(image, (found.shape[0], found.shape[1]), truth)
+            lazy = image_of(image, found.shape, truth)
         return Sample.from_labels(lazy, maps[0], name=name, other_maps=maps[1:])
 
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from upseg.data.dataset import OnError
 from upseg.data.sample import Sample
-from upseg.data.sources.folders import choose_split, find_folder, image_of, list_files
-from upseg.data.sources.label_images import check_not_empty, read_label_image
-from upseg.data.sources.paired_files import PairedFiles
+from upseg.data.sources.folders import PairedFiles, choose_split, find_folder, list_files
+from upseg.data.sources.label_images import labelled_sample, read_label_image
 from upseg.errors import DataError
 from upseg.segmentation import Category
 
@@ -33,11 +32,7 @@ class CIHP(PairedFiles):
     Args:
         root: The folder `instance-level_human_parsing`, or the one above it.
         split: Training or Validation (train and val will do); None for Validation, or the only one there is.
-        on_error: What to do with images without ground truth, and with damaged samples.
         segments: `parts`: each part of each person is a segment; `people`: each person.
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
 
     def __init__(
@@ -74,11 +69,9 @@ class CIHP(PairedFiles):
         if int(parts.max()) > len(PARTS):
             raise DataError(f"{truth}: the value {parts.max()} has no category; the categories are 1 to {len(PARTS)}")
         labels = people if self.segments == "people" else np.where(parts > 0, people * _STEP + parts, 0)
-        check_not_empty(labels, truth)
         categories = {
             value: PERSON if self.segments == "people" else PARTS[value % _STEP - 1]
             for value in np.unique(labels).tolist()
             if value
         }
-        lazy = image_of(image, (labels.shape[0], labels.shape[1]), truth)
-        return Sample.from_labels(lazy, labels, categories=categories, name=name)
+        return labelled_sample(image, labels, truth, categories=categories, name=name)

@@ -11,9 +11,8 @@ import numpy as np
 
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.sample import LazyImage, Sample
-from upseg.data.sources.folders import choose_split, find_file, find_folder, image_of, list_files
-from upseg.data.sources.label_images import check_not_empty, read_label_image
-from upseg.data.sources.paired_files import PairedFiles
+from upseg.data.sources.folders import PairedFiles, choose_split, find_file, find_folder, image_of, list_files
+from upseg.data.sources.label_images import labelled_sample, read_label_image
 from upseg.data.sources.panoptic_json import PanopticJson
 from upseg.errors import DataError
 from upseg.segmentation import Category
@@ -42,10 +41,6 @@ class Cityscapes(PairedFiles):
     Args:
         root: The folder that holds `leftImg8bit` and `gtFine`.
         split: train or val; None for val, or the only one there is.
-        on_error: What to do with images without ground truth, and with damaged samples.
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
 
     def __init__(self, root: Path, split: str | None = None, *, on_error: OnError = "raise") -> None:
@@ -74,14 +69,8 @@ class Cityscapes(PairedFiles):
             if kind in self._by_id
         }
         labels = np.where(np.isin(labels, list(kept)), labels, 0)
-        check_not_empty(labels, truth)
-        return Sample.from_labels(
-            image_of(image, (labels.shape[0], labels.shape[1]), truth),
-            labels,
-            categories=kept,
-            crowds={value for value, category in kept.items() if category.is_thing and value < _INSTANCES_FROM},
-            name=name,
-        )
+        crowds = {value for value, category in kept.items() if category.is_thing and value < _INSTANCES_FROM}
+        return labelled_sample(image, labels, truth, categories=kept, crowds=crowds, name=name)
 
 
 class CityscapesPanoptic(PanopticJson):
@@ -90,10 +79,6 @@ class CityscapesPanoptic(PanopticJson):
     Args:
         root: The folder that holds `leftImg8bit` and `gtFine`.
         split: train or val; None for val, or the only one there is.
-        on_error: What to do with damaged samples.
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
 
     def __init__(self, root: Path, split: str | None = None, *, on_error: OnError = "raise") -> None:
@@ -117,7 +102,7 @@ class CityscapesPanoptic(PanopticJson):
             raise DataError(f"{self.annotation_file}: the id of an image must be CITY_NUMBER_NUMBER, got {identity!r}")
         return f"{city}/{identity}_leftImg8bit"
 
-    def find_image(self, row: Mapping[str, Any], shape: tuple[int, int], truth: Path) -> LazyImage:
+    def find_image(self, row: Mapping[str, Any], shape: tuple[int, ...], truth: Path) -> LazyImage:
         """The image of a row, in the folder of its city."""
         return image_of(self.image_folders[0] / f"{self.name_of(row)}.png", shape, truth)
 
@@ -143,9 +128,6 @@ def open_cityscapes(
         split: train or val; None for val, or the only one there is.
         on_error: What to do with images without ground truth, and with damaged samples.
         truth: Which files to read.
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
     reader = CityscapesPanoptic if truth == "panoptic" else Cityscapes
     return reader(root, split, on_error=on_error)

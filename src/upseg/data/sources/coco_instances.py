@@ -17,11 +17,7 @@ class CocoInstances(CocoJson):
         root: The folder that holds `annotations`.
         split: train2017, val2017, train2014 or val2014 (train and val will do where there is one year); None for the
             validation split, or the only one there is.
-        on_error: What to do with a damaged sample.
         only: Names of the categories to read; None for all.
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
 
     def __init__(

@@ -63,16 +63,11 @@ class CocoTables(Dataset):
         self._rows = np.array(sorted(first.values()), np.int64)
         owners = np.searchsorted(self._rows, [first[key] for key in keys])
         self.image_ids, self._order, self._bounds, problems = _join(self._index, owners, on_error)
-        self._names = distinct_keys([keys[number] for number in self._rows])
         self._joined = {int(owner) for owner in np.flatnonzero(np.bincount(owners) > 1)}
         self._index = self._index.without_keys()  # each worker gets a copy of it
-        super().__init__(_categories(self._index), on_error, problems)
+        names = distinct_keys([keys[number] for number in self._rows])
+        super().__init__(_categories(self._index), on_error, problems, names=names)
         self._by_id = {category.id: category for category in self.categories}
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' file names, in the order of the JSON file; without suffix where that tells them apart."""
-        return self._names
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -88,7 +83,7 @@ class CocoTables(Dataset):
             rows = seen
         return self._index.rows("images", self._rows[index : index + 1])[0], rows
 
-    def find_image(self, row: Mapping[str, Any], shape: tuple[int, int], truth: Path) -> LazyImage:
+    def find_image(self, row: Mapping[str, Any], shape: tuple[int, ...], truth: Path) -> LazyImage:
         """The image of a row of the table of images, whose ground truth is in the file `truth`."""
         return image_of(self.image_file(row), shape, truth)
 

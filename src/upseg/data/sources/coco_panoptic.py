@@ -16,10 +16,6 @@ class CocoPanoptic(PanopticJson):
     Args:
         root: The folder that holds `annotations`.
         split: train2017 or val2017 (train and val will do); None for val2017, or the only one there is.
-        on_error: What to do with a damaged sample.
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
 
     def __init__(self, root: Path, split: str | None = None, *, on_error: OnError = "raise") -> None:

@@ -29,11 +29,7 @@ class DepthFolders(Dataset):
     Args:
         root: The folder that holds these.
         split: A folder below `root`; None for all.
-        on_error: What to do with images without depth, and with damaged samples.
         depth_scale: The value that stands for one metre: 1000 for NYUv2, 256 for KITTI.
-
-    Raises:
-        DataError: If there are no images, no depth, or they do not fit together.
     """
 
     def __init__(
@@ -50,12 +46,7 @@ class DepthFolders(Dataset):
             if not found.files:
                 raise DataError(f"{folder} should hold {what}, but of its {len(everything.files)} files none is such")
         self._keys, problems = shared_keys(self._images, self._depths, on_error)
-        super().__init__((), on_error, problems)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' files without suffix, below the folder."""
-        return [self._images.name(key) for key in self._keys]
+        super().__init__((), on_error, problems, names=[self._images.name(key) for key in self._keys])
 
     def load(self, index: int) -> Sample:
         """Read one image's depth."""
@@ -67,7 +58,7 @@ class DepthFolders(Dataset):
         shape = (values.shape[0], values.shape[1])
         depth = values.astype(np.float32) / np.float32(self.depth_scale)
         lazy = image_of(self._images.path(key), shape, path)
-        return Sample(lazy, np.zeros(shape, np.int32), (), depth, name=self._images.name(key))
+        return Sample(lazy, np.zeros(shape, np.int32), (), depth, name=self.names[index])
 
 
 def _matching(everything: Listing, words: Sequence[str], suffixes: Sequence[str]) -> Listing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +24,6 @@ class DSB2018(Dataset):
     Args:
         root: The folder `stage1_train`, or the one that holds it.
         split: The folder below `root` to read, such as stage1_train; None for `root/stage1_train`, or `root` itself.
-        on_error: What to do with damaged samples.
-
-    Raises:
-        DataError: If there is no such folder, or no folder of an image in it.
     """
 
     def __init__(self, root: Path, split: str | None = None, *, on_error: OnError = "raise") -> None:
@@ -37,24 +32,17 @@ class DSB2018(Dataset):
             (split,) if split is not None else ("stage1_train", "."),
             "a folder for each image",
         )
-        self._names = sorted(
-            {path.parent.name for kind in ("images", "masks") for path in self.folder.glob(f"*/{kind}")}
-        )
-        if not self._names:
+        names = sorted({path.parent.name for kind in ("images", "masks") for path in self.folder.glob(f"*/{kind}")})
+        if not names:
             raise DataError(
                 f"{self.folder} should hold a folder with images and masks for each image; "
                 f"{nearest_contents(self.folder / 'NAME')}"
             )
-        super().__init__((NUCLEUS,), on_error)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of the images' folders."""
-        return self._names
+        super().__init__((NUCLEUS,), on_error, names=names)
 
     def load(self, index: int) -> Sample:
         """Read one image's masks."""
-        name = self._names[index]
+        name = self.names[index]
         folder = self.folder / name
         images = list_files(folder / "images", (".png",), "the image")
         masks = list_files(folder / "masks", (".png",), "one mask for each nucleus")
@@ -71,7 +59,7 @@ class DSB2018(Dataset):
             labels[found[path]] = number
         hidden = len(found) - len(np.unique(labels[labels > 0]))
         return Sample.from_labels(
-            image_of(images.path(next(iter(images.files))), (shape[0], shape[1]), masks.folder),
+            image_of(images.path(next(iter(images.files))), shape, masks.folder),
             labels,
             categories=dict.fromkeys(range(1, len(found) + 1), NUCLEUS),
             name=name,

@@ -22,10 +22,6 @@ class EntitySeg(CocoJson):
         root: The folder that holds these.
         split: What a JSON file's name says after `entityseg_`, such as insseg_val or train_01; train and val stand for
             insseg_train and insseg_val. None for val.
-        on_error: What to do with damaged samples.
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
 
     def __init__(self, root: Path, split: str | None = None, *, on_error: OnError = "raise") -> None:

@@ -29,12 +29,8 @@ class EVICAN(CocoJson):
     Args:
         root: The folder that holds these.
         split: train, val, eval-easy, eval-medium or eval-difficult; None for val.
-        on_error: What to do with damaged samples.
         only: Names of the categories to read; None for all.
         classes: EVICAN2 (cell and nucleus), or EVICAN60 (cell and nucleus of each of 30 cell lines).
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,12 +11,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Integer
 
-from upseg.data.dataset import OnError
+from upseg.data.dataset import Dataset, OnError
 from upseg.data.names import name_key, normal_name
-from upseg.data.sample import LazyImage
+from upseg.data.sample import LazyImage, Sample
 from upseg.errors import DataError, ImageError
 from upseg.images.decoding import decoding_errors, orientation, oriented
 from upseg.images.reading import IMAGE_SUFFIXES
+from upseg.segmentation import Category
 
 IMAGES = tuple(sorted(IMAGE_SUFFIXES))
 LABELS = (".png", ".tif", ".tiff")
@@ -199,7 +201,7 @@ def read_names(path: Path, holds: str) -> list[str]:
     return names
 
 
-def image_of(path: Path, shape: tuple[int, int], truth: Path) -> LazyImage:
+def image_of(path: Path, shape: tuple[int, ...], truth: Path) -> LazyImage:
     """The image to some ground truth; that it is there and has the right size is seen from the file's first bytes.
 
     Args:
@@ -278,3 +280,39 @@ def _contents(folder: Path) -> str:
 def _names_in(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir())
     return f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else "nothing"
+
+
+class PairedFiles(Dataset):
+    """Images and files of ground truth with shared keys.
+
+    Args:
+        images: The images.
+        truths: The files of ground truth.
+        categories: All classes.
+        on_error: What to do with files without a partner, and with damaged samples.
+
+    Raises:
+        DataError: If a file has no partner and `on_error` is "raise", or none has.
+    """
+
+    def __init__(
+        self, images: Listing, truths: Listing, categories: Iterable[Category] = (), on_error: OnError = "raise"
+    ) -> None:
+        self.images, self.truths = images, truths.called_like(images)
+        self.keys, problems = shared_keys(self.images, self.truths, on_error)
+        super().__init__(categories, on_error, problems, names=[self.images.name(key) for key in self.keys])
+
+    def load(self, index: int) -> Sample:
+        """Read one pair."""
+        key = self.keys[index]
+        return self.load_pair(self.images.path(key), self.truths.path(key), self.names[index])
+
+    @abstractmethod
+    def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
+        """Read one image's ground truth.
+
+        Args:
+            image: The image file.
+            truth: The file of its ground truth.
+            name: What the sample is called.
+        """

@@ -6,15 +6,17 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
+from upseg.data.sample import Sample
+from upseg.data.sources.folders import image_of
 from upseg.errors import DataError, FormatError
 from upseg.files import printable
 from upseg.formats.metadata import reading
-from upseg.images.label_maps import StoredLabels, read_label_map, read_png_pixels
-from upseg.images.label_values import LabelValues
+from upseg.images.label_maps import LabelValues, StoredLabels, read_label_map, read_png_pixels
 from upseg.segmentation import Category
 
 
@@ -88,6 +90,22 @@ def check_not_empty(labels: Integer[np.ndarray, "h w"], path: Path) -> None:
     """
     if not labels.any():
         raise DataError(f"{path}: the annotation is empty: none of its {labels.size} pixels is labelled")
+
+
+def labelled_sample(image: Path, labels: Integer[np.ndarray, "h w"], truth: Path, **facts: Any) -> Sample:
+    """The sample of an image file and a label map that must have a labelled pixel.
+
+    Args:
+        image: The image file.
+        labels: (H, W), 0 unlabelled.
+        truth: The file that they are from.
+        **facts: As `Sample.from_labels` takes them.
+
+    Raises:
+        DataError: If no pixel is labelled, or the image is missing, is no image, or has another size.
+    """
+    check_not_empty(labels, truth)
+    return Sample.from_labels(image_of(image, labels.shape, truth), labels, **facts)
 
 
 def class_segments(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +31,6 @@ class NYUv2Labelled(Dataset):
     Args:
         path: `nyu_depth_v2_labeled.mat`.
         split: train (795) or test (654), as `splits.mat` beside the file says; None for all.
-        on_error: What to do with damaged samples.
         depth: `filled`: with holes filled in, as most evaluations use it; `raw`: as measured, 0 in the holes.
 
     Raises:
@@ -57,12 +55,7 @@ class NYUv2Labelled(Dataset):
             names = [_text(file, reference) for reference in np.asarray(file["names"]).ravel()]
         self._numbers = np.arange(count) if split is None else _read_split(path.with_name("splits.mat"), split, count)
         categories = [Category(n, name, name not in _STUFF) for n, name in enumerate(names, start=1)]
-        super().__init__(categories, on_error)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The samples' numbers in the file, from 0001 on."""
-        return [f"{number + 1:04d}" for number in self._numbers.tolist()]
+        super().__init__(categories, on_error, names=[f"{number + 1:04d}" for number in self._numbers.tolist()])
 
     def load(self, index: int) -> Sample:
         """Read one scene."""
@@ -84,7 +77,7 @@ class NYUv2Labelled(Dataset):
             segments,
             categories={v: self.categories[v % step - 1] for v in np.unique(segments).tolist() if v},
             depth=depth,
-            name=f"{number + 1:04d}",
+            name=self.names[index],
         )
 
 
@@ -104,9 +97,6 @@ def open_nyuv2(
         on_error: What to do with images without depth, and with damaged samples.
         depth: For the labelled subset, `filled` or `raw`.
         depth_scale: For folders, the value that stands for one metre.
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
     if root.is_file() or (root / _FILE).is_file():
         path = root if root.is_file() else find_file(root, (_FILE,), "the labelled subset")

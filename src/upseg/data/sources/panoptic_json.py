@@ -57,9 +57,8 @@ class PanopticJson(CocoTables):
             told = [f"{len(extra)} segments of the PNG are not in the JSON file ({extra[0]})"] if extra else []
             told += [f"{len(missing)} segments of the JSON file are not in the PNG ({missing[0]})"] if missing else []
             raise DataError(f"{path}: it and {self.annotation_file} differ: {', '.join(told)}")
-        shape = (labels.shape[0], labels.shape[1])
         return Sample.from_labels(
-            self.find_image(image, shape, path),
+            self.find_image(image, labels.shape, path),
             labels,
             categories=categories,
             crowds=crowds,

@@ -10,14 +10,13 @@ import numpy as np
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.sample import Sample
 from upseg.data.sources.coco_json import CocoJson
-from upseg.data.sources.folders import IMAGES, LABELS, Listing, list_files, nearest_contents, paired_image
+from upseg.data.sources.folders import IMAGES, LABELS, Listing, PairedFiles, list_files, nearest_contents, paired_image
 from upseg.data.sources.json_index import index_json
 from upseg.data.sources.label_images import class_segments, read_values, truth_file
-from upseg.data.sources.paired_files import PairedFiles
 from upseg.data.sources.panoptic_json import PanopticJson
 from upseg.errors import DataError
 from upseg.formats.metadata import list_of, load_json, object_of, read_category
-from upseg.images.label_values import BACKGROUND, LabelValues, parse_void
+from upseg.images.label_maps import BACKGROUND, LabelValues, parse_void
 from upseg.segmentation import Category
 
 _CATEGORIES = "categories.json"

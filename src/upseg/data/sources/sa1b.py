@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from upseg.data.dataset import Dataset, OnError
@@ -21,26 +20,16 @@ class SA1B(Dataset):
     Args:
         root: A folder that holds the files, or folders of them.
         split: A folder below `root`, such as sa_000000; None for all.
-        on_error: What to do with damaged samples.
-
-    Raises:
-        DataError: If there are no such files.
     """
 
     def __init__(self, root: Path, split: str | None = None, *, on_error: OnError = "raise") -> None:
         folder = root if split is None else root / split
         self._files = list_files(folder, (".json",), "SA-1B's annotations", recursive=True)
-        self._keys = sorted(self._files.files, key=_in_numeric_order)
-        super().__init__((), on_error)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' files without suffix, in the order of their numbers."""
-        return self._keys
+        super().__init__((), on_error, names=sorted(self._files.files, key=_in_numeric_order))
 
     def load(self, index: int) -> Sample:
         """Draw the masks of one image."""
-        path = self._files.path(self._keys[index])
+        path = self._files.path(self.names[index])
         with truth_file(path, "an annotation of SA-1B"):
             data = object_of(load_json(path), "the file")
             image = object_of(data.get("image"), "image")
@@ -50,7 +39,7 @@ class SA1B(Dataset):
             usable = [mask for row in rows if (mask := usable_mask(row, shape, wrong)) is not None]
             labels, hidden = paint_masks(usable, shape)
         lazy = image_of(path.with_suffix(".jpg"), shape, path)
-        return Sample.from_labels(lazy, labels, name=self._keys[index], left_out=[*wrong, *hidden])
+        return Sample.from_labels(lazy, labels, name=self.names[index], left_out=[*wrong, *hidden])
 
 
 def _in_numeric_order(key: str) -> tuple[str, int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -11,9 +10,14 @@ from jaxtyping import Int64, Integer
 
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.sample import Sample
-from upseg.data.sources.folders import choose_split, find_folder, image_of, list_files, read_names
-from upseg.data.sources.label_images import check_not_empty, class_segments, read_label_image
-from upseg.data.sources.sbd import SBD, find_sbd
+from upseg.data.sources.folders import choose_split, find_folder, list_files, read_names
+from upseg.data.sources.label_images import (
+    class_segments,
+    labelled_sample,
+    read_label_image,
+    truth_file,
+)
+from upseg.data.sources.matlab import read_matlab
 from upseg.errors import DataError
 from upseg.segmentation import Category
 
@@ -41,13 +45,9 @@ class VOC2012(Dataset):
         root: The folder that holds these, or `VOCdevkit`, or the one above it.
         split: train (1,464), val (1,449), trainval, or trainaug (10,582): VOC's train and SBD's images that are not in
             val. None for val, or for everything where there are no lists.
-        on_error: What to do with damaged samples.
         background: Whether the background is a segment; else it is unlabelled.
         sbd: SBD's folder `dataset` for trainaug; None to look for it in `root` and beside it. Without SBD, its masks
             are taken from `SegmentationClassAug`, where there are no objects.
-
-    Raises:
-        DataError: If something is missing; it says where it was looked for.
     """
 
     def __init__(
@@ -68,16 +68,11 @@ class VOC2012(Dataset):
         self._augmented = base / "SegmentationClassAug"
         self._sbd: SBD | None = None
         if split == "trainaug":
-            self._names = self._with_sbd(base, Path(sbd) if sbd is not None else find_sbd(root, base))
+            names = self._with_sbd(base, Path(sbd) if sbd is not None else find_sbd(root, base))
         else:
-            self._names = self._listed(base, split)
+            names = self._listed(base, split)
         self.background = background
-        super().__init__(CATEGORIES if background else CATEGORIES[1:], on_error)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' files without suffix."""
-        return self._names
+        super().__init__(CATEGORIES if background else CATEGORIES[1:], on_error, names=names)
 
     def _listed(self, base: Path, split: str | None) -> list[str]:
         folder = base / _LISTS
@@ -104,7 +99,7 @@ class VOC2012(Dataset):
 
     def load(self, index: int) -> Sample:
         """Read one image's masks."""
-        name = self._names[index]
+        name = self.names[index]
         image, truth = self._images / f"{name}.jpg", self._classes / f"{name}.png"
         objects: Integer[np.ndarray, "h w"] | None = None
         if self._sbd is not None and not truth.is_file():
@@ -120,9 +115,7 @@ class VOC2012(Dataset):
         if objects is not None:
             labels, categories = self._with_objects(labels, categories, objects.astype(np.int64), truth)
             crowds = set()
-        check_not_empty(labels, truth)
-        lazy = image_of(image, (labels.shape[0], labels.shape[1]), truth)
-        return Sample.from_labels(lazy, labels, categories=categories, crowds=crowds, name=name)
+        return labelled_sample(image, labels, truth, categories=categories, crowds=crowds, name=name)
 
     @cached_property
     def _by_value(self) -> dict[int, Category]:
@@ -150,3 +143,54 @@ class VOC2012(Dataset):
             table[first + number] = kinds[max(votes, key=votes.__getitem__)]
         stuff = np.where(np.isin(labels, list(kinds)), 0, labels)
         return np.where(inside, objects + first, stuff), table
+
+
+class SBD:
+    """The official layout: `cls/*.mat`, `inst/*.mat`, `train.txt`, `val.txt`, and `img/*.jpg`.
+
+    Args:
+        root: The folder `benchmark_RELEASE/dataset`.
+
+    Attributes:
+        names: The names of all its images, 8,498 + 2,857.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._classes = find_folder(root, ("cls",), "SBD's class masks")
+        self._objects = find_folder(root, ("inst",), "SBD's object masks")
+        self.names = [name for part in ("train", "val") for name in read_names(root / f"{part}.txt", "names of images")]
+
+    def image(self, name: str) -> Path:
+        """The image of that name; there may be no such file, because VOC has the same images."""
+        return self.root / "img" / f"{name}.jpg"
+
+    def read(self, name: str) -> tuple[Path, Integer[np.ndarray, "h w"], Integer[np.ndarray, "ho wo"]]:
+        """The file of the class mask, that mask (0 background), and the mask of objects (0 none).
+
+        Raises:
+            DataError: If a file is missing or damaged.
+        """
+        path = self._classes / f"{name}.mat"
+        return path, _segmentation(path, "GTcls"), _segmentation(self._objects / f"{name}.mat", "GTinst")
+
+
+def find_sbd(*roots: Path) -> Path | None:
+    """SBD's folder `dataset` in or beside one of some folders."""
+    places = ("benchmark_RELEASE/dataset", "SBD/benchmark_RELEASE/dataset", "SBD/dataset", "sbd/dataset", "SBD", "sbd")
+    for root in roots:
+        for above in (root, root.absolute().parent, root.absolute().parent.parent):
+            for place in places:
+                if (above / place / "cls").is_dir():
+                    return above / place
+    return None
+
+
+def _segmentation(path: Path, variable: str) -> Integer[np.ndarray, "h w"]:
+    holds = f"SBD's annotation ({variable}.Segmentation)"
+    content = read_matlab(path, variable, holds)
+    with truth_file(path, holds):
+        found = np.asarray(content["Segmentation"][0, 0])
+        if found.ndim != 2 or not np.issubdtype(found.dtype, np.integer) or not found.size:
+            raise ValueError(f"expected an (H, W) integer map, got {found.dtype} of shape {found.shape}")
+        return found

@@ -165,13 +165,13 @@ def total_loss(
     contrast: Float[Tensor, ""],
     boundary: Float[Tensor, ""],
     semantic: Float[Tensor, ""],
-    weights: tuple[float, float, float] = (0.3, 50.0, 1.0),
+    loss_weights: tuple[float, float, float] = (0.3, 50.0, 1.0),
 ) -> Float[Tensor, ""]:
     """The loss of a batch from its three terms.
 
-    Paper: Eq. 7, Sec. 3.5. L = alpha L_P + beta L_B + gamma L_S; the weights are alpha, beta and gamma.
+    Paper: Eq. 7, Sec. 3.5. L = alpha L_P + beta L_B + gamma L_S; `loss_weights` are alpha, beta and gamma.
     """
-    alpha, beta, gamma = weights
+    alpha, beta, gamma = loss_weights
     return alpha * contrast + beta * boundary + gamma * semantic  # Eq. 7
 
 

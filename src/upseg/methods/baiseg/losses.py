@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -49,33 +49,12 @@ class LossWeights:
                 raise ValueError(f"{name} must be at least 2, one for each kind of pixel, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True, slots=True)
-class BaisegLosses:
-    """The loss of a batch and its terms, all scalars; unweighted, 0 where the weight is 0 or the output is missing.
-
-    Attributes:
-        total: L, Eq. 7.
-        contrast: L_P, Eq. 6.
-        boundary: L_B, Eq. 1.
-        semantic: L_S.
-    """
-
-    total: Float[Tensor, ""]
-    contrast: Float[Tensor, ""]
-    boundary: Float[Tensor, ""]
-    semantic: Float[Tensor, ""]
-
-    def terms(self) -> dict[str, Float[Tensor, ""]]:
-        """Every attribute by its name, for the log."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
 def baiseg_losses(
     outputs: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
-    weights: LossWeights | None = None,
+    loss_weights: LossWeights | None = None,
     generator: torch.Generator | None = None,
-) -> BaisegLosses:
+) -> dict[str, Float[Tensor, ""]]:
     """All losses of a batch, for the outputs that the network has.
 
     Args:
@@ -83,31 +62,34 @@ def baiseg_losses(
             (B, d, h, w).
         targets: Those of `BaisegTargets` that the outputs need: for `boundary` and `projection` the maps `boundary` and
             `valid` (B, H, W), for `semantic` the positions `classes` (B, H, W), below 0 ignored.
-        weights: Of the losses; the paper's by default.
+        loss_weights: Of the losses; the paper's by default.
         generator: Draws the pixels that are contrasted; None for torch's own.
+
+    Returns:
+        `total`, Eq. 7, and its terms `contrast`, Eq. 6, `boundary`, Eq. 1, and `semantic`, all scalars, unweighted, 0
+        where the weight is 0 or the output is missing.
 
     Raises:
         ValueError: If there is no output whose loss has a weight, an unknown one, or targets are missing or of another
             size.
     """
-    weights = weights or LossWeights()
-    _check(outputs, targets, weights)
+    loss_weights = loss_weights or LossWeights()
+    _check(outputs, targets, loss_weights)
     terms: dict[str, Tensor] = {}
     with torch.autocast(next(iter(outputs.values())).device.type, enabled=False):
-        if "projection" in outputs and weights.contrast:
-            options = (weights.temperature, weights.anchors, weights.keys, generator)
+        if "projection" in outputs and loss_weights.contrast:
+            options = (loss_weights.temperature, loss_weights.anchors, loss_weights.keys, generator)
             terms["contrast"] = pixel_contrast(
                 wide(outputs["projection"]), targets["boundary"], targets["valid"], *options
             )
-        if "boundary" in outputs and weights.boundary:
+        if "boundary" in outputs and loss_weights.boundary:
             terms["boundary"] = boundary_loss(wide(outputs["boundary"]), targets["boundary"], targets["valid"])
-        if "semantic" in outputs and weights.semantic:
+        if "semantic" in outputs and loss_weights.semantic:
             terms["semantic"] = semantic_loss(wide(outputs["semantic"]), targets["classes"])
     zero = next(iter(terms.values())).new_zeros(())
     found = {name: terms.get(name, zero) for name in ("contrast", "boundary", "semantic")}
-    return BaisegLosses(
-        **found, total=total_loss(**found, weights=(weights.contrast, weights.boundary, weights.semantic))
-    )
+    chosen = loss_weights.contrast, loss_weights.boundary, loss_weights.semantic
+    return {"total": total_loss(**found, loss_weights=chosen), **found}
 
 
 def pixel_contrast(
@@ -213,12 +195,14 @@ def sample_pixels(
     return torch.cat(parts)
 
 
-def _check(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], weights: LossWeights) -> None:
+def _check(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], loss_weights: LossWeights) -> None:
     unknown = sorted(outputs.keys() - TARGETS.keys())
     if unknown:
         raise ValueError(f"outputs must be of {', '.join(TARGETS)}, got {', '.join(unknown)}")
-    if not any(getattr(weights, _TERMS[name]) for name in outputs):
-        raise ValueError(f"no loss of the outputs {', '.join(outputs) or '(none)'} has a weight above 0: {weights}")
+    if not any(getattr(loss_weights, _TERMS[name]) for name in outputs):
+        raise ValueError(
+            f"no loss of the outputs {', '.join(outputs) or '(none)'} has a weight above 0: {loss_weights}"
+        )
     for name, output in outputs.items():
         missing = [target for target in TARGETS[name] if target not in targets]
         if missing:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
-from upseg.functional.ranges import check_least, check_shares
+from upseg.functional.ranges import check_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +72,14 @@ class BaisegSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        check_least(self, _LEAST)
-        check_shares(self, ("boundary_threshold", "minimum_score"))
+        check_ranges(self, shares=("boundary_threshold", "minimum_score"), tile=32)
         self._check_network()
-        self._check_extraction()
+        if not 0 < self.marker_ratio <= 1:
+            raise ValueError(f"marker_ratio must be above 0 and at most 1, got {self.marker_ratio}")
+        if self.closing % 2 == 0:
+            raise ValueError(f"closing must be odd, got {self.closing}")
 
     def _check_network(self) -> None:
-        if not self.backbone:
-            raise ValueError("backbone must be the name of a timm model, got an empty text")
         if self.contrast_module > self.cascade:
             raise ValueError(
                 f"contrast_module must be one of the {self.cascade} fusion modules, got {self.contrast_module}"
@@ -95,33 +93,3 @@ class BaisegSettings:
             )
         if self.overlap >= self.tile:
             raise ValueError(f"overlap must be less than tile ({self.tile}), got {self.overlap}")
-
-    def _check_extraction(self) -> None:
-        if not 0 < self.marker_ratio <= 1:
-            raise ValueError(f"marker_ratio must be above 0 and at most 1, got {self.marker_ratio}")
-        if self.flood not in ("boundary", "image"):
-            raise ValueError(f"flood must be 'boundary' or 'image', got {self.flood!r}")
-        if self.closing % 2 == 0:
-            raise ValueError(f"closing must be odd, got {self.closing}")
-
-
-_LEAST: Mapping[str, int] = MappingProxyType(
-    {
-        "width": 1,
-        "resolution": 1,
-        "cascade": 1,
-        "hidden": 1,
-        "contrast_dimensions": 0,
-        "contrast_module": 1,
-        "semantic_width": 1,
-        "semantic_resolution": 1,
-        "size": 1,
-        "max_pixels": 1,
-        "tile": 32,
-        "overlap": 0,
-        "dilations": 0,
-        "closing": 1,
-        "minimum_area": 0,
-        "threads": 1,
-    }
-)

@@ -32,18 +32,13 @@ SEED_STRIDE = 1_000_003
 class BaisegTask(Task[BaisegNetwork, BaisegSegmenter]):
     """Trains a `BaisegNetwork` by Eq. 7 from class masks alone, and validates the instances that it leads to.
 
-    Paper: Sec. 3.5 and 4.2. Optimiser and learning rate are the recipe's (`optimization`). No loss sees an instance;
+    Paper: Sec. 3.5 and 4.2. No loss sees an instance;
     the metrics do, where the validation data has them: `val/map50` and so on with the network's own semantic map (not
     for a model without a semantic branch), and `val/given_map50` with that of the ground truth.
 
     Args:
-        categories: The classes; a recipe leaves them out, and those of the training data are taken.
-        settings: Of the network and of the segmentation that it is trained for; both go into the model folder.
         loss_weights: Of the losses, and how pixels are drawn for the contrast.
-        pretrained: Whether the encoder starts from published weights, which are downloaded once.
         init_from: A checkpoint of the same network to start from; a last layer of other classes starts anew.
-        average: Decay per step of the moving average of the weights, which is what is validated and exported, in
-            [0, 1); 0 for the weights as they are.
 
     Raises:
         ValueError: If `average` is not in [0, 1), or a part of the network would learn nothing: its loss has weight 0.
@@ -80,7 +75,7 @@ class BaisegTask(Task[BaisegNetwork, BaisegSegmenter]):
         """Eq. 7 and its terms; the batch's `targets` are those of `BaisegTargets`: maps of classes, and contours."""
         seed = (self.current_epoch * SEED_STRIDE + index) * self.trainer.world_size + self.global_rank
         generator = torch.Generator().manual_seed(seed)  # so that a resumed training draws what it would have drawn
-        return baiseg_losses(self.network(batch.images), batch.targets, self.loss_weights, generator).terms()
+        return baiseg_losses(self.network(batch.images), batch.targets, self.loss_weights, generator)
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image with its own and with the given classes, and add it to the metrics."""
@@ -127,17 +122,17 @@ def _add_instances(
     )
 
 
-def _require_losses(settings: BaisegSettings, weights: LossWeights) -> None:
+def _require_losses(settings: BaisegSettings, loss_weights: LossWeights) -> None:
     """A part without a loss is an error: it would stay random, and training on several devices waits for all parts."""
-    if settings.contrast_dimensions and not weights.contrast:
+    if settings.contrast_dimensions and not loss_weights.contrast:
         raise ValueError(
             "the weight contrast is 0, so the projection would learn nothing; set contrast_dimensions to 0 too"
         )
-    if settings.semantic_width is not None and not weights.semantic:
+    if settings.semantic_width is not None and not loss_weights.semantic:
         raise ValueError(
             "the weight semantic is 0, so the semantic branch would learn nothing; set semantic_width to null too"
         )
-    if not weights.boundary:
+    if not loss_weights.boundary:
         raise ValueError("the weight boundary is 0, but the boundary map is what the method needs; set it above 0")
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from upseg.functional.resizing import resize_image, scaled_size
 from upseg.hierarchy import Hierarchy
 from upseg.images.reading import ImageLike, read_image
-from upseg.layers.threads import torch_threads
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge
 from upseg.methods.dynaseg.extensions.features import imagenet_features
 from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, group_hierarchy
@@ -20,7 +19,7 @@ from upseg.methods.dynaseg.fit import fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
 from upseg.methods.dynaseg.grouping import group_labels
 from upseg.methods.dynaseg.settings import DynaSegSettings
-from upseg.models.calling import CallableModel
+from upseg.models.calling import CallableModel, torch_threads
 from upseg.segmentation import Progress, Segmentation
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
-from upseg.functional.ranges import check_least
+from upseg.functional.ranges import check_ranges
 
 PAPER_ALPHA: Mapping[str, float] = MappingProxyType({"fsf": 15.0, "scf": 50.0, "fixed": 5.0})
 """alpha of each weighting in the paper's experiments (Sec. 4.1; for `fixed`, mu in Table 1)."""
@@ -70,8 +70,8 @@ class DynaSegSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._check_choices()
-        check_least(self, _LEAST)
+        check_ranges(self)
+        self._check_extractor()
         if not self.learning_rate > 0 or not 0 <= self.momentum < 1:
             raise ValueError(
                 f"learning_rate must be above 0 and momentum in [0, 1), got {self.learning_rate} and {self.momentum}"
@@ -85,14 +85,10 @@ class DynaSegSettings:
                 "detail chooses a level of the region hierarchy; with grouping=labels there is none "
                 "(the preset paper has none: use the preset default, or grouping=hierarchy)"
             )
-
         if self.steps == 0 and self.grouping == "labels":
             raise ValueError("grouping=labels shows the labels of a fitted network: give steps, such as steps=30")
 
-    def _check_choices(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+    def _check_extractor(self) -> None:
         if isinstance(self.floor, str) and self.floor != "silhouette":
             raise ValueError(f"floor must be a number or silhouette, got {self.floor!r}")
         if self.extractor == "cnn" and (self.pretrained or self.weights is not None):
@@ -126,29 +122,6 @@ class DynaSegSettings:
         """Alpha as the weighting takes it."""
         return PAPER_ALPHA[self.weighting] if self.alpha is None else self.alpha
 
-
-_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        name: get_args(annotation)
-        for name, annotation in get_type_hints(DynaSegSettings).items()
-        if get_origin(annotation) is Literal
-    }
-)
-
-_LEAST: Mapping[str, float] = MappingProxyType(
-    {
-        "features": 1,
-        "clusters": 1,
-        "blocks": 1,
-        "steps": 0,
-        "weight_decay": 0,
-        "floor": 1,
-        "crop": 1,
-        "working_pixels": 1,
-        "threads": 1,
-        "seed": 0,
-    }
-)
 
 _PAPER = DynaSegSettings(
     features=100,

@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from upseg.functional.blocks import BLOCK_ELEMENTS, recomputed
-from upseg.functional.precision import full_precision, wide
+from upseg.functional.precision import BLOCK_ELEMENTS, full_precision, recomputed, wide
 from upseg.methods.entity.pixels import PixelGroups, group_pixels, pixel_rows
 
 QUERY_STREAM, ENTITY_STREAM, PIXEL_STREAM = 1, 2, 3

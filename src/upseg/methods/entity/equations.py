@@ -17,11 +17,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from upseg.functional.blocks import BLOCK_ELEMENTS, recomputed
-from upseg.functional.precision import full_precision, wide
+from upseg.functional.precision import BLOCK_ELEMENTS, full_precision, recomputed, wide
 from upseg.functional.ranges import check_loss_weights
 from upseg.methods.entity.extensions.reach import inverse_of_neighbours
-from upseg.methods.entity.linear_algebra import EigenMethod, dominant_eigenvectors, inverse_of_gram
+from upseg.methods.entity.linear_algebra import dominant_eigenvectors, inverse_of_gram
 from upseg.methods.entity.pixels import entity_moments, group_pixels, pixel_rows, row_of_pixels
 
 SMALLEST_NORM = 1e-6
@@ -79,14 +78,11 @@ def unit_length_loss(raw: Float[Tensor, "b d h w"], valid: Bool[Tensor, "b h w"]
     return (errors.sum((1, 2)) / valid.sum((1, 2)).clamp_min(1)).mean()
 
 
+@torch.no_grad()
 def dominant_lines(
-    features: Float[Tensor, "b d h w"],
-    labels: Int64[Tensor, "b h w"],
-    count: int,
-    method: EigenMethod = "iteration",
-    differentiable: bool = False,
+    features: Float[Tensor, "b d h w"], labels: Int64[Tensor, "b h w"], count: int
 ) -> tuple[Float[Tensor, "b rows d"], Bool[Tensor, "b rows"]]:
-    """μ_k: the line closest to the features of each entity, and the background's μ_BG in row 0.
+    """μ_k: the line closest to the features of each entity, and the background's μ_BG in row 0; without gradient.
 
     Paper: Eq. 4, Sec. 3.2. μ_k = argmax_{‖v‖=1} vᵀ M_k v. Its sign means nothing.
 
@@ -94,21 +90,13 @@ def dominant_lines(
         features: (B, d, H, W) f.
         labels: (B, H, W) k >= 1 entity, 0 background, below 0 ignored.
         count: K, the largest id.
-        method: Of `dominant_eigenvectors`.
-        differentiable: Whether gradient flows from the lines to the features; only with `eigh`.
 
     Returns:
         lines: (B, K + 1, d) unit vectors, zero where there is no pixel.
         present: (B, K + 1) which rows have pixels.
-
-    Raises:
-        ValueError: If `differentiable` is asked for with another method than `eigh`.
     """
-    if differentiable and method != "eigh":
-        raise ValueError(f"differentiable lines need method 'eigh', got {method!r}")
-    with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-        moments = entity_moments(features, labels, count)  # M_k
-        lines = dominant_eigenvectors(moments.flatten(0, 1), method).view(moments.shape[:3])  # Eq. 4
+    moments = entity_moments(features, labels, count)  # M_k
+    lines = dominant_eigenvectors(moments.flatten(0, 1)).view(moments.shape[:3])  # Eq. 4
     present = group_pixels(labels, count).counts > 0
     return lines * present[..., None], present
 
@@ -311,19 +299,19 @@ class LossWeights:
         check_loss_weights(self, (field.name for field in fields(self)))
 
 
-def total_loss(terms: Mapping[str, Float[Tensor, ""]], weights: LossWeights) -> Float[Tensor, ""]:
+def total_loss(terms: Mapping[str, Float[Tensor, ""]], loss_weights: LossWeights) -> Float[Tensor, ""]:
     """L: the weighted sum of all losses.
 
     Paper: Eq. 9, Sec. 3.6. L = L_a + L_r + L_s + λ_rc L_rc + λ_g L_g + λ_u L_u.
 
     Args:
         terms: By the names of `LossWeights`; a term that is not there counts as 0.
-        weights: Of each.
+        loss_weights: Of each.
 
     Raises:
         ValueError: If there is no term, or one that has no weight.
     """
-    known = asdict(weights)
+    known = asdict(loss_weights)
     if not terms or not terms.keys() <= known.keys():
         raise ValueError(f"terms must be one or more of {', '.join(known)}, got {', '.join(terms) or 'none'}")
     return torch.stack([known[name] * value for name, value in terms.items()]).sum()  # Eq. 9

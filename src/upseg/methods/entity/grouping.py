@@ -38,7 +38,6 @@ def group_features(
     *,
     bandwidth: float = 45.0,
     window: int | None = None,
-    overlap: int | None = None,
     background: Background = "unlabelled",
     connected: bool = False,
     minimum_area: int = 0,
@@ -64,7 +63,6 @@ def group_features(
         window: Side in pixels of the windows that are clustered one by one; None clusters the map at once. With more
             than d objects some share a line: windows should be so small that those in one do not. One or two pixels
             alone are no cluster of a window.
-        overlap: Least overlap of neighbouring windows, in pixels, at most half of `window`; None for a quarter of it.
         background: `void` if the network gives the background the line e_1: pixels within the bandwidth of it are void
             and are not clustered. `unlabelled` if it has none.
         connected: Whether the 4-connected parts of a cluster are segments of their own.
@@ -82,14 +80,8 @@ def group_features(
     """
     if background not in ("unlabelled", "void"):
         raise ValueError(f"background must be one of unlabelled, void, got {background!r}")
-    clusters = cluster_windows(
-        features,
-        _foreground(features, background, bandwidth),
-        bandwidth=bandwidth,
-        window=window,
-        overlap=overlap,
-        seed=seed,
-    )
+    foreground = _foreground(features, background, bandwidth)
+    clusters = cluster_windows(features, foreground, bandwidth=bandwidth, window=window, seed=seed)
     labels = clusters.segments(connected=connected)
     scores = np.bincount(labels.ravel(), clusters.similarity.ravel()) / np.maximum(np.bincount(labels.ravel()), 1)
     labels = absorb_small_parts(

@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from upseg.functional.blocks import BLOCK_ELEMENTS
-from upseg.functional.precision import full_precision, wide
-
-EigenMethod = Literal["eigh", "iteration"]
+from upseg.functional.precision import BLOCK_ELEMENTS, full_precision, wide
 
 SQUARINGS = 4
 BLOCK_COLUMNS = 8
 BLOCK_STEPS = (2, 1)
-"""Of `iteration`: M^16 is multiplied three times, 48 power steps, and Rayleigh-Ritz picks among 8 directions: as close
-to `eigh` as float32 allows unless the second eigenvalue is above 0.95 of the first, in about half the time
+"""M^16 is multiplied three times, 48 power steps, and Rayleigh-Ritz picks among 8 directions: as close to what `eigh`
+finds as float32 allows unless the second eigenvalue is above 0.95 of the first, in about half the time
 (benchmarks/entity_lines.py)."""
 
 
+@torch.no_grad()
 @full_precision
-def dominant_eigenvectors(moments: Float[Tensor, "n d d"], method: EigenMethod = "iteration") -> Float[Tensor, "n d"]:
-    """The eigenvector of the largest eigenvalue of each of n symmetric, positive semidefinite matrices.
+def dominant_eigenvectors(moments: Float[Tensor, "n d d"]) -> Float[Tensor, "n d"]:
+    """The eigenvector of the largest eigenvalue of each of n symmetric, positive semidefinite matrices, by iteration.
 
-    Among several equal largest eigenvalues any vector of their space is an answer.
+    Among several equal largest eigenvalues any vector of their space is an answer. It has no gradient.
 
     Args:
         moments: (n, d, d).
-        method: `eigh` computes all eigenvectors (gradient flows through it wherever the largest eigenvalue is a single
-            one, whatever the others are); `iteration` mostly multiplies matrices, takes about half the time on a CPU,
-            and has no gradient.
 
     Returns:
         (n, d) unit vectors of arbitrary sign.
-
-    Raises:
-        ValueError: If `method` is neither.
     """
-    if method not in ("eigh", "iteration"):
-        raise ValueError(f"method must be one of eigh, iteration, got {method!r}")
-    moments = wide(moments)
-    if method == "eigh":
-        return _eigenvectors_by_eigh(moments)
-    with torch.no_grad():
-        blocks = torch.split(moments, max(1, BLOCK_ELEMENTS // moments.shape[-1] ** 2))
-        return torch.cat([_eigenvectors_by_iteration(block) for block in blocks])
+    blocks = torch.split(wide(moments), max(1, BLOCK_ELEMENTS // moments.shape[-1] ** 2))
+    return torch.cat([_by_iteration(block) for block in blocks])
 
 
 def inverse_of_gram(
@@ -89,23 +73,7 @@ def cholesky_factors(
     return torch.linalg.cholesky_ex(torch.where(regular[..., None, None], gram, identity)).L, regular
 
 
-def _eigenvectors_by_eigh(moments: Float[Tensor, "n d d"]) -> Float[Tensor, "n d"]:
-    """Gradient is that of first-order perturbation, dv = Σ_j v_j v_jᵀ dM v / (λ - λ_j) over all but the largest."""
-    with torch.no_grad():
-        values, vectors = torch.linalg.eigh(moments.detach())
-        dominant: Tensor = vectors[..., -1]
-    if not (moments.requires_grad and torch.is_grad_enabled()):
-        return dominant
-    others, gaps = vectors[..., :-1], values[..., -1:] - values[..., :-1]
-    smallest = torch.finfo(moments.dtype).eps * values[..., -1:].clamp_min(torch.finfo(moments.dtype).tiny)
-    inverse_gaps = torch.where(gaps > smallest, 1 / gaps.clamp_min(smallest), 0)
-    coefficients = inverse_gaps * (others.mT @ (moments @ dominant[..., None]))[..., 0]
-    change = (others @ coefficients[..., None])[..., 0]
-    lines: Tensor = dominant + change - change.detach()
-    return lines
-
-
-def _eigenvectors_by_iteration(moments: Float[Tensor, "n d d"]) -> Float[Tensor, "n d"]:
+def _by_iteration(moments: Float[Tensor, "n d d"]) -> Float[Tensor, "n d"]:
     """Subspace iteration with M^16, and the dominant vector of M within the subspace."""
     dimensions = moments.shape[-1]
     scaled = _unit_trace(moments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from typing import Literal
 
 import torch
@@ -24,33 +24,7 @@ from upseg.methods.entity.equations import (
     unit_length_loss,
 )
 from upseg.methods.entity.extensions.reach import neighbour_table
-from upseg.methods.entity.linear_algebra import EigenMethod
 from upseg.methods.entity.pixels import similarity_table
-
-
-@dataclass(frozen=True, slots=True)
-class EntityLosses:
-    """The loss of a batch and its terms, all scalars.
-
-    Attributes:
-        total: L, Eq. 9.
-        attraction: L_a, and so on: unweighted; 0 where the weight is 0.
-        degenerate: Share of the segments left out of the segment-space losses, mean over the images; 0 where these are
-            not computed. Without `reach` an image is left out as a whole.
-    """
-
-    total: Float[Tensor, ""]
-    attraction: Float[Tensor, ""]
-    repulsion: Float[Tensor, ""]
-    segment: Float[Tensor, ""]
-    contrast: Float[Tensor, ""]
-    gradient: Float[Tensor, ""]
-    unit_length: Float[Tensor, ""]
-    degenerate: Float[Tensor, ""]
-
-    def terms(self) -> dict[str, Float[Tensor, ""]]:
-        """Every attribute by its name, for the log."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @full_precision
@@ -59,76 +33,79 @@ def entity_losses(
     labels: Int64[Tensor, "b h w"],
     *,
     seeds: Int64[Tensor, " b"],
-    weights: LossWeights | None = None,
+    loss_weights: LossWeights | None = None,
     background: Literal["unlabelled", "void"] = "unlabelled",
     reach: int | None = None,
-    method: EigenMethod = "iteration",
     queries: int = 256,
     negatives: int = 512,
-) -> EntityLosses:
+) -> dict[str, Float[Tensor, ""]]:
     """All losses of a batch.
 
     Args:
         raw: (B, d, H, W) output of the network.
         labels: (B, H, W) k >= 1 entity, 0 background, below 0 ignored.
         seeds: (B,) one for each image, of the random choices of L_rc.
-        weights: Of Eq. 9; the paper's by default.
+        loss_weights: Of Eq. 9; the paper's by default.
         background: What pixels with label 0 are. `unlabelled`: anything, as in the paper; `void`: no object, one
             entity more, whose line is e_1 in every image.
         reach: Entities whose bounding boxes have more pixels than that between them may share a line; None for the
             paper's: all are told apart.
-        method: Of `dominant_eigenvectors`.
         queries: Of L_rc, per entity at most.
         negatives: Of L_rc, per entity.
+
+    Returns:
+        `total`, Eq. 9; its terms by the names of `LossWeights`, unweighted, 0 where the weight is 0; and `degenerate`,
+        the share of the segments left out of the segment-space losses, mean over the images, 0 where these are not
+        computed (without `reach` an image is left out as a whole).
 
     Raises:
         ValueError: If `background` is neither, or sizes do not agree.
     """
     _check_batch(raw, labels, seeds, background)
-    weights = weights or LossWeights()
+    loss_weights = loss_weights or LossWeights()
     terms: dict[str, Tensor] = {}
     zero = raw.new_zeros((), dtype=wide(raw[:0]).dtype)
     degenerate = zero
-    if weights.unit_length:
+    if loss_weights.unit_length:
         terms["unit_length"] = unit_length_loss(raw, labels >= 0)
-    if any((weights.attraction, weights.repulsion, weights.segment, weights.contrast, weights.gradient)):
+    if any(value for name, value in asdict(loss_weights).items() if name != "unit_length"):
         features, void = unit_features(raw), background == "void"
         count = max(0, int(labels.max()))
-        lines, present = _target_lines(features.detach(), labels, count, void, method)
+        lines, present = _target_lines(features.detach(), labels, count, void)
         near = None if reach is None else neighbour_table(labels, count, reach)
         entities, with_line = present.clone(), present.clone()
         entities[:, 0] &= void
         with_line[:, 0] |= void  # e_1 is the background's also where an image has none
-        if weights.attraction or weights.repulsion:
+        if loss_weights.attraction or loss_weights.repulsion:
             table = similarity_table(features, labels, lines)
-        if weights.attraction:
+        if loss_weights.attraction:
             terms["attraction"] = attraction_loss(table, entities)
-        if weights.repulsion:
+        if loss_weights.repulsion:
             terms["repulsion"] = repulsion_loss(table, with_line, near)
-        if weights.segment or weights.gradient:
+        if loss_weights.segment or loss_weights.gradient:
             rows = entities.clone()
             rows[:, 0] = void
             space = segment_space(lines, rows, near)
-            found = segment_losses(features, labels, space, near, SCALES if weights.gradient else 0)
+            found = segment_losses(features, labels, space, near, SCALES if loss_weights.gradient else 0)
             chosen = zip(("segment", "gradient"), found, strict=True)
-            terms |= {name: value for name, value in chosen if getattr(weights, name)}
+            terms |= {name: value for name, value in chosen if getattr(loss_weights, name)}
             left_out = (space.rows & ~space.usable).sum(1) / space.rows.sum(1).clamp_min(1)
             degenerate = left_out.to(zero.dtype).mean()
-        if weights.contrast:
+        if loss_weights.contrast:
             terms["contrast"] = regional_contrast_loss(
                 features, labels, lines, entities, seeds, near, queries, negatives
             )
-    total = total_loss(terms, weights)
-    return EntityLosses(**{name: terms.get(name, zero) for name in asdict(weights)}, total=total, degenerate=degenerate)
+    found = {name: terms.get(name, zero) for name in asdict(loss_weights)}
+    return {"total": total_loss(terms, loss_weights), **found, "degenerate": degenerate}
 
 
 def _target_lines(
-    features: Float[Tensor, "b d h w"], labels: Int64[Tensor, "b h w"], count: int, void: bool, method: EigenMethod
+    features: Float[Tensor, "b d h w"], labels: Int64[Tensor, "b h w"], count: int, void: bool
 ) -> tuple[Float[Tensor, "b rows d"], Bool[Tensor, "b rows"]]:
     """Eq. 4, and e_1 for a background that is void."""
     if not void:
-        return dominant_lines(features, labels, count, method)
-    lines, present = dominant_lines(features, torch.where(labels == 0, -1, labels), count, method)
+        return dominant_lines(features, labels, count)
+    lines, present = dominant_lines(features, torch.where(labels == 0, -1, labels), count)
     lines[:, 0, 0] = 1
     present[:, 0] = (labels == 0).flatten(1).any(1)
     return lines, present

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from upseg.functional.blocks import BLOCK_ELEMENTS, recomputed
-from upseg.functional.precision import full_precision, wide
+from upseg.functional.precision import BLOCK_ELEMENTS, full_precision, recomputed, wide
 
 CHUNK = 512
 """The most pixels that are multiplied at once; entities are padded to a multiple of it."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
-from upseg.functional.ranges import check_least, check_shares
+from upseg.functional.ranges import check_ranges
 
 BYTES_OF_A_FEATURE = 4
 """Features are float32 wherever they are clustered."""
@@ -72,25 +70,14 @@ class EntitySettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_least(self, _LEAST)
-        if self.background not in ("unlabelled", "void"):
-            raise ValueError(f"background must be one of unlabelled, void, got {self.background!r}")
-        if not self.backbone:
-            raise ValueError("backbone must be the name of a timm model, got an empty text")
-        self._check_scales()
-        self._check_numbers()
-
-    def _check_scales(self) -> None:
+        check_ranges(self, shares=("minimum_score",))
         pairs = zip(self.scales, self.scales[1:], strict=False)
         if not self.scales or not 0 < self.scales[0] < float("inf") or not all(a < b < float("inf") for a, b in pairs):
             raise ValueError(f"scales must be one or more growing numbers above 0, got {self.scales}")
-
-    def _check_numbers(self) -> None:
         if not self.overlap < self.tile:
             raise ValueError(f"overlap must be less than tile, got {self.overlap} and {self.tile}")
         if not 0 < self.bandwidth <= 90:
             raise ValueError(f"bandwidth must be above 0 and at most 90 degrees, got {self.bandwidth}")
-        check_shares(self, ("minimum_score",))
         if not 0 < self.memory < float("inf"):
             raise ValueError(f"memory must be above 0 GiB, got {self.memory}")
 
@@ -98,22 +85,3 @@ class EntitySettings:
     def max_pixels(self) -> int:
         """The most pixels a resolution may have for its features to fit into `memory`."""
         return max(1, int(self.memory * 2**30) // (BYTES_OF_A_FEATURE * self.dimensions))
-
-
-_LEAST: Mapping[str, int] = MappingProxyType(
-    {
-        "channels": 1,
-        "dimensions": 1,
-        "positions": 2,
-        "size": 1,
-        "tile": 1,
-        "overlap": 0,
-        "window": 2,
-        "minimum_area": 0,
-        "minimum_thickness": 0,
-        "trim": 0,
-        "minimum_added_area": 1,
-        "threads": 1,
-        "seed": 0,
-    }
-)

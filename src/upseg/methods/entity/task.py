@@ -31,25 +31,15 @@ _FIXED = ("backbone", "channels", "dimensions", "positions", "background")  # by
 class EntityTask(Task[EntityNetwork, EntitySegmenter]):
     """Trains an `EntityNetwork` by Eq. 9, and validates the segments that it leads to.
 
-    Paper: Sec. 3.6 and 5. Optimiser and learning rate are the recipe's (`optimization`).
+    Paper: Sec. 3.6 and 5.
 
     Args:
         settings: Of the network and of the segmentation that it is trained for; both go into the model folder. None for
             those of the model that it starts from, or the defaults. What builds the network is always that model's.
-        loss_weights: Of the losses; 0 switches one off.
-        pretrained: Whether the encoder starts from ImageNet weights, where it starts from nothing else; those of
-            `tf_efficientnet_lite0` come with the package, others are downloaded.
         reach: Only entities whose bounding boxes are at most so many pixels apart repel each other, for images with
             more objects than there are orthogonal lines; None for all pairs, as in the paper.
         contrast_queries: Of L_rc, the most pixels of an entity that are compared; the paper has 256.
         contrast_negatives: Of L_rc, how many pixels of others each of them is compared with.
-        init_from: What to start from, as `read_start` takes it: a checkpoint, with its averaged weights where it has
-            them, or a model; of one of another method its encoder. The optimiser starts anew.
-        average: Decay per step of the moving average of the weights, which is what is validated and exported, in
-            [0, 1); 0 for the weights as they are.
-
-    Raises:
-        ValueError: If `average` is not in [0, 1).
     """
 
     segmenter_class = EntitySegmenter
@@ -87,12 +77,12 @@ class EntityTask(Task[EntityNetwork, EntitySegmenter]):
             self.network(batch.images),
             batch.targets["labels"],
             seeds=batch.targets["seed"],
-            weights=self.loss_weights,
+            loss_weights=self.loss_weights,
             background=self.settings.background,
             reach=self.reach,
             queries=self.contrast_queries,
             negatives=self.contrast_negatives,
-        ).terms()
+        )
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image and add it to the metrics; crowds count neither for nor against."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from upseg.functional.ranges import check_least, check_shares
+from upseg.functional.ranges import check_ranges
 
 LEVELS = 5
 """Of the pyramid: four levels of the backbone, and the coarsest of them once more at half its resolution."""
@@ -60,10 +58,8 @@ class MaskRcnnSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        check_least(self, _LEAST)
-        check_shares(self, ("minimum_score", "nms_threshold", "mask_threshold", "minimum_visible"))
-        if not self.backbone:
-            raise ValueError("backbone must be the name of a timm model, got an empty text")
+        shares = ("minimum_score", "nms_threshold", "mask_threshold", "minimum_visible")
+        check_ranges(self, shares=shares, minimum_area=1)
         if len(self.anchor_sizes) != LEVELS or not all(1 <= size < float("inf") for size in self.anchor_sizes):
             raise ValueError(
                 f"anchor_sizes must be {LEVELS} numbers of at least 1 pixel, one for each level of the pyramid, "
@@ -73,19 +69,3 @@ class MaskRcnnSettings:
             raise ValueError(f"anchor_ratios must be one or more numbers above 0, got {self.anchor_ratios}")
         if self.min_size is not None and self.max_size is not None and self.min_size > self.max_size:
             raise ValueError(f"min_size must be at most max_size ({self.max_size}), got {self.min_size}")
-
-
-_LEAST: Mapping[str, int] = MappingProxyType(
-    {
-        "channels": 1,
-        "box_width": 1,
-        "mask_width": 1,
-        "mask_layers": 1,
-        "proposals": 1,
-        "min_size": 1,
-        "max_size": 1,
-        "max_detections": 1,
-        "minimum_area": 1,
-        "threads": 1,
-    }
-)

@@ -38,8 +38,6 @@ class MaskRcnnTask(Task[MaskRcnnNetwork, MaskRcnnSegmenter]):
     Args:
         categories: The classes, of which those of stuff are left out; a recipe leaves them out, and those of the
             training data are taken. Without any, every segment is one object without class.
-        settings: Of the network and of the segmentation that it is trained for; both go into the model folder.
-        pretrained: Whether the encoder starts from ImageNet weights, which timm downloads.
         frozen_normalisation: Whether batch normalisation of the encoder stays as it is; None for: if pretrained. From
             scratch it has to learn.
         box_samples: Of the boxes of each image, on how many the heads learn in a step.
@@ -48,8 +46,6 @@ class MaskRcnnTask(Task[MaskRcnnNetwork, MaskRcnnSegmenter]):
             higher: average precision is made for segments in the order of their scores. In [0, 1].
         init_from: A checkpoint of the same network to start from: the averaged weights where it has them. What depends
             on the classes starts anew if there are others.
-        average: Decay per step of the moving average of the weights, which is what is validated and exported, in
-            [0, 1); 0 for the weights as they are.
 
     Raises:
         ValueError: If there are classes but none of things, or a number is outside its range.

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from upseg.functional.blocks import BLOCK_ELEMENTS, recomputed
+from upseg.functional.precision import BLOCK_ELEMENTS, recomputed
 
 FLATTEST = 1e-4
 """Disparities that vary less than this are divided by it: a constant map has no scale."""

@@ -52,35 +52,13 @@ class LossWeights:
         check_loss_weights(self, (field.name for field in fields(self)))
 
 
-@dataclass(frozen=True, slots=True)
-class PanopticLosses:
-    """The loss of a batch and its terms, all scalars; unweighted, 0 where the weight is 0 or the head is off.
-
-    Attributes:
-        total: The weighted sum.
-        semantic: As in `LossWeights`, and so on.
-    """
-
-    total: Float[Tensor, ""]
-    semantic: Float[Tensor, ""]
-    instance: Float[Tensor, ""]
-    depth: Float[Tensor, ""]
-    total_variation: Float[Tensor, ""]
-    semantic_smoothness: Float[Tensor, ""]
-    dice: Float[Tensor, ""]
-
-    def terms(self) -> dict[str, Float[Tensor, ""]]:
-        """Every attribute by its name, for the log."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
 def panoptic_losses(
     outputs: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
     encoding: Encoding,
-    weights: LossWeights | None = None,
+    loss_weights: LossWeights | None = None,
     maximum_depth: float | None = None,
-) -> PanopticLosses:
+) -> dict[str, Float[Tensor, ""]]:
     """All losses of a batch, for the heads that the network has outputs of.
 
     Args:
@@ -91,57 +69,61 @@ def panoptic_losses(
             ids from 1 on, 0 none, below 0 ignored, and `instance_weight` (B, h, w); `depth` (B, h, w), 0 where it is
             not known, metres or, without `maximum_depth`, disparities of any shift and scale.
         encoding: What the channels of `instance` mean.
-        weights: Of the losses; the paper's and `PAPER.md`'s by default.
+        loss_weights: Of the losses; the paper's and `PAPER.md`'s by default.
         maximum_depth: Metres that the depth head reaches, for metric depth: valid depths go from 1 mm to there. None
             for relative depth.
+
+    Returns:
+        `total`, the weighted sum, and its terms by the names of `LossWeights`, all scalars, unweighted, 0 where the
+        weight is 0 or the head is off.
 
     Raises:
         ValueError: If there is no output, one of an unknown head, or sizes do not agree.
     """
     _check_sizes(outputs, targets)
-    weights = weights or LossWeights()
+    loss_weights = loss_weights or LossWeights()
     terms: dict[str, Tensor] = {}
     with torch.autocast(next(iter(outputs.values())).device.type, enabled=False):
         if "semantic" in outputs:
-            terms |= _semantic_terms(wide(outputs["semantic"]), targets, weights)
+            terms |= _semantic_terms(wide(outputs["semantic"]), targets, loss_weights)
         if "instance" in outputs:
-            terms |= _instance_terms(wide(outputs["instance"]), targets, encoding, weights)
-        if "depth" in outputs and weights.depth:
+            terms |= _instance_terms(wide(outputs["instance"]), targets, encoding, loss_weights)
+        if "depth" in outputs and loss_weights.depth:
             terms["depth"] = _depth_loss(wide(outputs["depth"])[:, 0], targets["depth"], maximum_depth)
     if not terms:
-        raise ValueError(f"no loss of the heads {', '.join(outputs)} has a weight above 0: {weights}")
-    total = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+        raise ValueError(f"no loss of the heads {', '.join(outputs)} has a weight above 0: {loss_weights}")
+    total = torch.stack([getattr(loss_weights, name) * value for name, value in terms.items()]).sum()
     zero = total.new_zeros(())
-    return PanopticLosses(**{name: terms.get(name, zero) for name in asdict(weights)}, total=total)
+    return {"total": total, **{name: terms.get(name, zero) for name in asdict(loss_weights)}}
 
 
 def _semantic_terms(
-    logits: Float[Tensor, "b n h w"], targets: Mapping[str, Tensor], weights: LossWeights
+    logits: Float[Tensor, "b n h w"], targets: Mapping[str, Tensor], loss_weights: LossWeights
 ) -> dict[str, Float[Tensor, ""]]:
     terms: dict[str, Tensor] = {}
     log_probabilities = logits.log_softmax(1)
-    if weights.semantic:
+    if loss_weights.semantic:
         labels = targets["semantic"]
         losses = cross_entropy(log_probabilities, labels)
         terms["semantic"] = weighted_pixel_mean(losses, targets["semantic_weight"] * (labels >= 0))
-    if weights.semantic_smoothness:
+    if loss_weights.semantic_smoothness:
         terms["semantic_smoothness"] = semantic_smoothness(log_probabilities)
     return terms
 
 
 def _instance_terms(
-    predicted: Float[Tensor, "b c h w"], targets: Mapping[str, Tensor], encoding: Encoding, weights: LossWeights
+    predicted: Float[Tensor, "b c h w"], targets: Mapping[str, Tensor], encoding: Encoding, loss_weights: LossWeights
 ) -> dict[str, Float[Tensor, ""]]:
     if predicted.shape[1] != encoding.channels:
         raise ValueError(f"{encoding} has {encoding.channels} channels, the network's output {predicted.shape[1]}")
     terms: dict[str, Tensor] = {}
     centres, labels = targets["centre"].to(predicted.dtype), targets["instances"]
-    if weights.instance:
+    if loss_weights.instance:
         losses = encoding.pixel_loss(predicted, centres, targets["inside"])
         terms["instance"] = weighted_pixel_mean(losses, targets["instance_weight"] * (labels >= 0))
-    if weights.total_variation:
+    if loss_weights.total_variation:
         terms["total_variation"] = encoding.total_variation(predicted)
-    if weights.dice:
+    if loss_weights.dice:
         terms["dice"] = dice_loss(predicted, centres, labels, encoding.squared_distances)
     return terms
 

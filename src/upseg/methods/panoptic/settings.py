@@ -8,7 +8,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
-from upseg.functional.ranges import check_least, check_shares
+from upseg.functional.ranges import check_ranges
 
 HEADS = ("semantic", "instance", "depth")
 """What a model may predict of each pixel, in the order in which it is listed."""
@@ -61,10 +61,12 @@ class PanopticSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        check_least(self, _LEAST)
+        shares = ("minimum_votes", "minimum_thing_area", "minimum_stuff_area", "minimum_score")
+        check_ranges(self, shares=shares)
         self._check_heads()
         self._check_network()
-        self._check_numbers()
+        if not 0 <= self.suppression_radius < float("inf"):
+            raise ValueError(f"suppression_radius must be finite and at least 0, got {self.suppression_radius}")
 
     @property
     def predicts_depth(self) -> bool:
@@ -84,25 +86,9 @@ class PanopticSettings:
             )
 
     def _check_network(self) -> None:
-        if not self.backbone:
-            raise ValueError("backbone must be the name of a timm model, got an empty text")
-        if self.layers is not None and not (self.layers and _grows((0, *self.layers))):
+        if self.layers is not None and not (self.layers and all(a < b for a, b in pairwise((0, *self.layers)))):
             raise ValueError(f"layers must be growing numbers from 1, got {self.layers}")
         if not self.decoder_channels or min(self.decoder_channels) < 1:
             raise ValueError(f"decoder_channels must be one or more numbers from 1, got {self.decoder_channels}")
-        if self.encoding not in ("positional", "rgb", "bins"):
-            raise ValueError(f"encoding must be one of positional, rgb, bins, got {self.encoding!r}")
         if min(self.grid) < 2:
             raise ValueError(f"grid must have at least 2 rows and 2 columns, got {self.grid}")
-
-    def _check_numbers(self) -> None:
-        check_shares(self, ("minimum_votes", "minimum_thing_area", "minimum_stuff_area", "minimum_score"))
-        if not 0 <= self.suppression_radius < float("inf"):
-            raise ValueError(f"suppression_radius must be finite and at least 0, got {self.suppression_radius}")
-
-
-def _grows(numbers: tuple[int, ...]) -> bool:
-    return all(a < b for a, b in pairwise(numbers))
-
-
-_LEAST: Mapping[str, int] = MappingProxyType({"patch": 1, "frequencies": 1, "size": 1, "threads": 1})

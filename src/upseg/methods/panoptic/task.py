@@ -28,17 +28,11 @@ from upseg.training.task import Task, draw_found
 class PanopticTask(Task[PanopticNetwork, PanopticSegmenter]):
     """Trains a `PanopticNetwork` by the losses of its heads, and validates panoptic segmentations.
 
-    Paper: Sec. 3 and 4.1. Optimiser and learning rate are the recipe's (`optimization`).
+    Paper: Sec. 3 and 4.1.
 
     Args:
-        categories: The classes; a recipe leaves them out, and those of the training data are taken.
-        settings: Of the network and of the segmentation that it is trained for; both go into the model folder.
-        loss_weights: Of the losses; 0 switches one off.
-        pretrained: Whether the encoder starts from published weights, which are downloaded once.
-        init_from: A checkpoint of the same network to start from, such as that of the stage before. Projections to
+        init_from: Such as the checkpoint of the stage before. Projections to
             heads or classes that it does not have start anew.
-        average: Decay per step of the moving average of the weights, which is what is validated and exported, in
-            [0, 1); 0 for the weights as they are.
 
     Raises:
         ValueError: If there are no classes but the head semantic, or `average` is not in [0, 1).
@@ -78,7 +72,7 @@ class PanopticTask(Task[PanopticNetwork, PanopticSegmenter]):
         """The losses of all tasks and their sum; the batch's `targets` are those of `PanopticTargets`."""
         outputs = self.network(batch.images)
         maximum = self.settings.maximum_depth
-        return panoptic_losses(outputs, batch.targets, self.encoding, self.loss_weights, maximum).terms()
+        return panoptic_losses(outputs, batch.targets, self.encoding, self.loss_weights, maximum)
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002
         """Segment each image, and add it to the metrics; images without any segment count for the depth alone."""

@@ -69,9 +69,9 @@ def test_objects_larger_than_a_window_stay_whole(size: tuple[int, int], connecte
     labels = 1 + (rows > columns * size[0] / size[1]).astype(np.int64)  # two triangles
     labels[np.hypot(rows - size[0] / 2, columns - size[1] / 2) < 9] = 3
     everywhere = np.ones(size, bool)
-    found = cluster_windows(
-        features_of(labels, 16, 0.2), everywhere, bandwidth=45.0, window=24, overlap=6, seed=0
-    ).segments(connected=connected)
+    found = cluster_windows(features_of(labels, 16, 0.2), everywhere, bandwidth=45.0, window=24, seed=0).segments(
+        connected=connected
+    )
     expected = connected_components(labels) if connected else labels
     assert same_partition(found, expected)
 
@@ -79,10 +79,10 @@ def test_objects_larger_than_a_window_stay_whole(size: tuple[int, int], connecte
 def test_what_is_not_foreground_takes_no_part() -> None:
     features = features_of(np.arange(36).reshape(6, 6) // 9, 8)
     foreground = np.zeros((6, 6), bool)
-    nothing = cluster_windows(features, foreground, bandwidth=45.0, window=4, overlap=2, seed=0)
+    nothing = cluster_windows(features, foreground, bandwidth=45.0, window=4, seed=0)
     assert not nothing.codes.any()
     foreground[:2] = True
-    some = cluster_windows(features, foreground, bandwidth=45.0, window=None, overlap=None, seed=0)
+    some = cluster_windows(features, foreground, bandwidth=45.0, window=None, seed=0)
     assert np.array_equal(some.codes > 0, foreground)
     assert len(some.window_of) == 1 + 2
     assert torch.is_tensor(features)

@@ -92,23 +92,23 @@ def cluster_windows(
     *,
     bandwidth: float,
     window: int | None,
-    overlap: int | None,
     seed: int,
 ) -> WindowClusters:
-    """Mean shift in each of the overlapping windows that cover a map.
+    """Mean shift in each of the windows that cover a map and overlap by a quarter of their side.
 
     Args:
         features: (d, H, W) unit vectors.
         foreground: (H, W) the pixels that take part.
         bandwidth: In degrees.
         window: Side in pixels; None for one window, the map.
-        overlap: Of neighbouring windows, in pixels; at most half their side. None for a quarter of it.
         seed: Of the samples.
 
     Raises:
-        ValueError: If `window` or `overlap` is out of range.
+        ValueError: If `window` is out of range.
     """
-    overlap = _checked_overlap(window, overlap)
+    if window is not None and window < 2:
+        raise ValueError(f"window must be at least 2 pixels, or None for the whole map, got {window}")
+    overlap = 0 if window is None else max(1, window // 4)
     height, width = foreground.shape
     codes = np.zeros((height, width), np.int32)
     similarity = np.zeros((height, width), np.float32)
@@ -136,19 +136,6 @@ def cluster_windows(
                 matches += _agreement(seen.pop((i - 1, j))[r.start - rows[i - 1].stop :], found, axis=0)
             seen[i, j] = found
     return WindowClusters(codes, similarity, np.array(window_of), tuple(matches))
-
-
-def _checked_overlap(window: int | None, overlap: int | None) -> int:
-    if window is None:
-        if overlap is not None:
-            raise ValueError(f"overlap is that of windows, but no window is set; got overlap {overlap}")
-        return 0
-    if window < 2:
-        raise ValueError(f"window must be at least 2 pixels, or None for the whole map, got {window}")
-    overlap = max(1, window // 4) if overlap is None else overlap
-    if not 1 <= overlap <= window // 2:
-        raise ValueError(f"overlap must be between 1 and half of window ({window // 2}), got {overlap}")
-    return overlap
 
 
 def _cluster_one(

@@ -1,6 +1,5 @@
 """The whole method: it keeps the contract of all methods, and finds objects whatever their size."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tests.methods.contract import SegmenterContract, drawn_image
+from tests.methods.contract import LearnedContract, drawn_image
 from tests.methods.entity.extensions.cells.test_grouping import disks
 from upseg.errors import ModelError
 from upseg.methods.entity.extensions.cells import CellSegmenter, CellSettings
@@ -19,7 +18,7 @@ from upseg.methods.entity.extensions.cells.segmenter import restored
 from upseg.methods.entity.extensions.cells.targets import inner_distance, log_diameters
 from upseg.metrics.cell_matching import match_cells
 from upseg.models.registry import WEIGHTS_NAME
-from upseg.segmentation import Category, Segmenter
+from upseg.segmentation import Category
 
 SMALL = {"backbone": "mobilenetv3_small_050", "channels": (8, 8, 8, 8)}
 OPTIONS = {"foreground": 0.4, "largest": 64, "tile": 64, "overlap": 16, "minimum_area": 0.0}
@@ -35,7 +34,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class TestContract(SegmenterContract):
+class TestContract(LearnedContract):
     method = "cells"
     covers_every_pixel = False
     is_seeded = False
@@ -46,10 +45,6 @@ class TestContract(SegmenterContract):
 
     def build(self, seed: int = 0) -> CellSegmenter:
         return CellSegmenter(CellSettings(**SMALL, **OPTIONS), weights=self.weights)
-
-    def write_model(self, segmenter: Segmenter, folder: Path) -> None:
-        super().write_model(segmenter, folder)
-        shutil.copy(self.weights, folder / WEIGHTS_NAME)
 
 
 class Oracle(nn.Module):

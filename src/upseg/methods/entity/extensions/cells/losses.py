@@ -43,23 +43,23 @@ class CellLossWeights:
 
 
 def cell_losses(
-    maps: CellMaps, targets: Mapping[str, Tensor], weights: CellLossWeights
+    maps: CellMaps, targets: Mapping[str, Tensor], loss_weights: CellLossWeights
 ) -> dict[str, Float[Tensor, ""]]:
     """The weighted losses by name; their sum is what is minimised.
 
     Args:
         maps: Of the network.
         targets: As `CellTargets` computes them, each (B, H, W).
-        weights: Of the losses.
+        loss_weights: Of the losses.
     """
     known, inside = targets["labels"] != IGNORE, targets["labels"] > 0
     return {
-        "foreground": weights.foreground * _cross_entropy(maps.foreground, inside, known),
-        "overlap": weights.overlap * _dice(maps.foreground.sigmoid(), inside, known),
-        "border": weights.border * _cross_entropy(maps.border, targets["border"] > 0, known, BORDER_WEIGHT),
-        "distance": weights.distance
+        "foreground": loss_weights.foreground * _cross_entropy(maps.foreground, inside, known),
+        "overlap": loss_weights.overlap * _dice(maps.foreground.sigmoid(), inside, known),
+        "border": loss_weights.border * _cross_entropy(maps.border, targets["border"] > 0, known, BORDER_WEIGHT),
+        "distance": loss_weights.distance
         * _mean_error(maps.distance.sigmoid() - targets["distance"], (1 + (INSIDE_WEIGHT - 1) * inside) * known),
-        "size": weights.size * _mean_error(maps.size - targets["size"], (inside & known).float()),
+        "size": loss_weights.size * _mean_error(maps.size - targets["size"], (inside & known).float()),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from upseg.functional.ranges import check_least, check_shares
+from upseg.functional.ranges import check_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,7 @@ class CellSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        check_least(self, {"passes": 1, "largest": 64, "tile": 64, "overlap": 0, "threads": 1})
-        check_least(self, {"border_weight": 0, "smoothing": 0, "minimum_area": 0})
-        check_shares(self, ("foreground", "prominence", "minimum_score"))
+        check_ranges(self, shares=("foreground", "prominence", "minimum_score"), largest=64, tile=64)
         if self.diameter != "auto" and not (isinstance(self.diameter, float) and self.diameter > 0):
             raise ValueError(f"diameter must be 'auto' or a positive number of pixels, got {self.diameter!r}")
         if not (self.canonical > 0 and self.enlarged > 0):

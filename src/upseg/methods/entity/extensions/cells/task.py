@@ -26,15 +26,6 @@ class CellTask(Task[CellNetwork, CellSegmenter]):
     Args:
         settings: Of the network and of the segmentation that it is trained for; both go into the model folder. None for
             those of the model that it starts from, or the defaults. What builds the network is always that model's.
-        loss_weights: Of the losses; 0 switches one off.
-        pretrained: Whether the encoder starts from ImageNet weights, where it starts from nothing else.
-        init_from: What to start from, as `read_start` takes it: a checkpoint, with its averaged weights where it has
-            them, or a model; of one of another method its encoder. The optimiser starts anew.
-        average: Decay per step of the moving average of the weights, which is what is validated and exported, in
-            [0, 1); 0 for the weights as they are.
-
-    Raises:
-        ValueError: If `average` is not in [0, 1).
     """
 
     segmenter_class = CellSegmenter
