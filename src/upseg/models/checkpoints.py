@@ -117,7 +117,12 @@ def read_start(name_or_path: str | Path) -> Checkpoint:
 
 
 def take_over_weights(
-    network: nn.Module, path: str | Path, may_differ: tuple[str, ...] = (), *, only: str = ""
+    network: nn.Module,
+    path: str | Path,
+    may_differ: tuple[str, ...] = (),
+    anew: tuple[str, ...] = (),
+    *,
+    only: str = "",
 ) -> Mapping[str, Any]:
     """Fill a network with the weights of a checkpoint, the averaged ones where it has them, or of another model.
 
@@ -126,6 +131,7 @@ def take_over_weights(
         path: The checkpoint or model, as `read_start` takes it.
         may_differ: What the names of weights begin with that the checkpoint may lack, have beside them, or have in
             another shape, such as heads for other classes: these keep the values that they have in the network.
+        anew: What the names of weights begin with that keep those values even if the checkpoint has others for them.
         only: What the names of weights begin with that are taken over; all others keep their values.
 
     Returns:
@@ -139,11 +145,9 @@ def take_over_weights(
     found = {name: value for name, value in checkpoint.weights.items() if name.startswith(only)}
 
     def differs(name: str) -> bool:
-        if not name.startswith(only):
+        if not name.startswith(only) or (name.startswith(may_differ) and (name not in own or name not in found)):
             return True
-        return name.startswith(may_differ) and (
-            name not in own or name not in found or own[name].shape != found[name].shape
-        )
+        return name.startswith(anew) or (name.startswith(may_differ) and own[name].shape != found[name].shape)
 
     kept = {name: value for name, value in own.items() if differs(name)}
     try:

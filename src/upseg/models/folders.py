@@ -18,6 +18,8 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 MODEL_OF_RUN = "model"
 """The model folder in the folder of a training: a run is a model too."""
+NETWORK_NAME = "network.onnx"
+"""The network, in a model folder that has it for other engines too."""
 PACKAGED_MODELS = Path(__file__).parents[1] / "pretrained"
 """Each folder in it is a model that comes with upseg, found by the folder's name."""
 
@@ -145,6 +147,7 @@ def written_folder(folder: Path, config: ModelConfig) -> Iterator[Path]:
             config_path.write_bytes(text)
             # no moment in which an old configuration stands beside new weights
             (folder / CONFIG_NAME).unlink(missing_ok=True)
+            (folder / NETWORK_NAME).unlink(missing_ok=True)  # of the old weights
     except OSError as error:
         raise ModelError(f"{printable(folder)}: the model cannot be written ({error.strerror or error})") from error
     finally:
@@ -175,7 +178,7 @@ def _check_replaceable(folder: Path) -> None:
         read_config(folder)
     except ModelError as error:
         names = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
-        if names - {WEIGHTS_NAME}:
+        if names - {WEIGHTS_NAME, NETWORK_NAME}:
             raise ModelError(
                 f"{printable(folder)} is not empty and not a model folder ({CONFIG_NAME}: {error}); "
                 "give a new folder, or remove this one"

@@ -57,6 +57,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from upseg.data.mixing import MixedSamples
 from upseg.errors import UpsegError
 from upseg.files import atomic_path
 from upseg.models.checkpoints import read_checkpoint
@@ -199,13 +200,26 @@ class Training(LightningCLI):
             raise UpsegError(f"trainer: {one_line(str(error))}") from error
 
     def after_instantiate_classes(self) -> None:
-        """Give the model its optimiser."""
+        """Give the model its optimiser, and the trainer the number of batches in a step."""
+        self._gather_batches()
         optimization = self.config_init.optimization
         if optimization is not None:
             optimization.groups(self.model)  # an error that the model cannot have these comes now, not later
             self.model.configure_optimizers = MethodType(optimization.configure, self.model)
         elif not is_overridden("configure_optimizers", self.model):
             raise UpsegError("the model has no optimiser of its own: the section optimization must be given")
+
+    def _gather_batches(self) -> None:
+        """Reach the recipe's effective batch on the devices that there are."""
+        count = getattr(self.datamodule, "batches_per_step", lambda _: None)(self.trainer.world_size)
+        if count is None:
+            return
+        if self.trainer.accumulate_grad_batches not in (1, count):
+            raise UpsegError(
+                f"data.effective_batch asks for {count} batches in a step, trainer.accumulate_grad_batches for "
+                f"{self.trainer.accumulate_grad_batches}; leave one of them out"
+            )
+        self.trainer.accumulate_grad_batches = count
 
     def run(self) -> None:
         """Train.
@@ -253,6 +267,10 @@ class Training(LightningCLI):
             f"precision {self.trainer.precision} -> {self.output}",
             highlight=False,
         )
+        samples = getattr(self.datamodule, "samples", None)
+        if isinstance(samples, MixedSamples):
+            for line in samples.repeated():
+                console.print(f"note: {line}", highlight=False)
         if self.resume:
             state = (
                 "from the beginning: there is no checkpoint yet" if self.resumed is None else "from the last checkpoint"
@@ -302,7 +320,11 @@ def _quieten() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
-    for text in (".*does not have many workers", ".*is smaller than the logging interval"):
+    for text in (
+        ".*does not have many workers",
+        ".*is smaller than the logging interval",
+        ".*training_step. returned .None.",  # a batch that makes no step
+    ):
         warnings.filterwarnings("ignore", message=text, module="lightning")
 
 

@@ -81,7 +81,8 @@ class Optimization:
     Attributes:
         learning_rate: The highest of the training.
         optimizer: `adamw`, `adam` or `sgd`.
-        weight_decay: Of weights; biases and normalisations have none.
+        weight_decay: Of weights; biases and normalisations have none. None for 0.05 with `adamw`, which takes it apart
+            from the gradient, and for 0 with the others, where it would be an L2 penalty inside the gradient.
         momentum: Of `sgd`, and the first beta of the others, in [0, 1).
         schedule: `constant`, `cosine` or `polynomial`.
         warm_up: Share of all steps in which the learning rate rises, in [0, 1].
@@ -91,7 +92,7 @@ class Optimization:
 
     learning_rate: float
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    weight_decay: float = 0.05
+    weight_decay: float | None = None
     momentum: float = 0.9
     schedule: Kind = "cosine"
     warm_up: float = 0.0
@@ -104,9 +105,15 @@ class Optimization:
         if not (0 <= self.momentum < 1 and 0 <= self.warm_up <= 1):
             raise ValueError(f"momentum must be in [0, 1) and warm_up in [0, 1], got {self.momentum}, {self.warm_up}")
 
+    @property
+    def decay(self) -> float:
+        """The weight decay that counts."""
+        usual = 0.05 if self.optimizer == "adamw" else 0.0
+        return usual if self.weight_decay is None else self.weight_decay
+
     def groups(self, module: nn.Module) -> list[ParameterGroup]:
         """The groups that the parameters of a module are sorted into."""
-        return parameter_groups(module, self.weight_decay, self.layer_decay)
+        return parameter_groups(module, self.decay, self.layer_decay)
 
     def configure(self, module: lightning.LightningModule) -> dict[str, Any]:
         """What `configure_optimizers` of a module returns, for the training that it is part of."""

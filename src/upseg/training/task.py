@@ -85,6 +85,7 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
         init_from: str | None,
         average: float,
         may_differ: tuple[str, ...] = (),
+        anew: tuple[str, ...] = (),
         only: str = "",
     ) -> None:
         """Set what is trained.
@@ -94,13 +95,14 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
             init_from: A checkpoint to take over weights from, the averaged ones where it has them; None for none.
             average: Decay of the average per step, in [0, 1); 0 for none.
             may_differ: What the names of weights begin with that the checkpoint need not have in the same shape.
+            anew: What the names of weights begin with that are not taken over.
             only: What the names of weights begin with that are taken over.
 
         Raises:
             ModelError: If the checkpoint is none, or one of another network.
             ValueError: If `average` is not in [0, 1).
         """
-        self.before = {} if init_from is None else take_over_weights(network, init_from, may_differ, only=only)
+        self.before = {} if init_from is None else take_over_weights(network, init_from, may_differ, anew, only=only)
         self.network = network
         self.averaged = MovingAverage(network, average) if average else None
         self.average = average
