@@ -11,13 +11,13 @@ ARGS =
 BIN = $(VENV)/bin
 SOURCES = src tests examples docs benchmarks tools
 
-.PHONY: help demo test fuzz lint format docs same constraints
+.PHONY: help demo test browser fuzz lint format docs same constraints
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo     install into $(VENV), segment a sample photo, write the results into $(OUT)/'
 	@echo '              (make demo PHOTO=mine.jpg OUT=folder for another photo and folder)'
-	@echo 'make test     install into $(VENV) with the tools for development, run all tests'
+	@echo 'make test     install into $(VENV) with the tools for development (as root also chromium), run all tests'
 	@echo '              (make test ARGS="tests/formats -k coco" for some of them; JOBS=4 for more at a time)'
 	@echo 'make fuzz     read $(FUZZ) damaged files (make fuzz FUZZ=100000 for more)'
 	@echo 'make lint     check style, formatting and types'
@@ -30,8 +30,15 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py $(if $(PHOTO),"$(PHOTO)") --output "$(OUT)"
 
 # tests run side by side, so each computes on one core
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+# some tests drive a real browser: Debian's, which root can install; without it they are skipped and say so
+browser:
+	@command -v chromium > /dev/null || test -n "$$UPSEG_BROWSER" \
+	  || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && echo 'installing chromium for the tests' \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \
+	  || echo 'there is no chromium, and only root can install it: tests of the page will be skipped'
 
 fuzz: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run $(FUZZ) $(ARGS)

@@ -126,3 +126,22 @@ class TestManners:
         result.show(np.zeros((3, 4, 3), np.uint8))
         assert [picture.shape for picture in shown] == [(3, 4, 3)] * 2
         assert not np.array_equal(*shown)
+
+
+def test_a_segment_is_cut_where_the_image_has_an_edge_and_the_others_stay() -> None:
+    image = np.zeros((20, 30, 3), np.float32)
+    image[:, 14:] = 1
+    labels = np.ones((20, 30), int)
+    labels[:4] = 2
+    whole = Segmentation.from_labels(labels, scores={1: 0.5, 2: 0.9}, categories={1: Category(1, "cup")})
+    cut = whole.split(2, [[(4, 16), (19, 16)]], image)
+    assert [segment.area for segment in cut] == [120, 16 * 14, 16 * 16]
+    assert [segment.score for segment in cut] == [0.9, 0.5, 0.5]
+    assert cut[3].category == Category(1, "cup")
+    assert np.array_equal(cut.mask(1), whole.mask(1))
+
+
+def test_an_image_of_another_size_cannot_guide_a_cut() -> None:
+    whole = Segmentation.from_labels(np.ones((4, 4), int))
+    with pytest.raises(ValueError, match="height and width"):
+        whole.split(1, [[(0, 1), (3, 1)]], np.zeros((5, 5, 3), np.float32))

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from upseg import __version__
+from upseg.commands.app import app as page
 from upseg.commands.compare import compare
+from upseg.commands.convert import convert
 from upseg.commands.data import data_app
 from upseg.commands.evaluate import evaluate
 from upseg.commands.export_model import export_model
@@ -27,7 +29,9 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(split)
 app.command()(models)
+app.command("app")(page)
 app.command()(compare)
+app.command()(convert)
 app.command("evaluate")(evaluate)
 app.command(context_settings=EXTRA_ARGUMENTS)(train)
 app.command("export-model")(export_model)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
+from upseg.functional.strokes import Stroke, cut_region, edge_strength
 from upseg.segmentation import Segment, Segmentation
 
 
@@ -35,6 +36,28 @@ def merge(segmentation: Segmentation, ids: Iterable[int]) -> Segmentation:
     )
     facts = {segment.id: segment for segment in segmentation if table[segment.id] == segment.id}
     return _renumbered(segmentation, table, facts | {target: fused})
+
+
+def split(
+    segmentation: Segmentation, segment_id: int, strokes: Sequence[Stroke], image: Float32[np.ndarray, "h w 3"] | None
+) -> Segmentation:
+    """Cut one segment into several; see `Segmentation.split`."""
+    if image is not None and image.shape[:2] != segmentation.shape:
+        raise ValueError(
+            f"the image must have the segmentation's height and width {segmentation.shape}, got {image.shape[:2]}"
+        )
+    box = box_slices(segmentation, segment_id, margin=1)
+    region = segmentation.labels[box] == segment_id
+    shifted = [[(row - box[0].start, column - box[1].start) for row, column in stroke] for stroke in strokes]
+    edges = np.zeros(region.shape, np.float32) if image is None else edge_strength(image[box])
+    parts = cut_region(region, shifted, edges)
+    labels = segmentation.labels.copy()
+    new = parts > 1
+    labels[box][new] = len(segmentation) - 1 + parts[new]
+    whole = segmentation[segment_id]
+    facts = {segment.id: segment for segment in segmentation}
+    facts |= {len(segmentation) - 1 + part: whole for part in range(2, int(parts.max()) + 1)}
+    return replace(_from_facts(labels, facts, segmentation), hierarchy=segmentation.hierarchy)
 
 
 def keep_segments(

@@ -3,6 +3,17 @@
 from upseg.segmentation.facts import BoundingBox, Category, Segment
 from upseg.segmentation.labelled import Table
 from upseg.segmentation.result import Segmentation
-from upseg.segmentation.segmenters import DepthSegmenter, Progress, Segmenter
+from upseg.segmentation.segmenters import DepthSegmenter, EmbeddingSegmenter, PictureSegmenter, Progress, Segmenter
 
-__all__ = ["BoundingBox", "Category", "DepthSegmenter", "Progress", "Segment", "Segmentation", "Segmenter", "Table"]
+__all__ = [
+    "BoundingBox",
+    "Category",
+    "DepthSegmenter",
+    "EmbeddingSegmenter",
+    "PictureSegmenter",
+    "Progress",
+    "Segment",
+    "Segmentation",
+    "Segmenter",
+    "Table",
+]

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from jaxtyping import Bool, Integer
 
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
 from upseg.functional.masks import gather_masks
+from upseg.functional.strokes import Stroke
 from upseg.hierarchy import Hierarchy, Union
 from upseg.segmentation.facts import Category, Segment
 from upseg.segmentation.labelled import LabelledSegments, room
+
+if TYPE_CHECKING:
+    from upseg.images.reading import ImageLike
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,20 +122,21 @@ class Segmentation(LabelledSegments):
                    [0, 2, 2, 2]], dtype=int32)
         """
         found = gather_masks(masks, scores)
-        chosen = None if isinstance(categories, Mapping) else categories
+        chosen: Sequence[Category | None] | None = None if isinstance(categories, Mapping) else categories
         if found.classes is not None and chosen is None:
             known = categories if isinstance(categories, Mapping) else {}
             table = known or {n: Category(n, found.names.get(n, f"class {n}")) for n in found.classes}
-            missing = sorted({*found.classes} - table.keys())
+            missing = sorted({n for n in found.classes if n >= 0} - table.keys())
             if missing:
                 raise ValueError(f"the class {missing[0]} is not among the categories, which are {sorted(table)}")
-            chosen = [table[number] for number in found.classes]
+            # supervision and `to_supervision` have -1 for what is of no class
+            chosen = [table[number] if number >= 0 else None for number in found.classes]
         if chosen is not None and len(chosen) != len(found.masks):
             raise ValueError(f"there are {len(found.masks)} masks, but {len(chosen)} categories")
         return cls.from_labels(
             found.painted(),
             scores=None if found.scores is None else dict(enumerate(found.scores, start=1)),
-            categories=None if chosen is None else dict(enumerate(chosen, start=1)),
+            categories={n: category for n, category in enumerate(chosen or (), start=1) if category is not None},
             provenance=provenance,
         )
 
@@ -222,6 +227,30 @@ class Segmentation(LabelledSegments):
         """
         merged: Segmentation = room("selection").merge(self, ids)
         return merged
+
+    def split(self, segment_id: int, strokes: Sequence[Stroke], image: ImageLike | None = None) -> Segmentation:
+        """The same segmentation with one segment cut: along one line, or between two or more that mark its parts.
+
+        Args:
+            segment_id: Of the segment.
+            strokes: Lines of points (row, column), in pixels. Of one line the cut comes to lie on the strongest edge
+                near it; of several each marks one part.
+            image: A path, or an image of the same height and width, whose edges guide the cut; None for none.
+
+        Raises:
+            KeyError: If there is no such segment.
+            ValueError: If there is no stroke, or the image has another size.
+
+        Example:
+            >>> whole = Segmentation.from_labels(np.ones((3, 6), int))
+            >>> whole.split(1, [[(0, 0), (2, 0)], [(0, 5), (2, 5)]]).labels[0].tolist()
+            [1, 1, 1, 2, 2, 2]
+        """
+        from upseg.images.reading import read_image
+
+        pixels = None if image is None else read_image(image)
+        cut: Segmentation = room("selection").split(self, segment_id, strokes, pixels)
+        return cut
 
     def filter(
         self,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, UInt8
 
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation.result import Segmentation
@@ -33,5 +36,47 @@ class DepthSegmenter(Segmenter, Protocol):
 
         Raises:
             ModelError: If the model is one without depth.
+        """
+        ...
+
+
+@runtime_checkable
+class EmbeddingSegmenter(Segmenter, Protocol):
+    """What segmenters are whose method groups features of pixels, which can be kept and grouped again."""
+
+    def embed(self, image: ImageLike, progress: Progress | None = None) -> list[Any]:
+        """The features of an image, at one resolution or more."""
+        ...
+
+    def segment_embedding(self, embedding: Sequence[Any], size: tuple[int, int], bandwidth: float) -> Segmentation:
+        """Segment an image of a size by its features, with another bandwidth, in degrees in (0, 90]."""
+        ...
+
+    def similarity(self, embedding: Sequence[Any], row: float, column: float) -> Float32[np.ndarray, "h w"]:
+        """How near the features of all pixels are to those of one, in [0, 1]; row and column are shares of the size."""
+        ...
+
+    def picture_of(self, embedding: Sequence[Any]) -> UInt8[np.ndarray, "h w 3"]:
+        """The features as colours, by their principal components."""
+        ...
+
+
+@runtime_checkable
+class PictureSegmenter(Segmenter, Protocol):
+    """What segmenters are that can show how they came to their segments."""
+
+    def picture(self, image: ImageLike, kind: str, count: int = 10) -> UInt8[np.ndarray, "h w 3"]:
+        """Draw one of the pictures that the method's row in `METHODS` names.
+
+        Args:
+            image: As for `segment`.
+            kind: The name of the picture.
+            count: How many pictures side by side, where it is a series.
+
+        Returns:
+            (H, W, 3) RGB, of any size.
+
+        Raises:
+            ImageError: If the image cannot be read.
         """
         ...

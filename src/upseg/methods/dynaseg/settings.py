@@ -22,7 +22,8 @@ class DynaSegSettings:
         features: p, channels of the features.
         clusters: q, the number of labels there are.
         blocks: M, of the `cnn` extractor.
-        pretrained: Whether `resnet18-fpn` starts from ImageNet weights, downloaded once.
+        pretrained: Whether `resnet18-fpn` starts from ImageNet weights, downloaded once; None for: if it has no
+            `weights`.
         weights: A `.safetensors` file with the weights of a ResNet-18 instead, for use offline.
         weighting: How mu balances the two losses: `fsf` (Eq. 8), `scf` (Eq. 9) or `fixed` (mu = alpha).
         alpha: Of the weighting; None for the paper's value for it (15, 50, 5).
@@ -59,7 +60,7 @@ class DynaSegSettings:
     features: int = 64
     clusters: int = 64
     blocks: int = 3
-    pretrained: bool = False
+    pretrained: bool | None = None
     weights: str | None = None
     weighting: Literal["fsf", "scf", "fixed"] = "fsf"
     alpha: float | None = None
@@ -128,6 +129,12 @@ class DynaSegSettings:
         return cls(**{**asdict(PRESETS[name]), **changes})
 
     @property
+    def downloads_weights(self) -> bool:
+        """Whether the fit starts from ImageNet weights of the Hugging Face Hub."""
+        own = self.extractor == "resnet18-fpn" and self.weights is None
+        return own if self.pretrained is None else self.pretrained
+
+    @property
     def has_hierarchy(self) -> bool:
         """Whether results have several levels of detail."""
         return self.grouping == "hierarchy"
@@ -152,6 +159,6 @@ PRESETS: Mapping[str, DynaSegSettings] = MappingProxyType(
     {
         "default": DynaSegSettings(),
         "paper": _PAPER,
-        "resnet": replace(_PAPER, extractor="resnet18-fpn", pretrained=True),
+        "resnet": replace(_PAPER, extractor="resnet18-fpn"),
     }
 )
