@@ -38,7 +38,7 @@ PHOTO, LARGE = (480, 640), (4000, 6000)
 DIFFICULTY, SEED = 0.7, 0
 GOAL_SECONDS = 0.3
 IS_THING = np.array([False, True])
-DEFAULTS = BaisegSettings()
+DEFAULTS = BaisegSettings(boundary_threshold=0.3, dilations=2, marker_ratio=0.6)
 VARIANTS: Mapping[str, BaisegSettings] = {
     "the default settings": DEFAULTS,
     "no dilation": replace(DEFAULTS, dilations=0),

@@ -25,6 +25,7 @@ from harness.runs import (
     Photos,
     add_sums,
     argument_parser,
+    asked_for,
     measure_images,
     open_photos,
     report_name,
@@ -85,8 +86,11 @@ def methods_of(levels: int) -> list[Method]:
     return [
         Method("default", "dynaseg-levels", default, details),
         Method("... and a fitted network", "dynaseg-levels", {**default, "steps": FITTED}, details),
-        Method("... fitted network only", "dynaseg-levels", {**default, "steps": FITTED, "imagenet": False}, details),
-        Method("... colour only", "dynaseg-levels", {**default, "imagenet": False}, details),
+        Method(
+            "... fitted network only", "dynaseg-levels", {**default, "steps": FITTED, "compare_by": "colour"}, details
+        ),
+        Method("... ImageNet only", "dynaseg-levels", {**default, "compare_by": "imagenet"}, details),
+        Method("... colour only", "dynaseg-levels", {**default, "compare_by": "colour"}, details),
         Method("Felzenszwalb", "felzenszwalb", {}, grid(FELZENSZWALB_GRID)),
         Method("mean shift", "mean-shift", MEAN_SHIFT, grid(MEAN_SHIFT_GRID)),
     ]
@@ -152,7 +156,7 @@ def main() -> None:
 
 
 def run(photos: Photos, options: argparse.Namespace) -> None:
-    methods = methods_of(options.levels)
+    methods = asked_for(methods_of(options.levels), options)
     results = measure_images(methods, measure, photos, options)
     rows = [summary(method, images) for method, images in zip(methods, results, strict=True)]
     chosen = [
@@ -160,7 +164,8 @@ def run(photos: Photos, options: argparse.Namespace) -> None:
     ]
     for row, taken in zip(rows, seconds_per_image(chosen, photos, options), strict=True):
         row["seconds"] = float(np.median(taken)) if taken else None
-    rows.insert(1, at_setting(rows[0], {"detail": DEFAULT_DETAIL}))
+    if methods[0].name == "default":
+        rows.insert(1, at_setting(rows[0], {"detail": DEFAULT_DETAIL}))
     title = f"BSDS500 {options.split}, {len(photos.names)} images: agreement with annotators"
     notes = [
         "covering ODS at: the setting of each method's best covering; `segments` and `seconds` are at that setting",

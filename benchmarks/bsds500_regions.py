@@ -26,6 +26,7 @@ from harness.runs import (
     Photos,
     add_sums,
     argument_parser,
+    asked_for,
     measure_images,
     open_photos,
     report_name,
@@ -54,6 +55,8 @@ PUBLISHED = """## Published, for orientation (paper: the 200 images of test; the
 
 | method                          |  All | Fine | Coarse | Mean |
 |---------------------------------|-----:|-----:|-------:|-----:|
+| IIC (paper)                     | .172 | .151 |   .207 | .177 |
+| CNN + superpixels (paper)       | .226 | .169 |   .324 | .240 |
 | K-means (paper)                 | .240 | .221 |   .265 | .242 |
 | graph-based (paper)             | .313 | .295 |   .325 | .311 |
 | fixed mu = 5 (paper)            | .305 | .259 |   .374 | .313 |
@@ -106,13 +109,18 @@ def methods_of(options: argparse.Namespace) -> list[Method]:
             Method(f"{name}, {options.steps} steps", "dynaseg-labels", label_settings(w, steps=options.steps))
             for w, name in names.items()
         ),
+        *(
+            Method(f"{title}, {options.steps} steps", family, {"steps": options.steps})
+            for family, title in (("iic", "IIC"), ("slic-cnn", "CNN + superpixels"))
+            if options.baselines
+        ),
         *(Method(f"{names[w]}, paper", "dynaseg-labels", label_settings(w, preset="paper")) for w in options.paper),
     ]
 
 
 def run(photos: Photos, options: argparse.Namespace) -> None:
     """The table of all methods."""
-    methods = methods_of(options)
+    methods = asked_for(methods_of(options), options)
     results = measure_images(methods, measure, photos, options)
     limits = {method.name: PAPER_TIMED for method in methods if method.name.endswith(", paper")}
     seconds = seconds_per_image(methods, photos, options, limits)
@@ -164,6 +172,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="of the label maps; default: 30")
     parser.add_argument("--details", type=float, nargs="*", default=DETAILS, help="more levels of `default`")
     parser.add_argument("--paper", choices=("fsf", "scf", "fixed"), nargs="*", default=(), help="the paper's setting")
+    parser.add_argument("--baselines", action="store_true", help="also IIC and the CNN with superpixels")
     parser.add_argument("--tune", action="store_true", help="only Felzenszwalb over a grid, on train")
     options = parser.parse_args()
     if options.tune:

@@ -2,7 +2,7 @@
 
 The cells are unlike nuclei: dark inside a bright membrane, in tissue of touching cells, made up, so that there are as
 many as wanted and none was seen before; or a folder of images/ and labels/ of one's own. The recipe is
-`entity/cells-folder`, by the command that a user would give, for the same number of steps from both starts.
+`entity/cells`, by the command that a user would give, for the same number of steps from both starts.
 
     python benchmarks/cells_fine_tuning.py --model MODEL [--images 5 10 40] [--epochs 8] [--data FOLDER]
 """
@@ -63,8 +63,9 @@ def write_folder(samples: Sequence[Sample], folder: Path) -> None:
 def trained(data: Path, output: Path, start: Sequence[str], epochs: int) -> float:
     """Train as a user would; the minutes that it took."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "upseg", "train", "-c", "entity/cells-folder", "--data_root", str(data), *start]
+    command = [sys.executable, "-m", "upseg", "train", "-c", "entity/cells", "--data_root", str(data), *start]
     changes = ["--trainer.max_epochs", str(epochs), "--trainer.check_val_every_n_epoch", str(epochs)]
+    changes += ["--minutes", "null"]
     subprocess.run([*command, *changes, "--output", str(output)], check=True, stdout=subprocess.DEVNULL)
     return (time.perf_counter() - began) / 60
 
@@ -97,9 +98,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for count in options.images:
             write_folder(learn[:count], Path(temporary, f"data-{count}"))
-            for start, arguments in {"ImageNet": [], options.model: ["--init-from", options.model]}.items():
+            for start, model in {"ImageNet": "null", options.model: options.model}.items():
                 run = Path(temporary, f"{Path(start).name}-{count}")
-                minutes = trained(Path(temporary, f"data-{count}"), run, arguments, options.epochs)
+                minutes = trained(Path(temporary, f"data-{count}"), run, ["--init-from", model], options.epochs)
                 scores = tested(run / "checkpoints" / "last.ckpt", test, run / "model")
                 rows.append([count, start, *(f"{score:.3f}" for score in scores), f"{minutes:.1f}"])
                 print(*rows[-1], file=sys.stderr, flush=True)

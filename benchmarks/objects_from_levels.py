@@ -7,7 +7,7 @@ eight maps, too, a person may take whichever is best for the thing in hand. Shar
 
     UPSEG_DATA=... python benchmarks/objects_from_levels.py --images 20
 
-Crowds and things of less than 400 pixels are left out.
+Crowds and things of less than 400 pixels are left out. Ctrl-C ends it with the photos that are done.
 """
 
 from __future__ import annotations
@@ -154,12 +154,16 @@ def main() -> None:
     reached: dict[str, list[list[float]]] = {}
     seconds: dict[str, float] = {}
     done = 0
-    for number, (image, masks) in enumerate(photos(options), start=1):
-        rows = measure(image, masks, lambda text, number=number: print(f"{number}: {text}", flush=True))
-        for name, (ious, spent) in rows.items():
-            reached.setdefault(name, []).extend(ious)
-            seconds[name] = seconds.get(name, 0.0) + spent
-        done = number
+    try:
+        for number, (image, masks) in enumerate(photos(options), start=1):
+            rows = measure(image, masks, lambda text, number=number: print(f"{number}: {text}", flush=True))
+            for name, (ious, spent) in rows.items():
+                reached.setdefault(name, []).extend(ious)
+                seconds[name] = seconds.get(name, 0.0) + spent
+            done = number
+    except KeyboardInterrupt:
+        if not done:
+            raise
     report(reached, seconds, done, options.output)
 
 

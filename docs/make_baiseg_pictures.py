@@ -22,6 +22,8 @@ CIRCLES = ((34, 34, 24), (34, 81, 24), (75, 58, 24), (92, 104, 13))
 SIZE = (112, 128)
 GAPS = ((30, 37), (64, 70))
 """Columns in which the lines between circles are missing."""
+DRAWN = BaisegSettings(boundary_threshold=0.3, dilations=2, marker_ratio=0.6)
+"""The map is drawn, and its lines have gaps."""
 ENLARGED = 2
 COLUMNS = 4
 
@@ -55,7 +57,7 @@ def main() -> None:
     """Draw the picture."""
     boundary, classes = drawn_scene()
     stages: dict[str, np.ndarray] = {}
-    extract(boundary, classes, np.array([False, True]), BaisegSettings(), stages=stages)
+    extract(boundary, classes, np.array([False, True]), DRAWN, stages=stages)
     pictures = {"boundary": grey(boundary)}
     for name, values in stages.items():
         is_map = name in ("thinned", "dilated", "distance")

@@ -1,6 +1,7 @@
 """Makes the page gallery.md and its pictures, and coffee.png of the front page: `python docs/make_gallery.py`.
 
-Eight photos that come with scikit-image, free for any use. Each is fitted once; every level of detail is cut from that.
+Eight photos that come with scikit-image, free for any use. Each is segmented by `dynaseg`, every level of detail from
+the same hierarchy, and by the model `photos`.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from upseg import Segmentation
+from upseg import Segmentation, load_model
 from upseg.formats import side_by_side
 from upseg.images.reading import read_image
 from upseg.methods.dynaseg import DynaSegSegmenter
@@ -59,9 +60,9 @@ PHOTOS = (
 INTRODUCTION = f"""\
 # Gallery
 
-Eight photos that come with scikit-image, each segmented with the default settings: above the photo and its segments
-at the default level of detail ({DEFAULT_DETAIL}), below three other levels of the same hierarchy
-({", ".join(map(str, DETAILS))}). `python docs/make_gallery.py` makes this page.
+Eight photos that come with scikit-image, each segmented with the default settings: above the photo, its segments
+at the default level of detail ({DEFAULT_DETAIL}), and those of the model `photos`; below three other levels
+of the default's hierarchy ({", ".join(map(str, DETAILS))}). `python docs/make_gallery.py` makes this page.
 """
 
 
@@ -77,17 +78,23 @@ def main() -> None:
             for detail in {*DETAILS, *FRONT_DETAILS, DEFAULT_DETAIL}
         }
         print(photo.name, {detail: len(levels[detail]) for detail in sorted(levels)}, flush=True)
-        first = panels(image, levels, [DEFAULT_DETAIL], with_photo=True)
+        learned = load_model("photos", "cpu").segment(image)
+        first = panels(image, levels, [DEFAULT_DETAIL], with_photo=True, learned=learned)
         save_within_limit(first, PICTURES / f"{photo.name}.jpg")
         save_within_limit(panels(image, levels, DETAILS), PICTURES / f"{photo.name}-details.jpg")
-        sections.append(section(photo, levels))
+        sections.append(section(photo, levels, len(learned)))
         if photo.name == "coffee":
             save_front_picture(panels(image, levels, FRONT_DETAILS, with_photo=True))
     PAGE.write_text("\n".join(sections), encoding="utf-8")
 
 
 def panels(
-    image: np.ndarray, levels: dict[float, Segmentation], details: Iterable[float], *, with_photo: bool = False
+    image: np.ndarray,
+    levels: dict[float, Segmentation],
+    details: Iterable[float],
+    *,
+    with_photo: bool = False,
+    learned: Segmentation | None = None,
 ) -> np.ndarray:
     """The photo, if wanted, and some levels drawn over it, in one row: (h, w, 3) RGB."""
     pictures = [np.round(image * 255).astype(np.uint8)] if with_photo else []
@@ -95,6 +102,9 @@ def panels(
     for detail in details:
         pictures.append(levels[detail].overlay(image))
         captions.append(f"detail {detail}: {len(levels[detail])} segments")
+    if learned is not None:
+        pictures.append(learned.overlay(image))
+        captions.append(f"photos: {len(learned)} segments")
     return side_by_side([reduced(picture) for picture in pictures], captions)
 
 
@@ -123,13 +133,14 @@ def save_front_picture(picture: np.ndarray) -> None:
     small.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(FRONT_PICTURE, optimize=True)
 
 
-def section(photo: Photo, levels: dict[float, Segmentation]) -> str:
+def section(photo: Photo, levels: dict[float, Segmentation], learned: int) -> str:
     """The part of the page about one photo."""
     counts = ", ".join(f"{len(levels[detail])} at {detail}" for detail in DETAILS)
+    first = f"the photo, its {len(levels[DEFAULT_DETAIL])} segments, and {learned} of the model photos"
     return f"""\
 ## {photo.title}
 
-![{photo.title}: the photo and its {len(levels[DEFAULT_DETAIL])} segments](_static/gallery/{photo.name}.jpg)
+![{photo.title}: {first}](_static/gallery/{photo.name}.jpg)
 
 ![{photo.title}: segments at three levels of detail, {counts}](_static/gallery/{photo.name}-details.jpg)
 

@@ -11,6 +11,7 @@ import typer
 
 from upseg.cli import app
 from upseg.data.sources import SOURCES
+from upseg.exchange import LAYOUTS
 from upseg.formats import FORMATS
 from upseg.methods.baiseg import BaisegSettings
 from upseg.methods.dynaseg import PRESETS
@@ -34,6 +35,8 @@ def all_tables() -> dict[str, str]:
         "app_options": _options("app"),
         "compare_options": _options("compare"),
         "split_options": _options("split"),
+        "convert_options": _options("convert"),
+        "layouts": _layouts(),
         "models_options": _options("models"),
         "train_options": _options("train"),
         "export_model_options": _options("export-model"),
@@ -59,6 +62,14 @@ def _formats() -> str:
         for form in FORMATS.values()
     )
     return _table(["`--format`", "files end in", "what it is", "can be read back"], rows)
+
+
+def _layouts() -> str:
+    rows = (
+        [f"`{layout.name}`", layout.description, f"`{layout.layout}`", f"`{layout.source}`" if layout.source else ""]
+        for layout in LAYOUTS.values()
+    )
+    return _table(["`--to`", "what it is", "what is written", "data set that reads it"], rows)
 
 
 def _sources() -> str:

@@ -17,6 +17,7 @@ MODULES_OF = {
     "scikit-image": "skimage",
     "scikit-learn": "sklearn",
     "pillow": "PIL",
+    "pyyaml": "yaml",
     "huggingface-hub": "huggingface_hub",
     "myst-parser": "myst_parser",
     "pytest-xdist": "xdist",
@@ -92,7 +93,7 @@ def test_all_kinds_of_imports_are_understood(source, module, is_package, expecte
 # methods only as text, and so does everything that uses them through it.
 ROOMS = (
     ("errors", "files", "lazy", "predicted_depth", "functional"),
-    ("settings", "layers", "images", "hierarchy"),
+    ("settings", "layers", "images", "hierarchy", "yaml_files"),
     ("segmentation",),
     ("selection", "measurements"),
     ("formats",),
@@ -100,7 +101,7 @@ ROOMS = (
     ("comparison",),
     ("data",),
     ("batch", "training", "evaluation"),
-    ("split",),
+    ("split", "exchange"),
     ("methods",),
     ("app",),
     ("commands",),

@@ -12,6 +12,7 @@ from scipy import ndimage
 from skimage.color import rgb2lab
 from skimage.segmentation import felzenszwalb
 
+from harness.neural_baselines import iic_maps, slic_cnn_maps
 from upseg.functional.label_maps import connected_components
 from upseg.methods.dynaseg import DynaSegSegmenter, DynaSegSettings
 
@@ -119,4 +120,6 @@ FAMILIES: Mapping[str, Segment] = {
     "mean-shift": mean_shift_maps,
     "dynaseg-labels": dynaseg_label_maps,
     "dynaseg-levels": dynaseg_levels,
+    "slic-cnn": slic_cnn_maps,
+    "iic": iic_maps,
 }

@@ -51,10 +51,19 @@ def argument_parser(docstring: str | None, *, split: str, images: int | None = N
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each; default: 2")
     parser.add_argument("--timed", type=int, default=10, help="images to take seconds on, one process; default: 10")
     parser.add_argument("--threads", type=int, default=2, help="threads of that process; default: 2")
+    parser.add_argument("--only", nargs="+", metavar="METHOD", help="only these rows of the table, by their names")
     parser.add_argument("--fresh", action="store_true", help="compute everything anew, whatever is cached")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
     parser.set_defaults(usual_images=images)
     return parser
+
+
+def asked_for(methods: Sequence[Method], options: argparse.Namespace) -> list[Method]:
+    """The methods that `--only` names, or all."""
+    names = [method.name for method in methods]
+    if unknown := set(options.only or ()) - set(names):
+        sys.exit(f"--only takes {', '.join(names)}; got {', '.join(sorted(unknown))}")
+    return [method for method in methods if not options.only or method.name in options.only]
 
 
 def open_photos(options: argparse.Namespace) -> Photos:

@@ -10,6 +10,7 @@ import typer
 from upseg import __version__
 from upseg.commands.app import app as page
 from upseg.commands.compare import compare
+from upseg.commands.convert import convert
 from upseg.commands.data import data_app
 from upseg.commands.evaluate import evaluate
 from upseg.commands.export_model import export_model
@@ -30,6 +31,7 @@ app.command()(split)
 app.command()(models)
 app.command("app")(page)
 app.command()(compare)
+app.command()(convert)
 app.command("evaluate")(evaluate)
 app.command(context_settings=EXTRA_ARGUMENTS)(train)
 app.command("export-model")(export_model)

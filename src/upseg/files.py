@@ -39,6 +39,15 @@ def check_openable(path: str | os.PathLike[str]) -> None:
         raise ValueError("this is not a regular file")
 
 
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file or a folder; of names that none can have, such as too long ones, there is not."""
+    try:
+        os.stat(path)  # noqa: PTH116 - of a name of any kind
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def read_plain(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> bytes:
     """The content of a regular file, or of what a link to one leads to; nothing else is opened, since a pipe may hang.
 
@@ -55,7 +64,8 @@ def read_plain(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) ->
     if status.st_size > most_bytes:
         raise ValueError(f"it has {status.st_size:,} bytes, more than the {most_bytes:,} that it can have")
     with open(path, "rb") as file:  # noqa: PTH123
-        content = file.read(most_bytes + 1)
+        content = file.read(status.st_size + 1)  # reading so many bytes as may be takes the memory for them at once
+        content += file.read(most_bytes) if len(content) > status.st_size else b""
     if len(content) > most_bytes:
         raise ValueError(f"it has more than the {most_bytes:,} bytes that it can have")
     return content

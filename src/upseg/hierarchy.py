@@ -89,7 +89,7 @@ class Hierarchy:
     """Every level of detail of one image, and every segment of any level as a numbered node.
 
     Nodes 0..R-1 are the atoms, each later one is the union of two. A level is what the tree gives when all merges up to
-    a height are done, and a level of more detail only ever splits segments.
+    a height are done, and a level of more detail splits segments and joins none.
 
     Attributes:
         regions: (H2, W2) the atoms, 1..R, at the size at which they were found.
@@ -129,8 +129,8 @@ class Hierarchy:
         """The label map of one level.
 
         Args:
-            detail: 0 (few, large) to 1 (all atoms). A level with more detail only ever splits segments; where the image
-                was reduced for the fit, but for pixels along borders, which each level draws for itself.
+            detail: 0 (few, large) to 1 (all atoms). A level with more detail splits segments and joins none; where the
+                image was reduced for the fit, but for pixels along borders, which each level draws for itself.
 
         Returns:
             (H, W) canonical ids from 1.

@@ -1,7 +1,8 @@
 """Settings by name: text and JSON values become the typed fields of a method's settings dataclass.
 
 A class whose settings got new names says so by `renamed: ClassVar[Mapping[str, str]]`, from old to new: models and
-commands that have the old ones go on working.
+commands that have the old ones go on working. Where the values changed too, `renamed_values` says for an old name what
+each of its old values, as text in lower case, is now.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def current_names(values: Mapping[str, Any], settings_class: type) -> dict[str, 
     twice = [f"{old} is now called {new}" for old, new in renamed.items() if old in values and new in values]
     if twice:
         raise ModelError(f"the setting {twice[0]}, but both are given; leave the old name out")
-    return {renamed.get(key, key): value for key, value in values.items()}
+    changed: Mapping[str, Mapping[str, Any]] = getattr(settings_class, "renamed_values", {})
+    return {renamed.get(k, k): changed.get(k, {}).get(str(v).lower(), v) for k, v in values.items()}
 
 
 def check_settings(values: Mapping[str, Any], settings_class: type) -> dict[str, Any]:

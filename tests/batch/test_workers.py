@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,16 @@ def test_a_job_that_must_not_be_begun_fails_and_the_others_go_on(tmp_path, photo
     outcomes = run_in_workers(jobs, find_model("threshold"), device="cpu", workers=1, on_begin=begin)
     assert {number: result.status for number, result in outcomes} == {0: "done", 1: "failed", 2: "done"}
     assert set(contents(tmp_path / "out")) == {"a.png", "c.png"}
+
+
+def test_what_processes_log_is_logged_here(photos, caplog) -> None:
+    jobs = jobs_for(photos("a.png", "b.png"))
+    with caplog.at_level(logging.INFO, "upseg"):
+        list(run_in_workers(jobs, find_model("threshold"), device="cpu", workers=1, on_begin=lambda _: None))
+    said = [record.getMessage() for record in caplog.records if record.name == "upseg.batch.jobs"]
+    for name in ("a.png", "b.png"):
+        assert any(f"{name}: " in line and "segments after" in line for line in said)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "upseg"):
+        list(run_in_workers(jobs, find_model("threshold"), device="cpu", workers=1, on_begin=lambda _: None))
+    assert not caplog.records

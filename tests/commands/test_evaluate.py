@@ -60,6 +60,19 @@ def test_json_is_written_and_printed(flawed: list[object], tmp_path: Path) -> No
     assert {row["name"]: row["pq"] for row in report["per_class"]} == pytest.approx({"person": 1, "sky": 5 / 6})
 
 
+def test_a_report_says_what_changed_over_a_named_one(flawed: list[object], tmp_path: Path) -> None:
+    baseline = tmp_path / "first.json"
+    run(*flawed, "--output", baseline)
+    earlier = json.loads(baseline.read_text())
+    earlier["scores"]["pq"] /= 2
+    baseline.write_text(json.dumps(earlier))
+    result = run(*flawed, "--baseline", baseline)
+    assert "over first: pq +100.0 %" in result.stdout
+    assert json.loads(run(*flawed, "--baseline", baseline, "--json").stdout)["baseline"]["report"] == "first"
+    baseline.write_text(json.dumps({**earlier, "protocol": "cells"}))
+    assert "is a report of cells" in str(run(*flawed, "--baseline", baseline).exception)
+
+
 def test_images_are_listed_worst_first_and_drawn(flawed: list[object], tmp_path: Path) -> None:
     table, picture = tmp_path / "images.csv", tmp_path / "worst.jpg"
     result = run(*flawed, "--per-image", table, "--worst", 1, "--picture", picture)

@@ -59,7 +59,8 @@ def test_people_get_a_table(run, tmp_path) -> None:
     out = run()
     lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     size = (tmp_path / "squares" / "model.safetensors").stat().st_size / 1e6
-    assert "no weights" in lines["dynaseg"]
+    assert "nothing" in lines["dynaseg"]
+    assert "no weights of its own" in lines["dynaseg"]
     for text in ("band", "finds squares", "drawn [bold] squares, photos", f"{size:.1f} MB"):
         assert text in lines["squares"]
     assert "owner/name of a model on the Hugging Face hub" in out

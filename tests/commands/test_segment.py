@@ -133,3 +133,25 @@ class TestPipes:
 def test_the_package_is_a_program() -> None:
     done = subprocess.run([sys.executable, "-m", "upseg", "--version"], capture_output=True, text=True)
     assert done.stdout.startswith("upseg ")
+
+
+def test_snapshots_are_drawn_beside_the_results(command, tmp_path) -> None:
+    options = ("--set", "steps=3", "--set", "clusters=6", "--set", "features=6", "--snapshots", 2, "-o", "out")
+    code, out, _ = command("a.png", *options, model="dynaseg")
+    assert code == 0
+    assert b"a.snapshots.jpg" in out
+    with Image.open(tmp_path / "out" / "a.snapshots.jpg") as strip:
+        assert strip.width > 3 * 20
+    assert (tmp_path / "out" / "a.png").exists()
+
+
+def test_pictures_alone_leave_the_segments_out_and_what_a_method_does_not_draw_is_refused(command, tmp_path) -> None:
+    options = ("--set", "steps=2", "--set", "clusters=6", "--set", "features=6", "-f", "snapshots", "-o", "out")
+    assert command("a.png", *options, model="dynaseg")[0] == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.snapshots.jpg"]
+    code, _, error = command("a.png", "-f", "features", "-o", "other", model="dynaseg")
+    assert code == 2
+    assert "dynaseg is a model of dynaseg, whose pictures are snapshots, not features" in error
+    code, _, error = command("a.png", "-f", "snapshots", "-o", "out", model="dynaseg")  # nothing is fitted
+    assert code == 1
+    assert "snapshots are of a fit, and steps is 0" in error

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
-from tests.training.tiny import losses, recipe, write
+from tests.training.tiny import losses, recipe, rows, write
 from upseg.cli import main
 from upseg.commands import train as command
+from upseg.models.registry import load_model
 from upseg.training.recipes import recipes
 
 
@@ -30,11 +33,43 @@ def test_one_command_trains_into_a_folder_called_like_the_recipe(upseg_train, tm
     write(tmp_path / "mine.yaml", recipe())
     code, out, err = upseg_train("--trust", "-c", "mine.yaml", "--trainer.max_epochs", "1", "--data.batch_size=8")
     assert (code, err) == (0, "")
-    first, epoch, last = out.splitlines()
+    # on a machine that is slow enough the steps have lines too
+    first, epoch, last = [line for line in out.splitlines() if not line.startswith("step ")]
     assert first == "TinyTask, 117 parameters to train, 1 x cpu, precision 32-true -> runs/mine"
     assert epoch.startswith("epoch 1/1: train/loss ")
     assert last == "trained; checkpoints, pictures and numbers are in runs/mine"
     assert len(losses(tmp_path / "runs" / "mine")) == 2
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
+def test_the_last_line_says_how_to_use_what_was_learned_and_it_works(upseg_train, tmp_path) -> None:
+    small = {"backbone": "mobilenetv3_small_050", "channels": 8, "dimensions": 4, "size": None, "scales": [1.0]}
+    content = recipe()
+    content["model"] = {
+        "class_path": "upseg.methods.entity.task.EntityTask",
+        "init_args": {"pretrained": False, "settings": small, "contrast_queries": 8, "contrast_negatives": 8},
+    }
+    content["data"]["init_args"]["targets"] = {"class_path": "upseg.methods.entity.targets.EntityTargets"}
+    content["optimization"] = {"learning_rate": 1e-3}
+    write(tmp_path / "mine.yaml", content)
+    code, out, err = upseg_train("-c", "mine.yaml", "--trainer.max_epochs", "1", "-o", "runs/my own")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "use it: upseg segment PHOTO --model 'runs/my own'"
+    model = load_model(tmp_path / "runs" / "my own", device="cpu")
+    assert model.segment(np.zeros((16, 20, 3), np.uint8)).shape == (16, 20)
+
+
+def test_the_minutes_that_are_given_are_those_of_the_whole_command(upseg_train, tmp_path) -> None:
+    write(tmp_path / "mine.yaml", recipe())
+    began = time.monotonic()
+    code, out, _ = upseg_train("--trust", "-c", "mine.yaml", "--trainer.max_epochs", "-1", "--minutes", "0.1")
+    assert code == 0
+    assert time.monotonic() - began < 30  # of an endless training; 6 on a machine that does nothing else
+    assert out.splitlines()[-1] == "trained; checkpoints, pictures and numbers are in runs/mine"
+    steps = [step for _, step, _ in rows(tmp_path / "runs" / "mine", "train/loss")]
+    validated = [step for _, step, _ in rows(tmp_path / "runs" / "mine", "val/recall")]
+    assert validated[-1] == steps[-1]  # also where the clock ended it inside an epoch
+    assert upseg_train("--trust", "-c", "mine.yaml", "-o", "other", "--minutes", "0")[0] == 2
 
 
 def test_the_recipes_are_listed(upseg_train, monkeypatch) -> None:

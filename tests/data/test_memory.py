@@ -33,6 +33,16 @@ def test_each_sample_is_read_once() -> None:
     assert (len(kept), list(kept.names)) == (3, ["a", "b", "c"])
 
 
+def test_what_has_no_room_is_read_each_time() -> None:
+    whole = Counted()
+    one = 2 * 2 * (3 + 1) * 4  # bytes of an image and its labels
+    kept = InMemory(whole, memory=1.5 * one / 2**30)
+    assert [kept[i].name for i in (1, 0, 1, 0)] == ["b", "a", "b", "a"]
+    assert whole.reads == [2, 1, 0]
+    with pytest.raises(ValueError, match="at least 0 GiB, got -1"):
+        InMemory(whole, memory=-1.0)
+
+
 def test_the_table_says_which_images_are_of_a_kind(tmp_path) -> None:
     table = tmp_path / "index.csv"
     table.write_text("kind,id\nround,a\nlong,b\nround,c\nround,absent\n")

@@ -127,3 +127,12 @@ def test_mixtures_that_cannot_be_are_refused():
         WeightedDataset(Numbered("a", 1), 0.0)
     with pytest.raises(DataError, match="Numbered has none"):
         WeightedDataset(Numbered("a", 0))
+
+
+def test_without_weights_data_sets_share_by_size_and_what_is_seen_often_is_told_of() -> None:
+    sources = [WeightedDataset(Numbered("large", 30)), WeightedDataset(Numbered("small", 2))]
+    assert MixedSamples(sources, None, 64).quotas == [60, 4]
+    assert MixedSamples(sources).repeated() == []
+    halves = [WeightedDataset(source.dataset, 1.0) for source in sources]
+    assert MixedSamples(halves, None, 40).repeated() == []  # ten times, and no more
+    assert MixedSamples(halves, None, 42).repeated() == ["Numbered: each of its 2 samples is seen 10 times in an epoch"]

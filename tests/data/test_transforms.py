@@ -11,7 +11,15 @@ from torchvision.transforms.v2 import functional as F
 
 from tests.data.samples import CLASSES, checkered
 from upseg.data.sample import Sample
-from upseg.data.transforms import Augmentation, DepthMap, LargeScaleJitter, SampleTransform, SegmentMap, WholeImage
+from upseg.data.transforms import (
+    Augmentation,
+    DepthMap,
+    LargeScaleJitter,
+    MiddleOfImage,
+    SampleTransform,
+    SegmentMap,
+    WholeImage,
+)
 
 IDS_BY_CATEGORY = {7: (1, 3), 8: (2,), 9: (4,)}
 
@@ -228,3 +236,15 @@ def test_the_whole_image_is_brought_to_its_longer_side(size, longer, expected):
 def test_the_whole_image_needs_a_side():
     with pytest.raises(ValueError, match="at least 1 pixel, got 0"):
         WholeImage(0)
+
+
+def test_the_middle_of_an_image_is_its_middle_square_and_nothing_is_random() -> None:
+    labels = np.repeat(np.arange(1, 9, dtype=np.int32)[None], 4, axis=0)  # (4, 8), a segment for each column
+    sample = Sample.from_labels(np.repeat(labels[..., None] / 8, 3, axis=-1).astype(np.float32), labels)
+    middle = MiddleOfImage(4)(sample, seed=0)
+    np.testing.assert_array_equal(middle.image[0, :, 0], np.float32([3, 4, 5, 6]) / 8)
+    assert middle.segment_map[0].tolist() == [1, 2, 3, 4]
+    np.testing.assert_array_equal(middle.image, MiddleOfImage(4)(sample, seed=1).image)
+    assert MiddleOfImage(8)(sample, seed=0).shape == (8, 8)
+    with pytest.raises(ValueError, match="at least 1 pixel, got 0"):
+        MiddleOfImage(0)

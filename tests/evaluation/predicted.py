@@ -80,7 +80,6 @@ CASES = (
         {"mean_iou": 1.0, "pixel_accuracy": 1.0},
         one_label,
         {"mean_iou": 18 / 30 / 2, "pixel_accuracy": 18 / 30},
-        classes=False,
     ),
     Case(
         "entity",
@@ -124,6 +123,15 @@ CASES = (
         without_left(1),
         # recall 1/2 at precision 1, of the 101 recalls at which COCO looks
         {"ap": 51 / 101, "ap50": 51 / 101},
+    ),
+    Case(
+        "coco-agnostic",
+        "coco-instances",
+        trees.draw_coco_instances,
+        {"ap": 1.0, "ap50": 1.0},
+        without_left(1),
+        {"ap": 51 / 101, "ap50": 51 / 101},
+        classes=False,
     ),
     Case(
         "voc-instances",

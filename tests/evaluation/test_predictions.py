@@ -54,6 +54,11 @@ def test_every_format_that_can_be_read_is_found_and_read(form: str, tmp_path: Pa
     assert classified(found.files.values())
 
 
+def test_the_file_for_all_images_beside_them_is_no_prediction_too_many(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "instances.json", "deep/instances.json")
+    assert [path.parent.name for path in matched(tmp_path, "a").extra] == ["deep"]
+
+
 def test_missing_and_extra_are_named(tmp_path: Path) -> None:
     put(tmp_path, "a.png", "deep/b.json", "old.tif", ".upseg-journal.jsonl", "notes.txt")
     found = matched(tmp_path, "c", "deep/b", "a")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.data.sources import trees
-from tests.evaluation.predicted import CASES, Case, name_of, predict, predict_depth
+from tests.evaluation.predicted import CASES, SHAPE, Case, name_of, predict, predict_depth
 from upseg.data.sample import Sample
 from upseg.data.sources import open_dataset
 from upseg.errors import DataError
@@ -109,8 +109,8 @@ def test_the_crop_of_nyu_applies_to_images_of_its_size() -> None:
     assert protocol.scores(totals)["rmse"] > 0
 
 
-def test_labels_with_classes_are_assigned_once_for_all_images(tmp_path: Path) -> None:
-    """A label that means another class in the second image is right only if each image has its own assignment."""
+def test_labels_are_assigned_once_for_all_images(tmp_path: Path) -> None:
+    """A label that means another class in the second image would be right only with an assignment for each image."""
     case = case_of("coco-stuff27")
     dataset = predict(case, tmp_path / "truth", tmp_path / "own", perfect=True)
     names = (Category(0, "a"), Category(7, "b"))
@@ -122,15 +122,13 @@ def test_labels_with_classes_are_assigned_once_for_all_images(tmp_path: Path) ->
     assert evaluate("coco-stuff27", tmp_path / "shared", dataset).scores["pixel_accuracy"] == 0.5
 
 
-def test_labels_of_all_images_have_classes_or_none_has(tmp_path: Path) -> None:
-    case = case_of("coco-stuff27")
+def test_labels_of_each_image_alone_are_refused_with_the_reason(tmp_path: Path) -> None:
+    case = replace(case_of("coco-stuff27"), classes=False)
     dataset = predict(case, tmp_path / "truth", tmp_path / "predicted", perfect=True)
-    predict(replace(case, classes=True), tmp_path / "truth", tmp_path / "classes", perfect=True)
-    name = f"{dataset.names[1]}.png"
-    (tmp_path / "classes" / name).replace(tmp_path / "predicted" / name)
     result = evaluate("coco-stuff27", tmp_path / "predicted", dataset)
-    assert result.images == 1
-    assert "either all predicted segments of all images have classes" in result.problems[0]
+    assert result.images == 0
+    assert "one assignment for all images" in result.problems[0]
+    assert "upseg train -c dynaseg/coco-stuff27" in result.problems[0]
 
 
 @pytest.mark.parametrize("protocol", ["coco-panoptic", "coco-instances", "voc-instances"])
@@ -165,6 +163,29 @@ def test_predicted_stuff_is_no_detection(tmp_path: Path) -> None:
     assert [row["name"] for row in per_class] == ["person"]
 
 
+def test_predicted_stuff_that_the_truth_does_not_know_is_left_out(tmp_path: Path) -> None:
+    dataset = predict(case_of("coco-instances"), tmp_path / "truth", tmp_path / "predicted", perfect=True)
+    sky = Category(999, "sky", is_thing=False)
+    for sample in dataset:
+        everywhere = sample.segment_map + 1  # 1 is what was unlabelled
+        categories = {1: sky, **{k + 1: category for k, category in sample.categories.items()}}
+        Segmentation.from_labels(everywhere, categories=categories).save(tmp_path / "stuff" / f"{sample.name}.png")
+    for protocol in ("coco-instances", "coco-agnostic"):
+        result = evaluate(protocol, tmp_path / "stuff", dataset)
+        assert (result.problems, result.scores["ap"]) == ((), 1)
+
+
+def test_without_classes_a_wrong_class_or_none_is_right(tmp_path: Path) -> None:
+    dataset = predict(case_of("coco-instances"), tmp_path / "truth", tmp_path / "predicted", perfect=True)
+    for sample in dataset:
+        for folder, category in (("wrong", Category(999, "cow")), ("none", None)):
+            categories = {} if category is None else dict.fromkeys(sample.categories, category)
+            found = Segmentation.from_labels(sample.segment_map, categories=categories)
+            found.save(tmp_path / folder / f"{sample.name}.png")
+    for folder in ("wrong", "none"):
+        assert dict(evaluate("coco-agnostic", tmp_path / folder, dataset).scores) == {"ap": 1, "ap50": 1, "ap75": 1}
+
+
 def test_masks_that_overlap_count_whole(tmp_path: Path) -> None:
     """A cat of 48 pixels with a car of 12 before it: a cat without the 12 has an IoU of 36/48."""
     names = ["1.jpg", "2.jpg"]
@@ -184,6 +205,21 @@ def test_masks_that_overlap_count_whole(tmp_path: Path) -> None:
     # the car is right at all ten thresholds, the cat at 0.50, 0.55 ... 0.75
     assert result.scores["ap"] == pytest.approx((1 + 6 / 10) / 2)
     assert evaluate("coco-instances", tmp_path / "predicted", dataset, images=["1"]).images == 1
+
+
+def test_masks_of_sa1b_count_whole_and_so_do_segments_with_their_parts(tmp_path: Path) -> None:
+    """A mask over the whole image and one inside it: its part hides it in the label map, in the truth as predicted."""
+    rows = [{"segmentation": trees.run_lengths(mask)} for mask in (np.ones(SHAPE, bool), trees.LEFT)]
+    height, width = SHAPE
+    trees.write_image(tmp_path / "sa_1.jpg")
+    trees.write_json(tmp_path / "sa_1.json", {"image": {"height": height, "width": width}, "annotations": rows})
+    dataset = open_dataset("sa-1b", tmp_path)
+    labels = np.where(trees.LEFT, 2, 1)
+    for name, parents in (("flat", {}), ("tree", {2: 1})):
+        Segmentation.from_labels(labels, parents=parents).save(tmp_path / name / "sa_1.npz")
+    rest = 1 - trees.LEFT.mean()
+    assert evaluate("entity", tmp_path / "flat", dataset).scores["mean_iou"] == pytest.approx((rest + 1) / 2)
+    assert evaluate("entity", tmp_path / "tree", dataset).scores["mean_iou"] == 1
 
 
 @pytest.mark.skipif(not os.environ.get("UPSEG_DATA"), reason="UPSEG_DATA names no folder with real data")

@@ -26,7 +26,7 @@ def nothing() -> Segmentation:
 
 
 def written(folder: Path, **options: object) -> Path:
-    images = [("sub/a.jpg", two_cells()), ("b.png", nothing()), ("c\udcff.png", two_cells())]
+    images = [("sub/a.jpg", two_cells(), ()), ("b.png", nothing(), ()), ("c\udcff.png", two_cells(), {1})]
     path = folder / "instances.json"
     assert write_coco_folder(iter(images), path, **options) == (3, 4)
     return path
@@ -51,6 +51,7 @@ def test_things_of_all_images_are_numbered_through_and_stuff_is_left_out(tmp_pat
         (3, [0, 0, 2, 2], 0, 0.25),
         (2, [3, 0, 1, 2], 0, 1.0),
     ]
+    assert [row["iscrowd"] for row in rows] == [0, 0, 1, 0]
     assert all(set(row["segmentation"]) == {"size", "counts"} and "parent" not in row for row in rows)
 
 
@@ -82,12 +83,12 @@ def test_what_cannot_be_written_leaves_the_older_file(tmp_path) -> None:
     before = path.read_bytes()
     nameless = Segmentation.from_labels(np.ones((1, 1), int))
     with pytest.raises(FormatError, match=r"segment 1 of n\.png has no category"):
-        write_coco_folder([("a.jpg", two_cells()), ("n.png", nameless)], path)
+        write_coco_folder([("a.jpg", two_cells(), ()), ("n.png", nameless, ())], path)
     with pytest.raises(FormatError, match="two categories have the id 3: other and cell"):
-        write_coco_folder([("a.jpg", two_cells())], path, categories=[Category(3, "other")])
+        write_coco_folder([("a.jpg", two_cells(), ())], path, categories=[Category(3, "other")])
 
     def stopped():
-        yield "a.jpg", two_cells()
+        yield "a.jpg", two_cells(), ()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -106,3 +106,12 @@ def test_supervision_itself_gives_back_what_it_got() -> None:
     again = Segmentation.from_masks(found.to_supervision())
     assert again == found
     assert found.to_supervision().xyxy.tolist() == [[0, 0, 2, 2], [1, 1, 4, 3]]
+
+
+def test_what_has_no_class_in_supervision_has_none_here() -> None:
+    pytest.importorskip("supervision", reason="supervision is not installed")
+    half = Segmentation.from_labels(np.array([[1, 0, 2]]), categories={1: Category(3, "cat")})
+    again = Segmentation.from_masks(half.to_supervision())
+    assert [segment.category for segment in again] == [Category(3, "cat"), None]
+    nothing = Segmentation.from_labels(np.zeros((2, 3), int)).to_supervision()
+    assert (len(nothing), nothing.mask.shape) == (0, (0, 2, 3))

@@ -13,7 +13,9 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from tests.data.sources.trees import draw_cvat, draw_label_studio, draw_labelme, draw_yolo
 from upseg.batch.journal import JOURNAL_NAME, Journal
+from upseg.data.sources import open_dataset
 from upseg.data.sources.bsds500 import read_annotations
 from upseg.data.sources.json_index import index_json
 from upseg.data.sources.label_images import read_values
@@ -134,8 +136,8 @@ def _recipe(folder: Path) -> Path:
 
 
 def _read_recipe(path: Path) -> Any:
-    from upseg.training.configurations import read_configuration
     from upseg.training.trust import check_names
+    from upseg.yaml_files import read_configuration
 
     check_names(read_configuration(path), str(path))
 
@@ -145,6 +147,20 @@ def _config(folder: Path) -> Path:
     (folder / "model.safetensors").symlink_to(source / "model.safetensors")
     (folder / "config.json").write_bytes((source / "config.json").read_bytes())
     return folder / "config.json"
+
+
+def _tool(source: str, truth: str, draw: Callable[[Path], None]) -> Reader:
+    """A data set of another tool, of which one file is damaged: all samples that can be read, or one error."""
+
+    def write(folder: Path) -> Path:
+        draw(folder)
+        return folder / truth
+
+    def read_set(path: Path) -> Any:
+        root = next(parent for parent in path.parents if (parent / truth) == path)
+        return [sample.segment_map.tobytes() for sample in open_dataset(source, root)]
+
+    return Reader(f"{source} {Path(truth).name}", write, read_set)
 
 
 def _weights(folder: Path) -> Path:
@@ -195,6 +211,12 @@ READERS = {
         Reader("recipe", _recipe, _read_recipe),
         Reader("model", _config, lambda path: find_model(path.parent).settings),
         Reader("weights", _weights, _read_weights),
+        _tool("yolo", "data.yaml", draw_yolo),
+        _tool("yolo", "labels/val/a.txt", draw_yolo),
+        _tool("cvat", "labelmap.txt", draw_cvat),
+        _tool("cvat", "SegmentationClass/a.png", draw_cvat),
+        _tool("labelme", "a.json", draw_labelme),
+        _tool("label-studio", "tasks.json", draw_label_studio),
     )
 }
 try:

@@ -21,7 +21,7 @@ from upseg.errors import ImageError, ModelError
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
 from upseg.models.learned import LearnedSegmenter
 from upseg.models.registry import CONFIG_NAME, METHODS, WEIGHTS_NAME, load_model
-from upseg.segmentation import DepthSegmenter, Segmentation, Segmenter
+from upseg.segmentation import DepthSegmenter, PictureSegmenter, Segmentation, Segmenter
 from upseg.split.baselines import Splitter
 
 SIZES = [(1, 1), (1, 7), (7, 1), (5, 3), (33, 47)]
@@ -91,6 +91,15 @@ class SegmenterContract:
             row.predicts_depth == isinstance(segmenter, DepthSegmenter) == hasattr(segmenter.settings, "predicts_depth")
         )
         assert row.learned == isinstance(segmenter, LearnedSegmenter)
+        assert bool(row.pictures) == isinstance(segmenter, PictureSegmenter)
+
+    def test_its_pictures_can_be_drawn(self) -> None:
+        segmenter = self.build()
+        for kind in METHODS[self.method].pictures:
+            if getattr(segmenter.settings, "steps", 1):  # nothing to see where nothing is fitted
+                picture = segmenter.picture(drawn_image(33, 47), kind, 2)
+                assert (picture.dtype, picture.ndim, picture.shape[2]) == (np.uint8, 3, 3)
+                assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1
 
     @pytest.mark.parametrize("size", SIZES)
     def test_any_size(self, size: tuple[int, int]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from upseg.errors import ModelError
 from upseg.methods.baiseg.settings import BaisegSettings
+from upseg.methods.dynaseg.class_settings import DynaSegClassesSettings
 from upseg.methods.dynaseg.settings import DynaSegSettings
 from upseg.methods.entity.extensions.cells.settings import CellSettings
 from upseg.methods.entity.settings import EntitySettings
@@ -54,6 +55,12 @@ CASES = {
         {1: "features clusters blocks floor crop working_pixels threads", 0: "steps weight_decay seed"},
         optional="alpha crop working_pixels detail threads",
         misspelt=("weighting", "sfs", "fsf, scf, fixed"),
+    ),
+    "dynaseg_classes": Case(
+        DynaSegClassesSettings("cnn", clusters=20, size=None),
+        {2: "clusters", 1: "features blocks size threads"},
+        optional="size threads",
+        misspelt=("extractor", "vgg", "cnn, resnet18-fpn, lite0-fpn"),
     ),
     "entity": Case(
         EntitySettings(size=None, scales=(1.0, 2.0), window=256, minimum_score=0.3),

@@ -37,6 +37,20 @@ def test_hand_computed() -> None:
     assert scores["mean_iou"] == pytest.approx((2 / 3 + 1 / 2 + 1 / 2) / 3)
 
 
+def test_things_alone_and_stuff_alone_by_hand() -> None:
+    """The paper's sub-matrices: a stuff pixel called a thing counts against stuff in the whole matrix only."""
+    truth = np.array([[0, 0, 1, 1, 1, 2, 2]])
+    prediction = np.array([[1, 1, 2, 2, 1, 3, 2]])
+    metric = HungarianScores(CLASSES, label_count=3)
+    metric.update(truth, prediction)
+    scores = metric.compute()
+    assert scores["mean_iou_things"] == pytest.approx(2 / 3)
+    assert scores["mean_iou_things_only"] == 1
+    assert scores["mean_iou_stuff"] == pytest.approx((2 / 4 + 1 / 2) / 2)
+    assert scores["mean_iou_stuff_only"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert np.isnan(HungarianScores(CLASSES[1:], label_count=2).compute()["mean_iou_things_only"])
+
+
 @given(tables)
 @settings(max_examples=60, deadline=None)
 def test_assignment_is_the_best_of_all(table: np.ndarray) -> None:

@@ -58,6 +58,12 @@ def test_a_setting_that_does_not_exist_is_refused() -> None:
         load_model("threshold", level=3)
 
 
+def test_the_folder_of_a_training_is_the_model_in_it(tmp_path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    model_folder(tmp_path / "run" / "model", {"method": "threshold", "settings": {"levels": 2}})
+    assert load_model(tmp_path / "run", "cpu").settings == ThresholdSettings(levels=2)
+
+
 def test_a_model_folder_is_loaded_with_settings_of_its_own(tmp_path) -> None:
     folder = model_folder(tmp_path / "model", {"method": "threshold", "settings": {"levels": 2, "seed": 5}})
     assert load_model(folder, "cpu").settings == ThresholdSettings(levels=2, seed=5)

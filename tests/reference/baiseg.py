@@ -95,10 +95,14 @@ def contrast_loss(
     same: np.ndarray,
     alpha: float,
     temperature: float,
+    *,
+    both_kinds: bool = False,
 ) -> float:
-    """The mean of Eq. 6 over the anchors that have positives and negatives."""
+    """The mean of Eq. 6 over the boundary pixels, or all anchors, that have positives and negatives."""
     losses = []
     for i, anchor in enumerate(anchors):
+        if not (both_kinds or anchor_kinds[i]):
+            continue
         positives = [k for j, k in enumerate(keys) if key_kinds[j] == anchor_kinds[i] and not same[i, j]]
         negatives = [k for j, k in enumerate(keys) if key_kinds[j] != anchor_kinds[i]]
         if positives and negatives:

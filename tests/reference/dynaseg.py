@@ -107,6 +107,16 @@ def balance(weighting: str, label_count: int, alpha: float) -> float:
     return {"fsf": label_count / alpha, "scf": alpha / label_count, "fixed": alpha}[weighting]
 
 
+def batch_loss(response: Map, floors: list[int], weighting: str, alpha: float) -> float:
+    """Training over a data set: the mean over the images of Eq. 7 with each one's own q', 0 for those that ended."""
+    total = 0.0
+    for one_image, floor in zip(response, floors, strict=True):
+        label_count = len({label for row in cluster_labels([one_image])[0] for label in row})
+        if label_count > floor:
+            total += total_loss([one_image], balance(weighting, label_count, alpha))
+    return total / len(response)
+
+
 class PaperFit(NamedTuple):
     """What the plain fit gives: the last labels (H, W), q' at each forward pass, and L at each step."""
 

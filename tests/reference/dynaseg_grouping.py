@@ -78,7 +78,8 @@ class Scene(NamedTuple):
         bins: Of each channel's histogram.
         ranges: Lowest and highest value of each channel's bins.
         features: (F, H, W) maps.
-        feature_reaches: Of their contrasts.
+        feature_reaches: Of their contrasts; maps beyond these have none.
+        boundary: (H, W) in [0, 1].
     """
 
     colours: np.ndarray
@@ -88,6 +89,7 @@ class Scene(NamedTuple):
     ranges: Sequence[tuple[float, float]]
     features: Sequence[np.ndarray]
     feature_reaches: Sequence[int]
+    boundary: np.ndarray
 
 
 class Region(NamedTuple):
@@ -138,7 +140,7 @@ def mirrored(index: int, length: int) -> int:
 
 
 def pair_contrasts(scene: Scene) -> dict[tuple[Pixel, Pixel], list[float]]:
-    """For each pair of neighbouring pixels: the contrast of colours for each reach, the response, each feature map."""
+    """For each pair of neighbouring pixels: colours for each reach, response, feature maps that have one, boundary."""
     height, width, _ = scene.colours.shape
     spread = math.sqrt(sum(float(np.var(channel.astype(np.float64))) for channel in scene.response)) or 1.0
     contrasts = {}
@@ -151,8 +153,9 @@ def pair_contrasts(scene: Scene) -> dict[tuple[Pixel, Pixel], list[float]]:
             values.append(math.dist(box_mean(scene.colours, *a, reach), box_mean(scene.colours, *b, reach)))
         responses = [[float(channel[pixel]) for channel in scene.response] for pixel in (here, there)]
         values.append(math.dist(*responses) / spread)
-        for maps, reach in zip(scene.features, scene.feature_reaches, strict=True):
+        for maps, reach in zip(scene.features, scene.feature_reaches, strict=False):
             values.append(math.dist(*([float(channel[pixel]) for channel in maps] for pixel in places[reach])))
+        values.append(float(scene.boundary[here] + scene.boundary[there]) / 2)
         contrasts[here, there] = values
     return contrasts
 

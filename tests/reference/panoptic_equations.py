@@ -70,12 +70,12 @@ class Positional:
 
     def loss(self, predicted: Vector, centre: Vector | None) -> float:
         """Eq. 4."""
-        return self.variation(self.code(centre), predicted) / 2
+        u, v = self.parts(difference(self.code(centre), predicted))
+        return (norm(u) + norm(v)) / 2
 
     def variation(self, here: Vector, there: Vector) -> float:
         """What Eq. 10 adds up."""
-        u, v = self.parts(difference(here, there))
-        return norm(u) + norm(v)
+        return norm(difference(here, there))
 
     def squared_distance(self, predicted: Vector, centre: Vector) -> float:
         """dx² + dy² of Eq. 14."""

@@ -57,6 +57,27 @@ def test_an_empty_mask_has_no_segments(tmp_path) -> None:
     assert len(MaskClasses().read(tmp_path / "a.png")) == 0
 
 
+@pytest.mark.parametrize("palette", [False, True])
+def test_colours_of_cvat_are_classes_by_its_label_map(tmp_path, palette) -> None:
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\ncell:250,9,0::\nold cell:0,9,7::\n")
+    masks = tmp_path / "SegmentationClass"
+    masks.mkdir()
+    pixels = np.array([[[0, 0, 0], [0, 9, 7]], [[250, 9, 0], [0, 9, 7]]], np.uint8)
+    image = Image.fromarray(np.array([[0, 2], [1, 2]], np.uint8) if palette else pixels)
+    if palette:
+        image.putpalette([0, 0, 0, 250, 9, 0, 0, 9, 7])
+    image.save(masks / "a.png")
+    classes = classes_beside(masks)
+    assert classes is not None
+    found = classes.read(masks / "a.png")
+    assert found.labels.tolist() == [[0, 1], [2, 1]]
+    assert [segment.category for segment in found] == [Category(2, "old cell"), Category(1, "cell")]
+    assert classes.facts() != MaskClasses(classes.names).facts()
+    Image.fromarray(pixels + 1).save(masks / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: .*the colour \(1, 1, 1\)"):
+        classes.read(masks / "a.png")
+
+
 def test_names_come_from_the_list_and_kinds_from_the_options() -> None:
     listed = MaskClasses({2: "heaven", 9: "cart", 11: "none"}, frozenset({9}))
     assert listed.categories() == [Category(2, "heaven"), Category(9, "cart", is_thing=False), Category(11, "none")]
@@ -150,3 +171,15 @@ def test_a_list_that_can_be_misunderstood_is_refused(tmp_path, text, message) ->
         (tmp_path / "classes.txt").write_text(text)
     with pytest.raises(DataError, match=rf"classes\.txt.*{message}"):
         read_class_names(tmp_path / "classes.txt")
+
+
+def test_0_is_a_person_in_the_pixel_maps_of_coco_stuff(tmp_path: Path) -> None:
+    """They hold each id minus one, and 255 where nothing is known."""
+    path = tmp_path / "a.png"
+    Image.fromarray(np.array([[0, 0, 1, 255]], np.uint8)).save(path)
+    found = named_classes("coco-stuff").read(path)
+    assert found.labels.tolist() == [[1, 1, 2, 0]]
+    assert [segment.category for segment in found] == [Category(1, "person"), Category(2, "bicycle")]
+    assert [segment.category.name for segment in named_classes("coco").read(path)] == [
+        "person"
+    ]  # 0 is none, 1 a person

@@ -7,12 +7,10 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import RichProgressBar
 from PIL import Image
 
 from tests.training.stand_ins import stand_in_module, stand_in_trainer
-from upseg.training import callbacks
-from upseg.training.callbacks import EpochLines, SeededEpochs, ValidationPictures, progress_callback
+from upseg.training.callbacks import SeededEpochs, ValidationPictures
 
 
 def trainer(root: Any = "", **state: Any) -> lightning.Trainer:
@@ -36,11 +34,17 @@ def test_the_first_batches_of_each_data_set_are_drawn(tmp_path) -> None:
     assert np.array_equal(np.asarray(Image.open(found[0])), PICTURE)
 
 
+def test_what_is_looked_at_before_the_first_step_is_drawn_too(tmp_path) -> None:
+    ValidationPictures().on_validation_batch_end(
+        trainer(tmp_path, sanity_checking=True), drawing(PICTURE), None, None, 1
+    )
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["start-0-01.png"]
+
+
 @pytest.mark.parametrize(
     ("count", "state", "module"),
     [
         (0, {}, drawing(PICTURE)),
-        (4, {"sanity_checking": True}, drawing(PICTURE)),
         (4, {"is_global_zero": False}, drawing(PICTURE)),
         (4, {"fast_dev_run": True}, drawing(PICTURE)),
         (4, {}, stand_in_module()),
@@ -94,20 +98,3 @@ def test_random_numbers_depend_on_seed_epoch_and_process_alone() -> None:
     assert numbers(3) == first
     others = [numbers(4), numbers(3, current_epoch=3), numbers(3, global_rank=1)]
     assert len({*others, first}) == 4
-
-
-def test_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch, capsys) -> None:
-    assert isinstance(progress_callback(), EpochLines)
-    monkeypatch.setattr(callbacks.Console, "is_terminal", True)
-    assert isinstance(progress_callback(), RichProgressBar)
-
-
-def test_a_line_has_the_epoch_the_metrics_and_the_time(capsys) -> None:
-    state = {"max_epochs": 5, "progress_bar_metrics": {"train/loss": 0.123456, "val/recall": torch.tensor(0.5)}}
-    lines = EpochLines()
-    lines.on_train_epoch_start(trainer(), stand_in_module())
-    lines.on_train_epoch_end(trainer(**state), stand_in_module())
-    assert capsys.readouterr().out.startswith("epoch 3/5: train/loss 0.1235, val/recall 0.5, 0.")
-    lines.on_train_epoch_end(trainer(**state, is_global_zero=False), stand_in_module())
-    lines.on_train_epoch_end(trainer(**state | {"max_epochs": -1}), stand_in_module())
-    assert capsys.readouterr().out.startswith("epoch 3: train/loss")

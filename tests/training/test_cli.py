@@ -271,6 +271,15 @@ def test_the_recipe_wins_over_the_optimiser_of_the_method(tmp_path) -> None:
     assert {group["lr"] for group in configured["optimizer"].param_groups} == {0.7}
 
 
+def test_an_effective_batch_gathers_gradients(tmp_path) -> None:
+    content = recipe()
+    size = content["data"]["init_args"]["batch_size"]
+    content["data"]["init_args"]["effective_batch"] = 3 * size
+    assert opened(tmp_path, content).trainer.accumulate_grad_batches == 3
+    with pytest.raises(UpsegError, match=r"asks for 3 batches in a step, trainer\.accumulate_grad_batches for 2"):
+        opened(tmp_path, content, "--trainer.accumulate_grad_batches=2")
+
+
 def test_a_method_that_needs_classes_gets_those_of_the_data(tmp_path) -> None:
     content = recipe()
     content["model"] = {"class_path": "tests.training.tiny.WithClasses"}

@@ -13,6 +13,7 @@ from tests.data.test_batches import areas
 from tests.training.trained import trained
 from upseg.data.batches import Batch
 from upseg.data.dataset import Dataset
+from upseg.data.depth_only import DepthOnly
 from upseg.data.mixing import WeightedDataset
 from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES, ShapeScenes
@@ -61,6 +62,14 @@ def test_batches_do_not_depend_on_the_number_of_workers():
 
 def test_incomplete_batches_are_left_out_in_training():
     assert [len(batch) for batch in module().train_dataloader()] == [4, 4, 4]
+
+
+def test_an_effective_batch_is_reached_on_any_number_of_devices():
+    data = module(effective_batch=24)
+    assert [data.batches_per_step(devices) for devices in (1, 2, 3, 6)] == [6, 3, 2, 1]
+    with pytest.raises(ValueError, match="effective_batch is 24, which is no multiple of 4 samples on each of 5"):
+        data.batches_per_step(5)
+    assert module().batches_per_step(5) is None
 
 
 def test_validation_has_one_loader_for_each_data_set_in_order():
@@ -178,6 +187,7 @@ def test_data_without_anything_to_learn_is_refused() -> None:
         check_learnable(crowds(all_of_them=True))
     with pytest.raises(DataError, match="none of the 2 samples that can be read has a segment"):
         check_learnable(Unlabelled("d", 2))
+    check_learnable(DepthOnly(ShapeScenes(2, (12, 16))))
 
 
 class Unlabelled(Numbered):

@@ -63,3 +63,15 @@ def test_impossible_schedules_are_refused():
         Optimization(0.0)
     with pytest.raises(ValueError, match=r"warm_up in \[0, 1\], got 0.9, 1.5"):
         Optimization(1.0, warm_up=1.5)
+
+
+def test_only_adamw_decays_unless_asked_for() -> None:
+    """In Adam and SGD a decay is an L2 penalty, part of the gradient: nobody gets one by accident."""
+    module = nn.Linear(2, 2)
+    found = {
+        kind: max(group.weight_decay for group in Optimization(0.1, kind).groups(module))
+        for kind in ("adamw", "adam", "sgd")
+    }
+    assert found == {"adamw": 0.05, "adam": 0.0, "sgd": 0.0}
+    assert max(group.weight_decay for group in Optimization(0.1, "sgd", weight_decay=0.2).groups(module)) == 0.2
+    assert max(group.weight_decay for group in Optimization(0.1, weight_decay=0.0).groups(module)) == 0.0

@@ -122,3 +122,32 @@ def test_the_recipes_of_the_package_need_no_trust() -> None:
 
     for path in recipes().values():
         check_names(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+
+
+@pytest.mark.parametrize("text", ["${oc.env:UPSEG_SECRET}", "a${ oc.env : UPSEG_SECRET}", "${${x}:UPSEG_SECRET}"])
+def test_the_environment_stays_out_of_a_run(text, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("UPSEG_SECRET", "hidden")
+    content = ours() | {"output": text}
+    with pytest.raises(UpsegError, match=r"may not compute .*--trust") as refused:
+        Training([write(tmp_path / "recipe.yaml", content)], [], output=tmp_path / "run")
+    assert "\n" not in str(refused.value)
+    assert "hidden" not in str(refused.value)
+
+
+def test_with_trust_the_environment_is_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("UPSEG_SECRET", "hidden")
+    content = ours() | {"output": str(tmp_path / "${oc.env:UPSEG_SECRET}")}
+    training = Training([write(tmp_path / "recipe.yaml", content)], [], output=tmp_path / "run", trust=True)
+    assert training.output == tmp_path / "hidden"
+
+
+def test_an_option_does_not_read_the_environment_either(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("UPSEG_SECRET", "hidden")
+    options = ["--output", str(tmp_path / "${oc.env:UPSEG_SECRET}")]
+    with pytest.raises(UpsegError, match="may not compute") as refused:
+        Training([write(tmp_path / "recipe.yaml", ours())], options, output=tmp_path / "run")
+    assert "hidden" not in str(refused.value)
+
+
+def test_values_of_the_recipe_itself_are_taken_over() -> None:
+    check_names({"a": "${data_root}/x: ${b}", "b": "$5: {x}"}, "recipe.yaml")

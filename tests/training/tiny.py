@@ -88,7 +88,7 @@ def recipe(**model: Any) -> dict[str, Any]:
                 "workers": 0,
             },
         },
-        "trainer": {"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1},
+        "trainer": {"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1, "num_sanity_val_steps": 0},
         "checkpoint": {"monitor": "val/recall"},
         "pictures": {"count": 1},
     }

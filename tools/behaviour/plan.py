@@ -75,7 +75,7 @@ def _folders() -> Step:
     return Step(
         "train-folders",
         _lines(f"""
-train -c entity/folder --data_root INPUTS/scenes/labels --model.settings.backbone resnet10t {common}
+train -c entity/folder --data_root INPUTS/scenes/labels --model.settings.backbone resnet10t {common} --minutes null
 train -c panoptic/folder --data_root INPUTS/scenes/panoptic {vit} --data.targets.init_args.patch 16 {common}
 train -c baiseg/folder --data_root INPUTS/scenes/masks --model.settings.backbone resnet10t {common} -o objects
 train -c baiseg/maskrcnn --data_root INPUTS/scenes/instances --model.settings.backbone resnet10t {common}

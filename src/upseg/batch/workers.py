@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging.handlers import QueueHandler
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -20,6 +22,7 @@ from upseg.batch.jobs import ImageJob, ImageResult, discard_partials, lacks_memo
 from upseg.errors import ModelError, UpsegError
 from upseg.models.registry import Model
 
+_LOG = "upseg"  # the logger of everything here
 _GOODBYE_SECONDS = 5.0
 _MOST_FAILED_STARTS = 3  # of processes that die while they load the model
 _MOST_THREADS = 4  # of an image: more bring little, and processes side by side have as many each
@@ -158,7 +161,8 @@ def threads_of_an_image() -> Iterator[None]:
 def _start(model: Model, device: str) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, model, device), daemon=True)
+    level = logging.getLogger(_LOG).getEffectiveLevel()
+    process = context.Process(target=_serve, args=(theirs, model, device, level), daemon=True)
     with _interrupts_held_back(), _patient_threads():
         process.start()
     theirs.close()
@@ -215,6 +219,9 @@ def _receive(worker: _Worker, jobs: Sequence[ImageJob], starts: _Starts) -> Imag
         job, worker.job = jobs[worker.job], None
         discard_partials(job)
         return ImageResult.failure(job.path, reason)
+    if isinstance(message, logging.LogRecord):
+        logging.getLogger(message.name).handle(message)
+        return None
     if isinstance(message, BaseException):
         starts.note(str(message), message)
         worker.process.join()
@@ -251,8 +258,21 @@ def _stop(pool: Sequence[_Worker], jobs: Sequence[ImageJob], *, gently: bool) ->
             discard_partials(jobs[worker.job])
 
 
-def _serve(connection: Connection, model: Model, device: str) -> None:
+class _ToParent(QueueHandler):
+    """Sends what is logged to the process that started this one, which logs it."""
+
+    queue: Connection
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Send it; the handler has made text of all that it holds."""
+        self.queue.send(record)
+
+
+def _serve(connection: Connection, model: Model, device: str, level: int) -> None:
     """What each process does: load the model, then one job after the other until there is none."""
+    logger = logging.getLogger(_LOG)
+    logger.setLevel(level)
+    logger.addHandler(_ToParent(connection))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from upseg.comparison import Agreement
     from upseg.segmentation import Segmentation
 
+_MOST_NAMED = 5  # images that some folder lacks
 _COLUMNS = ("image", "first", "second", "variation_of_information", "adjusted_rand", "matched", "mean_iou")
 
 _Sources = Annotated[
@@ -118,6 +119,7 @@ def _names(texts: Sequence[str]) -> list[str]:
 
 def _source(text: str, name: str, image: Path | None, device: str) -> list[_Source]:
     """One source, or of an annotation file of BSDS500 one for each annotator."""
+    from upseg.models.folders import CONFIG_NAME, model_folder
     from upseg.models.registry import load_model
 
     path = Path(text)
@@ -125,7 +127,7 @@ def _source(text: str, name: str, image: Path | None, device: str) -> list[_Sour
         return _annotators(path)
     if path.is_file():
         return [_Source(name, {"": path})]
-    if path.is_dir() and not (path / "config.json").is_file():
+    if path.is_dir() and not (model_folder(path) / CONFIG_NAME).is_file():
         return [_Source(name, _result_files(path))]
     if image is None:
         raise UpsegError(
@@ -185,8 +187,16 @@ def _images(sources: Sequence[_Source], image: Path | None) -> Iterator[tuple[st
         raise UpsegError("the folders have no image in common: files of one image must have the same name in each")
     if image is not None and not photos:
         raise UpsegError(f"{image} is one image, but the segmentations are of several; give their folder")
+    _say_left_out(set.union(*keys) - set(common))
     for key in common:
         yield key, photos.get(key)
+
+
+def _say_left_out(names: set[str]) -> None:
+    """Name the images that some of the folders lack."""
+    if names:
+        first = ", ".join(sorted(names)[:_MOST_NAMED]) + (" ..." if len(names) > _MOST_NAMED else "")
+        typer.echo(f"upseg: left out, because not in every folder: {len(names)} ({first})", err=True)
 
 
 def _draw(agreement: Agreement, photo: Path | None, path: Path) -> None:

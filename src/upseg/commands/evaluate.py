@@ -21,8 +21,8 @@ _MOST_NAMED = 20  # on the terminal; JSON has all
 _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 _NAMES = """
-bsds500, voc-regions, coco-stuff27, entity, cells, coco-panoptic, cityscapes-panoptic, coco-instances, voc-instances,
-nyu-depth.
+bsds500, voc-regions, coco-stuff27, entity, cells, coco-panoptic, cityscapes-panoptic, coco-instances,
+coco-agnostic, voc-instances, nyu-depth.
 """  # listed here so that `upseg --help` need not import the metrics
 
 _Protocol = Annotated[str, typer.Argument(metavar="PROTOCOL", help=" ".join(_NAMES.split()))]
@@ -53,6 +53,9 @@ _Assignments = Annotated[
 ]
 _DepthScale = Annotated[float, typer.Option(help="The integer that is one metre in predicted depth maps.")]
 _Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the report to this JSON file.")]
+_Baseline = Annotated[
+    Path | None, typer.Option(help="An earlier report (-o) under this protocol; say by how many percent scores differ.")
+]
 _PerImage = Annotated[Path | None, typer.Option(help="Write each image's scores to this CSV file, worst first.")]
 _Worst = Annotated[int | None, typer.Option(min=1, help="Draw so many of the worst images.")]
 _Picture = Annotated[Path, typer.Option(help="Where to draw them, .png or .jpg.")]
@@ -73,6 +76,7 @@ def evaluate(
     channels: Channels = None,
     normalize: Normalize = None,
     output: _Output = None,
+    baseline: _Baseline = None,
     per_image: _PerImage = None,
     worst: _Worst = None,
     picture: _Picture = Path("worst.png"),
@@ -96,7 +100,8 @@ def evaluate(
     options: dict[str, Any] = {"images": names, "rank": rank, "depth_scale": depth_scale}
     source = _what_is_measured(predictions, model, device)
     result = _with_progress(protocol, source, dataset, visible=not quiet, **options)
-    document = json.dumps(result.as_json(), indent=2)
+    report = _compared(result.as_json(), baseline)
+    document = json.dumps(report, indent=2)
     if output is not None:
         with atomic_path(output) as partial:
             partial.write_text(document + "\n", encoding="utf-8")
@@ -107,6 +112,7 @@ def evaluate(
     elif not quiet:
         written = [path for path in (output, per_image) if path is not None]
         _print_result(result, len(names or dataset), written, all_scores=all_scores)
+        _print_changes(report)
     _name_what_is_left_out(result)
     if worst is not None and result.ranking:
         _draw(result, dataset, worst, picture)
@@ -122,6 +128,31 @@ def _what_is_measured(predictions: Path | None, model: str | None, device: str) 
     if (predictions is None) == (model is None):
         raise typer.BadParameter("give either --predictions, with files, or --model")
     return predictions if predictions is not None else load_model(str(model), device)
+
+
+def _compared(report: dict[str, Any], baseline: Path | None) -> dict[str, Any]:
+    """The report, and by how many percent each score is above that of an earlier one."""
+    from upseg.formats.metadata import load_json
+
+    if baseline is None:
+        return report
+    try:
+        earlier = load_json(baseline)
+        protocol, scores = earlier["protocol"], earlier["scores"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{baseline}: expected a report that `upseg evaluate -o` wrote, got {error}") from error
+    if protocol != report["protocol"]:
+        raise DataError(f"{baseline} is a report of {protocol}, which cannot be compared with {report['protocol']}")
+    common = {name: (value, scores.get(name)) for name, value in report["scores"].items()}
+    changes = {name: 100 * (own / other - 1) for name, (own, other) in common.items() if own is not None and other}
+    return {**report, "baseline": {"report": baseline.stem, "change_percent": changes}}
+
+
+def _print_changes(report: dict[str, Any]) -> None:
+    if "baseline" in report:
+        changes = report["baseline"]["change_percent"].items()
+        over = report["baseline"]["report"]
+        typer.echo(f"over {over}: " + ", ".join(f"{name} {value:+.1f} %" for name, value in changes))
 
 
 def _open_truth(

@@ -55,13 +55,13 @@ def _model_facts(name: str, folder: Path) -> dict[str, Any]:
     from upseg.models.folders import WEIGHTS_NAME, read_config
     from upseg.models.registry import METHODS
 
-    config = read_config(folder)
+    config, weights = read_config(folder), folder / WEIGHTS_NAME
     return {
         "name": name,
         "method": config.method,
         "description": config.description or METHODS[config.method].description,
         "location": str(folder),
-        "bytes": (folder / WEIGHTS_NAME).stat().st_size,
+        "bytes": weights.stat().st_size if weights.exists() else None,
         "classes": [category.name for category in config.categories],
         "training": dict(config.training),
     }
@@ -69,7 +69,7 @@ def _model_facts(name: str, folder: Path) -> dict[str, Any]:
 
 def _cells(row: dict[str, Any]) -> Iterator[str]:
     """For people."""
-    data = row["training"].get("data", "")
+    data = row["training"].get("data", "" if row["bytes"] else "nothing")
     yield from (row["name"], row["method"], row["description"])
-    yield "nothing" if row["bytes"] is None else ", ".join(map(str, data)) if isinstance(data, list) else str(data)
-    yield "no weights" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
+    yield ", ".join(map(str, data)) if isinstance(data, list) else str(data)
+    yield "no weights of its own" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 DEFAULT_OUTPUT = Path("upseg-out")
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|torch|onnxruntime|openvino",
+        help="What computes a model's network on the CPU; auto: the fastest that is installed, if the model has it.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
 Channels = Annotated[

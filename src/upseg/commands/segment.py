@@ -16,6 +16,7 @@ from upseg.commands.options import (
     Channels,
     Debug,
     Device,
+    Engine,
     Normalize,
     Output,
     Quiet,
@@ -31,9 +32,16 @@ if TYPE_CHECKING:
     from upseg.images.options import ReadingOptions
 
 
+_SNAPSHOTS = 10
 _Paths = Annotated[list[str], typer.Argument(help="Images, folders (searched throughout) and globs.")]
 _Model = Annotated[
-    str, typer.Option("--model", "-m", help="A name from `upseg models`, a model folder, or owner/name of a hub model.")
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A name from `upseg models`, a model folder, or owner/name of a hub model. Without it photos; with "
+        "--preset or --set dynaseg, whose they are.",
+    ),
 ]
 _Preset = Annotated[str | None, typer.Option(help="A named set of settings; for dynaseg: default or paper.")]
 _Detail = Annotated[float | None, typer.Option(help="From 0 (few, large segments) to 1 (all that were found).")]
@@ -47,7 +55,8 @@ _Formats = Annotated[
         "--format",
         "-f",
         help="png, tif, coco, panoptic, geojson, labelme, imagej, svg, npz, overlay, overlay-jpg, csv, cutouts, "
-        "levels, hierarchy, hierarchy-coco or depth; repeatable. Without any: png and overlay.",
+        "levels, hierarchy, hierarchy-coco or depth; repeatable. Without any: png and overlay. Of how a model came to "
+        "its segments: features (entity), boundaries (baiseg), snapshots (dynaseg), as pictures.",
     ),
 ]
 _Overlay = Annotated[bool, typer.Option("--overlay", help="Also draw the segments over the image.")]
@@ -56,6 +65,9 @@ _Depth = Annotated[
 ]
 _Levels = Annotated[
     int | None, typer.Option(min=1, help="Also write so many levels of detail of one fit, as pages of a TIFF.")
+]
+_Snapshots = Annotated[
+    int | None, typer.Option(min=1, help="Also draw so many moments of the fit; of dynaseg, with steps above 0.")
 ]
 _MinArea = Annotated[int | None, typer.Option(min=1, help="Leave smaller segments out, in pixels.")]
 _MaxArea = Annotated[int | None, typer.Option(min=1, help="Leave larger segments out, in pixels.")]
@@ -77,7 +89,7 @@ _Overwrite = Annotated[
 def segment(
     paths: _Paths,
     output: Output = DEFAULT_OUTPUT,
-    model: _Model = "dynaseg",
+    model: _Model = None,
     preset: _Preset = None,
     detail: _Detail = None,
     seed: _Seed = None,
@@ -86,12 +98,14 @@ def segment(
     overlay: _Overlay = False,
     depth: _Depth = False,
     levels: _Levels = None,
+    snapshots: _Snapshots = None,
     min_area: _MinArea = None,
     max_area: _MaxArea = None,
     clear_border: _ClearBorder = False,
     pixel_size: _PixelSize = None,
     workers: _Workers = 1,
     device: Device = "auto",
+    engine: Engine = None,
     channels: Channels = None,
     normalize: Normalize = None,
     page: _Page = None,
@@ -109,21 +123,35 @@ def segment(
     """
     from upseg.batch.jobs import ResultOptions
     from upseg.batch.run import segment_files
+    from upseg.commands.pictures import apart, write_pictures
     from upseg.commands.segment import PIPE, segment_pipe
     from upseg.images.options import ReadingOptions
 
     start_logging(verbose=verbose)
-    common: dict[str, Any] = {
+    model = model or ("dynaseg" if preset or assignments else "photos")
+    given, kinds = apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
+    reader: dict[str, Any] = {
         "model": model,
-        "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed),
-        "formats": _formats(formats, overlay=overlay, depth=depth, levels=levels is not None),
+        "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed, engine=engine),
         "device": device,
         "reading": ReadingOptions(channel_numbers(channels), page, max_pixels, normalize),
+    }
+    common = {
+        **reader,
+        "formats": _formats(given, overlay=overlay, depth=depth, levels=levels is not None),
         "options": ResultOptions(min_area, max_area, clear_border, pixel_size, levels),
     }
     if PIPE in (*paths, str(output)):
+        if kinds:
+            raise typer.BadParameter(f"{kinds[0]} are written to a folder; leave the - out")
         segment_pipe(paths, output, named=formats, **common)
         return
+    if kinds:
+        drawn = write_pictures(paths, output, kinds, **reader, count=snapshots or _SNAPSHOTS, quiet=quiet or as_json)
+        if not given and snapshots is None and not (overlay or depth or levels):  # nothing but pictures
+            if not drawn:
+                raise typer.Exit(1)
+            return
     summary = run_and_report(
         lambda display: segment_files(paths, output, workers=workers, overwrite=overwrite, observer=display, **common),
         "image",

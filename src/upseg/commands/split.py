@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,8 +52,9 @@ _Classes = Annotated[
     str | None,
     typer.Option(
         "--classes",
-        help="voc, ade20k, cityscapes or coco; or a text file with `id name` in each line, or names alone, which count "
-        "from 1. Without it the categories.json beside the masks, if there is one.",
+        help="voc, ade20k, cityscapes, coco or coco-stuff (its pixel maps, whose 0 is a person); or a text file with "
+        "`id name` in each line, or names alone, which count from 1. Without it "
+        "the categories.json beside the masks, if there is one.",
     ),
 ]
 _Stuff = Annotated[
@@ -156,7 +158,7 @@ def _mask_classes(
     unknown = chosen.void
     if void is not None:
         unknown = frozenset[int]() if void.strip().lower() == _NO_VOID else _ids("--void", [void])
-    return MaskClasses(chosen.names, chosen.stuff | ids, unknown)
+    return replace(chosen, stuff=chosen.stuff | ids, void=unknown)
 
 
 def _ids(option: str, texts: Sequence[str]) -> frozenset[int]:

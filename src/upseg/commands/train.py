@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from upseg.commands.options import Channels, Normalize, channel_numbers
 from upseg.errors import UpsegError
+
+if TYPE_CHECKING:
+    from upseg.training.cli import Training
 
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 _NEEDED = ("lightning", "jsonargparse", "omegaconf", "tensorboard", "torchmetrics")
@@ -47,6 +52,13 @@ _Start = Annotated[
         help="What to start from: a model that comes with upseg, a model folder, a hub model, or a checkpoint.",
     ),
 ]
+_Minutes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="The most that the training takes, validation and saving too; the learning rate fits it. null: no limit.",
+    ),
+]
 _List = Annotated[bool, typer.Option("--list", help="List the recipes that come with upseg, and train nothing.")]
 # the options of recipes are for Lightning to understand
 EXTRA_ARGUMENTS = {"ignore_unknown_options": True}
@@ -62,6 +74,7 @@ def train(
     channels: Channels = None,
     normalize: Normalize = None,
     init_from: _Start = None,
+    minutes: _Minutes = None,
     list_recipes: _List = False,
 ) -> None:
     """Train a method from a recipe.
@@ -69,6 +82,7 @@ def train(
     What is in the recipe can be changed here too: --trainer.max_epochs 3 --data.batch_size 4. With --print_config it
     shows everything that can be set, and trains nothing.
     """
+    began = time.monotonic()
     if list_recipes:
         _print_recipes()
         return
@@ -89,20 +103,30 @@ def train(
     options += [] if numbers is None else ["--data.channels", str(list(numbers))]
     options += [] if normalize is None else ["--data.normalize", normalize]
     options += [] if init_from is None else ["--model.init_args.init_from", init_from]
-    _train(paths, options, Path("runs", name_of(paths[0])), resume=resume, trust=trust)
+    options += [] if minutes is None else ["--minutes", minutes]
+    _train(paths, options, Path("runs", name_of(paths[0])), resume=resume, trust=trust, began=began)
 
 
-def _train(paths: list[Path], options: list[str], output: Path, *, resume: bool, trust: bool) -> None:
+def _train(paths: list[Path], options: list[str], output: Path, *, resume: bool, trust: bool, began: float) -> None:
     from upseg.training.cli import Training
 
-    training = Training(paths, options, output=output, resume=resume, trust=trust)
+    training = Training(paths, options, output=output, resume=resume, trust=trust, began=began)
     try:
         training.run()
     except KeyboardInterrupt:
         typer.echo(f"upseg: stopped; the same command with --resume goes on from {training.output}", err=True)
+        _say_use(training)
         raise typer.Exit(_INTERRUPTED) from None
     if training.trainer.is_global_zero:
         typer.echo(f"trained; checkpoints, pictures and numbers are in {training.output}")
+        _say_use(training)
+
+
+def _say_use(training: Training) -> None:
+    """Write the model, and say how it is used."""
+    model = training.save_model()
+    if model is not None:
+        typer.echo(f"use it: upseg segment PHOTO --model {shlex.quote(str(model))}")
 
 
 def _configuration_of(output: Path) -> Path:

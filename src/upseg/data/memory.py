@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,21 +13,33 @@ from upseg.errors import DataError
 
 
 class InMemory(Derived):
-    """Reads each sample once and keeps it, image and all, in every process that reads it.
+    """Reads each sample once and keeps it, in every process that reads it; what has no room is read anew.
 
     Args:
-        dataset: What is read; its images have to fit into memory.
+        dataset: What is read.
+        memory: For what is kept, in GiB; None for as much as it takes.
+
+    Raises:
+        ValueError: If `memory` is negative.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, memory: float | None = None) -> None:
+        if memory is not None and memory < 0:
+            raise ValueError(f"memory must be at least 0 GiB, got {memory}")
         super().__init__(dataset)
         self._kept: dict[int, Sample] = {}
+        self._room = math.inf if memory is None else memory * 2**30  # bytes
 
     def load(self, index: int) -> Sample:
         """Read a sample, or give the one that was read before."""
-        if index not in self._kept:
-            self._kept[index] = super().load(index)
-        return self._kept[index]
+        if index in self._kept:
+            return self._kept[index]
+        sample = super().load(index)
+        size = sample.image.nbytes + sum(labels.nbytes for labels in sample.annotations)
+        if size <= self._room:
+            self._room -= size
+            self._kept[index] = sample
+        return sample
 
 
 class ListedKind(Derived):

@@ -24,17 +24,22 @@ class WeightedDataset:
 
     Attributes:
         dataset: Where the samples come from.
-        weight: Proportional to how many of the draws of an epoch fall on it.
+        weight: Proportional to how many of the draws of an epoch fall on it; None for the number of its samples.
     """
 
     dataset: Dataset
-    weight: float = 1.0
+    weight: float | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.weight) and self.weight > 0):
+        if self.weight is not None and not (math.isfinite(self.weight) and self.weight > 0):
             raise ValueError(f"a weight must be positive, got {self.weight}; leave a data set out to give it none")
         if len(self.dataset) == 0:
             raise DataError(f"a data set in a mixture needs at least 1 sample, {type(self.dataset).__name__} has none")
+
+    @property
+    def share(self) -> float:
+        """The weight that counts."""
+        return float(len(self.dataset)) if self.weight is None else self.weight
 
 
 class Draw(NamedTuple):
@@ -78,7 +83,7 @@ class MixedSamples(torch.utils.data.Dataset[Sample]):
         self.sources = tuple(sources)
         self.transform = transform
         self.epoch_length = sum(len(s.dataset) for s in sources) if epoch_length is None else epoch_length
-        self.quotas = apportion([source.weight for source in sources], self.epoch_length)
+        self.quotas = apportion([source.share for source in sources], self.epoch_length)
         if min(self.quotas) == 0:
             raise ValueError(
                 f"an epoch of {self.epoch_length} draws gives the data sets {self.quotas} draws each; "
@@ -87,6 +92,15 @@ class MixedSamples(torch.utils.data.Dataset[Sample]):
 
     def __len__(self) -> int:
         return self.epoch_length
+
+    def repeated(self, times: float = 10.0) -> list[str]:
+        """A line for each data set whose samples are seen more often than so many times in an epoch."""
+        return [
+            f"{type(source.dataset).__name__}: each of its {len(source.dataset)} samples is seen "
+            f"{quota / len(source.dataset):.0f} times in an epoch"
+            for source, quota in zip(self.sources, self.quotas, strict=True)
+            if quota > times * len(source.dataset)
+        ]
 
     def __getitem__(self, draw: Draw) -> Sample:
         dataset = self.sources[draw.source].dataset

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from upseg.errors import DataError
-from upseg.files import printable
+from upseg.files import is_there, printable
 from upseg.images.reading import IMAGE_SUFFIXES
 
 
@@ -83,7 +83,7 @@ def find_below(folder: Path, name: str) -> Path | None:
         DataError: If it has no suffix and several images have that name.
     """
     for tail in tails(name):
-        if (folder / tail).is_file():
+        if is_there(folder / tail) and (folder / tail).is_file():
             return folder / tail
     for tail in tails(name):
         if (found := _like(folder, tail)) is not None:

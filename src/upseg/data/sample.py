@@ -233,6 +233,19 @@ class Sample:
             self._image = replace(self._image, reading=reading)
         return self
 
+    @property
+    def image_file(self) -> Path | None:
+        """The file that the image is in; None where it was never a file of its own, or has been decoded."""
+        return self._image.path if isinstance(self._image, LazyImage) else None
+
+    def with_labels(
+        self, labels: Integer[np.ndarray, "h w"], categories: Mapping[int, Category], crowds: Collection[int]
+    ) -> Sample:
+        """The same image with other segments; arguments as of `from_labels`."""
+        return Sample.from_labels(
+            self._image, labels, categories=categories, crowds=crowds, name=self.name, left_out=self.left_out
+        )
+
     def to_segmentation(self) -> Segmentation:
         """The same segments as a `Segmentation`, to draw them or to write them to a file; crowds are segments there."""
         return Segmentation.from_labels(self.segment_map, categories=self.categories)

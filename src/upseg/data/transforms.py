@@ -208,6 +208,22 @@ class Augmentation(SampleTransform):
         super().__init__(transforms)
 
 
+class MiddleOfImage(SampleTransform):
+    """The middle square of the image at a given size: nothing is random, and all samples have one size.
+
+    Args:
+        size: Side in pixels of the square, to which the shorter side is brought first.
+
+    Raises:
+        ValueError: If it is not positive.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"the size must be at least 1 pixel, got {size}")
+        super().__init__([v2.Resize([size], antialias=True), v2.CenterCrop([size, size])])
+
+
 class WholeImage(SampleTransform):
     """The whole image with a given longer side, as a segmenter shows it to its network: nothing is random or cut.
 

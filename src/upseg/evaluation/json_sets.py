@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from upseg.data.dataset import Dataset
+from upseg.data.names import Names
 from upseg.data.sources.coco_json import CocoTables
 from upseg.data.sources.label_images import truth_file
 from upseg.errors import DataError
@@ -110,15 +111,9 @@ def _names(images: Sequence[Mapping[str, Any]], dataset: Dataset, path: Path) ->
                 "with a table of images, or a folder of files called like the images"
             )
         return dict(zip(dataset.image_ids.tolist(), dataset.names, strict=True))
-    known = set(dataset.names)
-    by_last = {PurePosixPath(name).name: name for name in dataset.names}
-    names: dict[object, str] = {}
-    for row in images:
-        stem = str(PurePosixPath(str(row.get("file_name")).replace("\\", "/")).with_suffix(""))
-        name = stem if stem in known else by_last.get(PurePosixPath(stem).name)
-        if name is not None:
-            names[row.get("id")] = name
-    return names
+    known = Names(dataset.names)
+    found = {row.get("id"): known.find(str(row.get("file_name"))) for row in images}
+    return {identity: names[0] for identity, names in found.items() if len(names) == 1}
 
 
 def _instances(path: Path, rows: Sequence[Mapping[str, Any]], categories: Mapping[int, Category]) -> WholeMasks:

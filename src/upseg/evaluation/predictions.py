@@ -17,6 +17,7 @@ from upseg.data.sources.label_images import read_label_image, read_values, truth
 from upseg.errors import DataError, FormatError
 from upseg.evaluation.json_sets import InFile, WholeMasks, predictions_in
 from upseg.formats import FORMATS
+from upseg.formats.coco_folder import INSTANCES
 from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, read_depth_png
 from upseg.formats.metadata import reading
 from upseg.images.label_maps import LABEL_SUFFIXES, LabelValues, read_label_map
@@ -77,7 +78,7 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
     Raises:
         DataError: If there is no such folder, no prediction in it, or none of them belongs to any sample.
     """
-    found = _find_files(folder, suffixes)
+    found = result_files(folder, suffixes)
     known, predicted = Names(names), Names(found)
     files: dict[str, Path | InFile] = {}
     for name in names:
@@ -94,7 +95,7 @@ def match_predictions(folder: Path, names: Sequence[str], suffixes: Sequence[str
     return Matching(
         files,
         tuple(name for name in names if name not in files),
-        tuple(path for path in found.values() if path not in used),
+        tuple(path for path in found.values() if path not in used and path != folder / INSTANCES),
     )
 
 
@@ -198,7 +199,7 @@ def classified(files: Iterable[Path | InFile]) -> bool:
     return False
 
 
-def _find_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+def result_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """The files of predictions by name, without suffix."""
     holds = f"predictions ({', '.join(f'*{suffix}' for suffix in suffixes)})"
     ranked: dict[str, tuple[int, Path]] = {}

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int32
+from jaxtyping import Bool, Float, Int32
 
 from upseg.data.sample import IGNORE, Sample
-from upseg.errors import UpsegError
-from upseg.evaluation.json_sets import WholeMasks
-from upseg.formats.coco import mask_runs
-from upseg.functional.runs import encode_label_map, paint_runs
+from upseg.evaluation.detections import (
+    OBJECT,
+    agnostic_scores,
+    classes_of,
+    coco_scores,
+    detections,
+    looked_up,
+    update_coco_agnostic,
+    update_coco_instances,
+)
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.class_agnostic import ClassAgnostic
-from upseg.metrics.coco_mask_ap import CocoMaskAP, label_map_rows
+from upseg.metrics.coco_mask_ap import CocoMaskAP
 from upseg.metrics.depth_errors import Depth
 from upseg.metrics.hungarian import HungarianScores
 from upseg.metrics.panoptic_quality import PanopticQuality
@@ -85,8 +91,9 @@ def _update_bsds500(
 ) -> None:
     """Add one image with the maps of all its annotators."""
     regions, sweep = totals
-    regions.update(sample.annotations, prediction.labels)
-    sweep.update(sample.annotations, [prediction.labels])
+    maps = [_regions(sample), *sample.other_maps]
+    regions.update(maps, prediction.labels)
+    sweep.update(maps, [prediction.labels])
 
 
 def _bsds500_scores(totals: tuple[RegionIoU, RegionSweep]) -> dict[str, float]:
@@ -99,7 +106,15 @@ def _bsds500_scores(totals: tuple[RegionIoU, RegionSweep]) -> dict[str, float]:
 
 def _update_voc_regions(totals: tuple[RegionIoU], _number: int, sample: Sample, prediction: Segmentation) -> None:
     """Add one image; the one map has all regions."""
-    totals[0].update([sample.segment_map], prediction.labels, sample.segment_map > 0)
+    regions = _regions(sample)
+    totals[0].update([regions], prediction.labels, regions > 0)
+
+
+def _regions(sample: Sample) -> Int32[np.ndarray, "h w"]:
+    """The segments without what is void, a crowd of no class: that is no region."""
+    void = [segment.id for segment in sample.segments if segment.is_crowd and segment.category is None]
+    kept: Int32[np.ndarray, "h w"] = np.where(np.isin(sample.segment_map, void), 0, sample.segment_map)
+    return kept
 
 
 def _voc_region_scores(totals: tuple[RegionIoU]) -> dict[str, float]:
@@ -111,23 +126,45 @@ def _update_hungarian(totals: tuple[HungarianScores], _number: int, sample: Samp
     """Add one image's classes and labels."""
     scores = totals[0]
     without = [segment.id for segment in prediction if segment.category is None]
-    if (len(without) < len(prediction)) if scores.per_image else without:
+    if without:
         raise ValueError(
-            "either all predicted segments of all images have classes (labels then mean the same everywhere) or none "
-            f"has; here {len(without)} of {len(prediction)} have none, unlike in the first image"
+            f"this protocol makes one assignment for all images, so that labels must mean the same in each: give each "
+            f"segment a class, {len(without)} of {len(prediction)} have none. Labels that one image was fitted with "
+            "would need an assignment for each image, which looks up the truth as often as there are images and "
+            "compares with no published figure; `upseg train -c dynaseg/coco-stuff27` trains one network for all"
         )
-    labels = prediction.labels
-    if not scores.per_image:
-        # label 0 is void, so the class with id 0 has label 1
-        labels = _looked_up(prediction, [segment.category.id + 1 for segment in prediction if segment.category])
+    # label 0 is void, so the class with id 0 has label 1
+    labels = looked_up(prediction, [segment.category.id + 1 for segment in prediction if segment.category])
     truth = sample.semantic_map(scores.categories)
     scores.update(truth, labels, truth != IGNORE)
 
 
-def _update_entities(totals: tuple[ClassAgnostic], _number: int, sample: Sample, prediction: Segmentation) -> None:
-    """Add one image's things and stuff."""
+def _update_entities(
+    totals: tuple[ClassAgnostic],
+    _number: int,
+    sample: Sample,
+    prediction: Segmentation,
+    whole_masks: Iterable[Bool[np.ndarray, "h w"]] | None = None,
+) -> None:
+    """Add one image's things and stuff; masks that are annotated whole, one inside the other, are measured whole."""
+    if whole_masks is not None:
+        totals[0].update_masks(whole_masks, prediction.labels, _with_parts(prediction))
+        return
     truth = sample.entity_map()
     totals[0].update(np.maximum(truth, 0), prediction.labels, truth != IGNORE)
+
+
+def _with_parts(prediction: Segmentation) -> Iterator[Bool[np.ndarray, "h w"]]:
+    """The mask of each predicted segment that others are parts of, with theirs."""
+    children: dict[int, set[int]] = {}
+    parent_of = {segment.id: segment.parent for segment in prediction}
+    for segment, parent in parent_of.items():
+        above = parent
+        while above is not None:
+            children.setdefault(above, {above}).add(segment)
+            above = parent_of.get(above)
+    for parts in children.values():
+        yield np.isin(prediction.labels, sorted(parts))
 
 
 def _update_cells(totals: tuple[CellMatching], _number: int, sample: Sample, prediction: Segmentation) -> None:
@@ -139,74 +176,7 @@ def _update_cells(totals: tuple[CellMatching], _number: int, sample: Sample, pre
 def _update_panoptic(totals: tuple[PanopticQuality], _number: int, sample: Sample, prediction: Segmentation) -> None:
     """Add one image's segments, all of which need a class."""
     truth = {segment.id: segment.category.id for segment in sample.segments if segment.category is not None}
-    totals[0].update(sample.segment_map, truth, prediction.labels, _classes(prediction), sample.crowds)
-
-
-def _update_coco_instances(
-    totals: tuple[CocoMaskAP],
-    number: int,
-    sample: Sample,
-    prediction: Segmentation | WholeMasks,
-    annotations: Sequence[Mapping[str, Any]] | None = None,
-) -> None:
-    """Add one image's things; predicted stuff is left out.
-
-    Args:
-        totals: The metric.
-        number: The number of the image.
-        sample: The ground truth.
-        prediction: The prediction; masks that overlap count whole.
-        annotations: The image's rows in COCO's annotation file, whose masks may overlap; without them the masks are
-            those of the sample's map.
-    """
-    metric = totals[0]
-    of_things = {category.id for category in metric.categories if category.is_thing}
-    if isinstance(prediction, WholeMasks):
-        results = [_run_lengths(row, sample.shape) for row in prediction.rows if row["category_id"] in of_things]
-    else:
-        things, classes, scores = _detections(prediction, metric.categories)
-        if unknown := {*classes.values()} - {category.id for category in metric.categories}:
-            raise ValueError(f"it has the category {min(unknown)}, which is none of the ground truth's")
-        results = label_map_rows(number, things, category_id=classes, score=scores)
-    if annotations is None:
-        truth = _looked_up(sample, [segment.id if segment.is_thing else 0 for segment in sample.segments])
-        known = {s.id: s.category.id for s in sample.segments if s.is_thing and s.category is not None}
-        crowds = {segment: int(segment in sample.crowds) for segment in known}
-        own = label_map_rows(number, truth, category_id=known, iscrowd=crowds)
-    else:
-        own = [_coco_row(row, sample.shape) for row in annotations if row["category_id"] in of_things]
-    metric.add_rows(number, sample.shape, own, results)
-
-
-def _run_lengths(row: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
-    """What COCO's evaluation looks at in a result; polygons become run lengths."""
-    mask = row["segmentation"]
-    if isinstance(mask, list):
-        inside = paint_runs(mask_runs([row], shape), shape[0] * shape[1])[0].reshape(shape[1], shape[0]).T
-        mask = {"size": list(shape), "counts": (encode_label_map(inside) or [""])[0]}
-    return {"category_id": row["category_id"], "segmentation": mask, "score": row["score"]}
-
-
-def _coco_row(row: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
-    """What COCO's evaluation looks at in an annotation; the area as annotated, else counted."""
-    area = row.get("area")
-    if area is None:
-        runs = mask_runs([row], shape)
-        area = int((runs.stops - runs.starts).sum())
-    return {
-        "category_id": row["category_id"],
-        "segmentation": row["segmentation"],
-        "area": area,
-        "iscrowd": int(bool(row.get("iscrowd"))),
-    }
-
-
-def _coco_scores(totals: tuple[CocoMaskAP]) -> dict[str, float]:
-    """COCO's figures."""
-    try:
-        return totals[0].compute()
-    except ImportError as error:
-        raise UpsegError("COCO's mask AP is computed by faster-coco-eval: pip install 'upseg[train]'") from error
+    totals[0].update(sample.segment_map, truth, prediction.labels, classes_of(prediction), sample.crowds)
 
 
 def _update_voc_instances(totals: tuple[VocMaskAP], _number: int, sample: Sample, prediction: Segmentation) -> None:
@@ -217,7 +187,7 @@ def _update_voc_instances(totals: tuple[VocMaskAP], _number: int, sample: Sample
     if any(not category.is_thing for category in categories):
         # the background is a class, so that what is unlabelled is void
         valid &= sample.segment_map > 0
-    things, classes, scores = _detections(prediction, categories)
+    things, classes, scores = detections(prediction, categories)
     known = {s.id: s.category.id for s in sample.segments if s.category is not None}
     totals[0].update(np.maximum(truth, 0), known, things, classes, scores, valid)
 
@@ -231,40 +201,6 @@ def _update_depth(totals: tuple[Depth], _number: int, sample: Sample, prediction
         valid = np.zeros(sample.shape, bool)
         valid[_EIGEN_CROP] = True
     totals[0].update(sample.depth, prediction, valid)
-
-
-def _detections(
-    prediction: Segmentation, categories: Sequence[Category]
-) -> tuple[Int32[np.ndarray, "h w"], Mapping[int, int], Mapping[int, float]]:
-    """The predicted things: their map, and class and score of each; a segment without a score has 1."""
-    stuff = {category.id for category in categories if not category.is_thing}
-    classes = {segment: category for segment, category in _classes(prediction).items() if category not in stuff}
-    scores = {s.id: 1.0 if s.score is None else s.score for s in prediction if s.id in classes}
-    labels = _looked_up(prediction, [s.id if s.id in classes else 0 for s in prediction])
-    return labels, classes, scores
-
-
-def _classes(prediction: Segmentation) -> dict[int, int]:
-    """Category id by segment."""
-    without = [segment.id for segment in prediction if segment.category is None]
-    if without:
-        raise ValueError(
-            f"this protocol needs a class for each predicted segment, but {len(without)} of {len(prediction)} have "
-            f"none, the first with id {without[0]}; `entity` measures segments without classes"
-        )
-    return {segment.id: segment.category.id for segment in prediction if segment.category is not None}
-
-
-def _looked_up(source: Sample | Segmentation, values: Sequence[int]) -> Int32[np.ndarray, "h w"]:
-    """The label map with each id k replaced by `values[k - 1]`."""
-    labels = source.segment_map if isinstance(source, Sample) else source.labels
-    table: Int32[np.ndarray, " k1"] = np.array([0, *values], np.int32)
-    return np.take(table, labels)
-
-
-def _hungarian(categories: Sequence[Category], classified: bool) -> tuple[Accumulator, ...]:
-    """Labels that mean the same in every image where segments have classes, each image's own labels where not."""
-    return (HungarianScores(categories, MOST_LABELS) if classified else HungarianScores(categories, per_image=True),)
 
 
 _COCO_PANOPTIC = Protocol(
@@ -308,18 +244,22 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "coco-stuff27",
             "unsupervised semantic segmentation: Hungarian mean IoU (all, things, stuff), pixel accuracy",
-            "labels are assigned to classes one to one by the Hungarian method, once for all images where predicted "
-            "segments have classes, else image by image; unlabelled pixels are left out; crowds count as their class",
+            "labels, which are the classes of predicted segments, are assigned to classes one to one by the Hungarian "
+            "method, once for all images; unlabelled pixels are left out; crowds count as their class; mean_iou and "
+            "pixel_accuracy compare with what PiCIE and STEGO report on all classes, mean_iou_things and _stuff are "
+            "means of the same IoUs; mean_iou_things_only and _stuff_only, of the sub-matrices of things and of stuff "
+            "alone, compare with DynaSeg's Things and Stuff and with nothing else",
             frozenset({"segments", "classes"}),
             "mean_iou",
-            _hungarian,
+            lambda categories, _: (HungarianScores(categories, MOST_LABELS),),
             _update_hungarian,
         ),
         Protocol(
             "entity",
             "class-agnostic entities: recall, mean IoU, Boundary IoU",
             "each entity takes its best IoU (one prediction may serve several; false positives do not count), recalled "
-            "at IoU > 0.5; unlabelled pixels count in a prediction's union; crowd pixels are left out",
+            "at IoU > 0.5; unlabelled pixels count in a prediction's union; crowd pixels are left out; masks of SA-1B, "
+            "one inside the other, count whole, and so do predicted segments with their parts",
             frozenset({"segments"}),
             "mean_iou",
             lambda _, __: (ClassAgnostic(),),
@@ -352,10 +292,23 @@ PROTOCOLS: dict[str, Protocol] = {
             frozenset({"segments", "classes"}),
             "ap",
             lambda categories, _: (CocoMaskAP(categories),),
-            _update_coco_instances,
-            _coco_scores,
+            update_coco_instances,
+            coco_scores,
             as_annotated=True,
             quoted=("ap", "ap50", "ap75", "ap_small", "ap_large"),
+        ),
+        Protocol(
+            "coco-agnostic",
+            "COCO mask AP without classes: AP, AP50, AP75",
+            "as coco-instances (detections on crowds are ignored, unlabelled pixels are background), but all things "
+            "are objects of one class, and so are predicted segments, with or without a class; predicted stuff is left "
+            "out",
+            frozenset({"segments"}),
+            "ap",
+            lambda _, __: (CocoMaskAP((OBJECT,)),),
+            update_coco_agnostic,
+            agnostic_scores,
+            as_annotated=True,
         ),
         Protocol(
             "voc-instances",

@@ -17,6 +17,7 @@ from upseg.data.dataset import Dataset
 from upseg.data.picture import draw_samples
 from upseg.data.sample import Sample
 from upseg.data.sources.coco_json import CocoJson
+from upseg.data.sources.sa1b import SA1B
 from upseg.data.summary import kind_of
 from upseg.errors import DataError, FormatError
 from upseg.evaluation.json_sets import InFile, WholeMasks
@@ -206,6 +207,8 @@ def _measure(
         image, rows, _ = dataset.annotations(index)
         # an image that was turned has other rows and columns than the masks
         options = {"annotations": rows} if (image["height"], image["width"]) == sample.shape else {}
+    if protocol.name == "entity" and isinstance(dataset, SA1B):
+        options = {"whole_masks": dataset.whole_masks(index)}
     left_out.update(map(kind_of, sample.left_out))
     try:
         protocol.update(one, index, sample, prediction, **options)

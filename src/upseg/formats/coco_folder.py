@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ from upseg.formats.metadata import dump_json
 from upseg.functional.runs import encode_label_map
 from upseg.segmentation import Category, Segmentation
 
+INSTANCES = "instances.json"
+"""What the one file for all images is called in a folder of results; it is no image's prediction."""
+
 
 def write_coco_folder(
-    images: Iterable[tuple[str, Segmentation]],
+    images: Iterable[tuple[str, Segmentation, Collection[int]]],
     path: Path,
     *,
     categories: Iterable[Category] = (),
@@ -26,7 +29,8 @@ def write_coco_folder(
     Segments of stuff are left out, as COCO's own instances do. A segment without a score gets 1.
 
     Args:
-        images: For each image its file name and its segments, each of which has a category; read once, in order.
+        images: For each image its file name, its segments, each of which has a category, and the ids of those that are
+            crowds; read once, in order.
         path: The JSON file.
         categories: Classes that the file lists even where no segment is of them; stuff among them is left out.
         description: What the file says of itself.
@@ -44,12 +48,13 @@ def write_coco_folder(
         _add_category(table, category, path)
     with atomic_path(path) as partial, partial.open("w", encoding="ascii") as file:
         file.write(f'{{"info":{dump_json({"description": description})},"annotations":[')
-        for file_name, segmentation in images:
+        for file_name, segmentation, crowds in images:
             height, width = segmentation.shape
             rows.append({"id": len(rows) + 1, "width": width, "height": height, "file_name": file_name})
             for entry in _instances(segmentation, rows[-1], table, path):
                 count += 1
-                file.write(("," if count > 1 else "") + dump_json(entry | {"id": count}))
+                crowd = {"iscrowd": int(entry["id"] in crowds)}
+                file.write(("," if count > 1 else "") + dump_json(entry | crowd | {"id": count}))
         listed = [
             {"id": c.id, "name": c.name, "supercategory": c.name, "isthing": 1}
             for c in sorted(table.values(), key=lambda category: category.id)
@@ -61,7 +66,7 @@ def write_coco_folder(
 def _instances(
     segmentation: Segmentation, image: dict[str, Any], table: dict[int, Category], path: Path
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one image, all but their own ids."""
+    """The rows of one image with the ids of their segments."""
     for segment, counts in zip(segmentation, encode_label_map(segmentation.labels), strict=True):
         if segment.category is None:
             raise FormatError(f"{path}: segment {segment.id} of {image['file_name']} has no category, which COCO needs")

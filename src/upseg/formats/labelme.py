@@ -9,6 +9,7 @@ import base64
 import math
 import warnings
 from collections import Counter
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -69,25 +70,49 @@ def read_labelme(path: Path) -> Segmentation:
     with reading(path, "labelme JSON"):
         data = object_of(load_json(path), "a labelme file")
         shape = size_of(data.get("imageHeight"), data.get("imageWidth"))
-        owners: dict[tuple[str, object], int] = {}
-        polygons: list[tuple[int, list[Ring]]] = []
-        names: list[str | None] = []
-        left_out: Counter[str] = Counter()
-        for number, entry in enumerate(list_of(data.get("shapes"), "shapes")):
-            row = object_of(entry, "a shape")
-            rings = _rings(row)
-            if rings is None:
-                left_out[str(row.get("shape_type"))] += 1
-                continue
-            label, group = str(row.get("label")), row.get("group_id")
-            owner = owners.setdefault((label, ("alone", number) if group is None else str(group)), len(names) + 1)
-            if owner > len(names):
-                names.append(label)
-            polygons += [(owner, [ring]) for ring in rings] if len(rings) < 2 else [(owner, rings)]
-        if left_out:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+        found = shapes_of(data)
+        if found.left_out:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.left_out.items()))
             warnings.warn(f"{path}: left out shapes that cover no area: {kinds}", stacklevel=2)
-        return foreign_polygons(path, polygons, shape, names)
+        return foreign_polygons(path, found.polygons, shape, found.names)
+
+
+@dataclass
+class LabelmeShapes:
+    """What a labelme file has drawn.
+
+    Attributes:
+        polygons: As `upseg.formats.outlines.paint_polygons` takes them.
+        names: The label of each object 1..K.
+        left_out: How many shapes of each kind cover no area.
+    """
+
+    polygons: list[tuple[int, list[Ring]]] = field(default_factory=list)
+    names: list[str | None] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def shapes_of(data: dict[str, Any]) -> LabelmeShapes:
+    """The shapes of a labelme file; those of one label and `group_id` are one object.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    found = LabelmeShapes()
+    owners: dict[tuple[str, object], int] = {}
+    for number, entry in enumerate(list_of(data.get("shapes"), "shapes")):
+        row = object_of(entry, "a shape")
+        rings = _rings(row)
+        if rings is None:
+            found.left_out[str(row.get("shape_type"))] += 1
+            continue
+        label, group = str(row.get("label")), row.get("group_id")
+        key = (label, ("alone", number) if group is None else str(group))
+        owner = owners.setdefault(key, len(found.names) + 1)
+        if owner > len(found.names):
+            found.names.append(label)
+        found.polygons += [(owner, [ring]) for ring in rings] if len(rings) < 2 else [(owner, rings)]
+    return found
 
 
 def _rings(row: dict[str, Any]) -> list[Ring] | None:

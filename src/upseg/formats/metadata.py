@@ -274,7 +274,8 @@ def warn_of_losses(
         hidden: For each value, whether others lie on top of it.
         names: What the file calls each segment.
     """
-    areas = np.bincount(labels, minlength=len(names) + 1)
+    counted = segment_areas(labels[None])
+    areas = np.pad(counted, (0, max(0, len(names) + 1 - len(counted))))
     for lost, what in (
         (np.flatnonzero(hidden & (areas[: len(hidden)] > 0)), "overlap smaller ones, which lie on top"),
         (np.flatnonzero(areas[: len(names) + 1] == 0), "cover no pixel of their own and are left out"),

@@ -65,6 +65,12 @@ def segment_areas(labels: Integer[np.ndarray, "h w"]) -> Int64[np.ndarray, " k1"
     return areas
 
 
+def present_values(labels: Integer[np.ndarray, "h w"]) -> set[int]:
+    """The different values of a map, block by block: without a sorted copy of all of it."""
+    flat = labels.ravel()
+    return {value for part in _blocks(flat.size) for value in np.unique(flat[part]).tolist()}
+
+
 def label_checksum(labels: Int32[np.ndarray, "h w"]) -> str:
     """CRC-32 of a label map's height, width and ids (as little-endian 32-bit integers), as eight hexadecimal digits."""
     size = zlib.crc32(struct.pack("<qq", *labels.shape))

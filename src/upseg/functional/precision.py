@@ -32,8 +32,6 @@ def wide(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return values if values.dtype == torch.float64 else values.float()
 
 
-R = TypeVar("R")
-
 BLOCK_ELEMENTS = 2**23
 """Elements of the largest temporary tensors: 32 MiB in float32. What does not fit is done in blocks."""
 

@@ -57,7 +57,7 @@ def check_ranges(settings: Any, *, shares: Iterable[str] = (), **least: int) -> 
     Raises:
         ValueError: If one is less, or is not one of its choices, or there is no name of a backbone.
     """
-    for name, choices in _choices(type(settings)).items():
+    for name, choices in _choices(settings.__class__).items():
         if getattr(settings, name) not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(settings, name)!r}")
     names = settings.__dataclass_fields__

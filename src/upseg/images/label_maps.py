@@ -165,14 +165,21 @@ def read_label_map(path: Path, *, key: str = "upseg", max_pixels: int = DEFAULT_
     return StoredLabels(oriented(whole_numbers(one_channel(pixels)), turn), has_palette, note, turn != 1)
 
 
-def read_png_pixels(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Shaped[np.ndarray, "h w *channels"]:
+def read_png_pixels(
+    path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, through_palette: bool = False
+) -> Shaped[np.ndarray, "h w *channels"]:
     """The samples of a PNG as they are stored: grey, palette indices, or 8-bit RGB, in which colours stand for numbers.
+
+    Args:
+        path: The file.
+        max_pixels: Refuse more than this many pixels before decoding.
+        through_palette: Whether the colours count that a palette's indices stand for.
 
     Raises:
         ImageError: If it is no PNG, is damaged, or is too large.
         OSError: If it cannot be opened.
     """
-    return _load_png(path, "", max_pixels)[0]
+    return _load_png(path, "", max_pixels, through_palette=through_palette)[0]
 
 
 def one_channel(samples: Shaped[np.ndarray, "h w *channels"]) -> Shaped[np.ndarray, "h w"]:
@@ -226,7 +233,7 @@ def _check_regular(path: Path) -> None:
 
 
 def _load_png(
-    path: Path, key: str, max_pixels: int
+    path: Path, key: str, max_pixels: int, *, through_palette: bool = False
 ) -> tuple[Shaped[np.ndarray, "h w *channels"], bool, str | None, int]:
     """Samples as they are stored, whether they are palette indices, our note, and the orientation tag.
 
@@ -241,7 +248,8 @@ def _load_png(
         with PngImagePlugin.PngImageFile(file) as image:
             image.load()
             turn = orientation(image) if "exif" in image.info else 1
-            grey = image.mode in ("1", "L", "I", "F", "P") or image.mode.startswith("I;16")
+            grey = image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16")
+            grey |= image.mode == "P" and not through_palette
             samples = np.asarray(image if grey or image.mode in ("LA", "RGB", "RGBA") else image.convert("RGB"))
             return samples, image.mode == "P", image.text.get(key), turn
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ class MultiScaleFeatures(nn.Module):
         width: Channels that each level is brought to.
         resolution: Pixels of the image, along one side, for each value of the maps.
         pretrained: Whether the backbone starts from published weights, downloaded once.
+        levels: Which of the levels, counted from the finest, negative ones from the coarsest; None for all.
 
     Attributes:
         backbone: The `TimmBackbone`.
@@ -34,11 +36,20 @@ class MultiScaleFeatures(nn.Module):
         ValueError: If `width` is below 1, or the padded images or a finer level cannot be divided into `resolution`.
     """
 
-    def __init__(self, name: str, width: int = 48, resolution: int = 4, *, pretrained: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        width: int = 48,
+        resolution: int = 4,
+        *,
+        pretrained: bool = False,
+        levels: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         if width < 1:
             raise ValueError(f"width must be at least 1, got {width}")
-        self.backbone = TimmBackbone(name, pretrained=pretrained, out_indices=range(level_count(name)))
+        chosen = range(level_count(name)) if levels is None else levels
+        self.backbone = TimmBackbone(name, pretrained=pretrained, out_indices=chosen)
         strides = self.backbone.strides
         _check_resolution(name, strides, resolution)
         self.resolution = resolution

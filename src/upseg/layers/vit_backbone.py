@@ -16,7 +16,7 @@ from upseg.layers.backbone import ImageBackbone, create_timm_model
 POSITION_AMPLITUDE = 0.25
 """Of the sines and cosines that position embeddings start as."""
 _NEEDED = "be a vision transformer for images of any size, as vit_base_patch14_dinov2 or vit_tiny_patch16_224 are"
-_LAYERS = {12: (3, 6, 9, 12), 24: (5, 12, 18, 24)}  # by depth: Prisadnikov et al., Sec. 4.1
+_LAYERS = {12: (3, 6, 9, 12), 24: (5, 12, 18, 24)}  # by depth: Prisadnikov et al., Sec. 5.1
 
 
 class VitBackbone(ImageBackbone):
@@ -83,7 +83,7 @@ class VitBackbone(ImageBackbone):
 def default_layers(depth: int) -> tuple[int, ...]:
     """The four layers, counted from 1, of a transformer with so many that a decoder takes; fewer if it has fewer.
 
-    Paper: Prisadnikov et al., Sec. 4.1: 3, 6, 9 and 12 of 12, and 5, 12, 18 and 24 of 24. Of other depths: evenly
+    Paper: Prisadnikov et al., Sec. 5.1: 3, 6, 9 and 12 of 12, and 5, 12, 18 and 24 of 24. Of other depths: evenly
     spaced, the last one included.
     """
     return _LAYERS.get(depth) or tuple(sorted({math.ceil(depth * quarter / 4) for quarter in range(1, 5)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +90,30 @@ class ClassAgnostic(Accumulator):
             iou=found.ious.sum(),
             boundary_iou=found.boundary_ious.sum(),
         )
+
+    def update_masks(
+        self,
+        masks: Iterable[Bool[np.ndarray, "h w"]],
+        prediction: Integer[np.ndarray, "h w"],
+        wholes: Iterable[Bool[np.ndarray, "h w"]] = (),
+    ) -> None:
+        """Add one image whose segments overlap.
+
+        Args:
+            masks: Of the ground truth, whole.
+            prediction: (H, W) ids, 0 void.
+            wholes: Further predicted segments, which overlap those of the map: those with parts, and their parts.
+        """
+        others = list(wholes)
+        for mask in masks:
+            found = best_matches(mask.astype(np.int32), prediction, None, self.dilation_ratio)
+            candidates = [(float(iou), float(rim)) for iou, rim in zip(found.ious, found.boundary_ious, strict=True)]
+            for other in others:
+                one = best_matches(mask.astype(np.int32), other.astype(np.int32), None, self.dilation_ratio)
+                candidates += zip(one.ious.tolist(), one.boundary_ious.tolist(), strict=True)
+            if candidates:
+                iou, rim = max(candidates)
+                self.add(segments=1, recalled=int(iou > RECALL_THRESHOLD), iou=iou, boundary_iou=rim)
 
     def compute(self) -> dict[str, float]:
         """`recall` (share with a prediction of IoU > 0.5), `mean_iou` and `boundary_iou` (of the pair of best IoU)."""

@@ -137,17 +137,35 @@ class HungarianScores(Accumulator):
 
     def per_class(self) -> dict[Category, dict[str, float]]:
         """`iou` of each class that has occurred."""
-        ious = zip(self.categories, self._scores()[0].tolist(), strict=True)
+        ious = zip(self.categories, semantic_scores(self._assigned())[0].tolist(), strict=True)
         return {category: {"iou": iou} for category, iou in ious if not np.isnan(iou)}
 
     def compute(self) -> dict[str, float]:
-        """`mean_iou`, `mean_iou_things` and `mean_iou_stuff` over the classes that occur, and `pixel_accuracy`."""
-        ious, accuracy = self._scores()
+        """The mean IoU over the classes that occur, and the pixel accuracy.
+
+        Returns:
+            `mean_iou`, `mean_iou_things`, `mean_iou_stuff`: over all classes, those of things, those of stuff; the IoUs
+            are those of the one matrix of all classes. `pixel_accuracy`: of the same matrix. `mean_iou_things_only`,
+            `mean_iou_stuff_only`: of the sub-matrix of things, and of stuff, in which pixels do not count that are of a
+            class of the other kind, or were given one or none (DynaSeg's Things and Stuff).
+        """
+        confusion = self._assigned()
+        ious, accuracy = semantic_scores(confusion)
         is_thing = np.array([category.is_thing for category in self.categories])
         groups = {"": ~np.isnan(ious), "_things": is_thing & ~np.isnan(ious), "_stuff": ~is_thing & ~np.isnan(ious)}
         means = {f"mean_iou{name}": ratio(ious[chosen].sum(), chosen.sum()) for name, chosen in groups.items()}
+        alone = {"things": is_thing, "stuff": ~is_thing}
+        means |= {f"mean_iou_{name}_only": _mean_iou_alone(confusion, chosen) for name, chosen in alone.items()}
         return means | {"pixel_accuracy": accuracy}
 
-    def _scores(self) -> tuple[Float64[np.ndarray, " classes"], float]:
-        confusion = self.sums["confusion"]
-        return semantic_scores(confusion if self.per_image else apply_assignment(confusion, assign_labels(confusion)))
+    def _assigned(self) -> Int64[np.ndarray, "classes1 classes"]:
+        confusion: Int64[np.ndarray, "labels1 classes"] = self.sums["confusion"]
+        return confusion if self.per_image else apply_assignment(confusion, assign_labels(confusion))
+
+
+def _mean_iou_alone(confusion: Int64[np.ndarray, "classes1 classes"], chosen: Bool[np.ndarray, " classes"]) -> float:
+    """The mean IoU within some classes: what was confused with others does not count."""
+    inside = confusion[1:][np.ix_(chosen, chosen)]
+    ious, _ = semantic_scores(np.pad(inside, ((1, 0), (0, 0))))
+    occurring = ~np.isnan(ious)
+    return ratio(ious[occurring].sum(), occurring.sum())

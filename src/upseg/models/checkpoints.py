@@ -116,7 +116,14 @@ def read_start(name_or_path: str | Path) -> Checkpoint:
     return Checkpoint(model.method, asdict(model.settings), model.categories, model.training, weights=weights)
 
 
-def take_over_weights(network: nn.Module, path: str | Path, may_differ: tuple[str, ...] = ()) -> Mapping[str, Any]:
+def take_over_weights(
+    network: nn.Module,
+    path: str | Path,
+    may_differ: tuple[str, ...] = (),
+    anew: tuple[str, ...] = (),
+    *,
+    only: str = "",
+) -> Mapping[str, Any]:
     """Fill a network with the weights of a checkpoint, the averaged ones where it has them, or of another model.
 
     Args:
@@ -124,6 +131,8 @@ def take_over_weights(network: nn.Module, path: str | Path, may_differ: tuple[st
         path: The checkpoint or model, as `read_start` takes it.
         may_differ: What the names of weights begin with that the checkpoint may lack, have beside them, or have in
             another shape, such as heads for other classes: these keep the values that they have in the network.
+        anew: What the names of weights begin with that keep those values even if the checkpoint has others for them.
+        only: What the names of weights begin with that are taken over; all others keep their values.
 
     Returns:
         How the checkpoint's model came to be.
@@ -132,12 +141,13 @@ def take_over_weights(network: nn.Module, path: str | Path, may_differ: tuple[st
         ModelError: If there is no such checkpoint or model, or it is one of another network.
     """
     checkpoint = read_start(path)
-    own, found = network.state_dict(), checkpoint.weights
+    own = network.state_dict()
+    found = {name: value for name, value in checkpoint.weights.items() if name.startswith(only)}
 
     def differs(name: str) -> bool:
-        return name.startswith(may_differ) and (
-            name not in own or name not in found or own[name].shape != found[name].shape
-        )
+        if not name.startswith(only) or (name.startswith(may_differ) and (name not in own or name not in found)):
+            return True
+        return name.startswith(anew) or (name.startswith(may_differ) and own[name].shape != found[name].shape)
 
     kept = {name: value for name, value in own.items() if differs(name)}
     try:

@@ -16,6 +16,10 @@ from upseg.segmentation import Category
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+MODEL_OF_RUN = "model"
+"""The model folder in the folder of a training: a run is a model too."""
+NETWORK_NAME = "network.onnx"
+"""The network, in a model folder that has it for other engines too."""
 PACKAGED_MODELS = Path(__file__).parents[1] / "pretrained"
 """Each folder in it is a model that comes with upseg, found by the folder's name."""
 
@@ -143,11 +147,18 @@ def written_folder(folder: Path, config: ModelConfig) -> Iterator[Path]:
             config_path.write_bytes(text)
             # no moment in which an old configuration stands beside new weights
             (folder / CONFIG_NAME).unlink(missing_ok=True)
+            (folder / NETWORK_NAME).unlink(missing_ok=True)  # of the old weights
     except OSError as error:
         raise ModelError(f"{printable(folder)}: the model cannot be written ({error.strerror or error})") from error
     finally:
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def model_folder(folder: Path) -> Path:
+    """The model folder that a folder is, or has in it as that of a training."""
+    is_run = not (folder / CONFIG_NAME).exists() and (folder / MODEL_OF_RUN / CONFIG_NAME).is_file()
+    return folder / MODEL_OF_RUN if is_run else folder
 
 
 def packaged_models() -> dict[str, Path]:
@@ -167,7 +178,7 @@ def _check_replaceable(folder: Path) -> None:
         read_config(folder)
     except ModelError as error:
         names = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
-        if names - {WEIGHTS_NAME}:
+        if names - {WEIGHTS_NAME, NETWORK_NAME}:
             raise ModelError(
                 f"{printable(folder)} is not empty and not a model folder ({CONFIG_NAME}: {error}); "
                 "give a new folder, or remove this one"

@@ -21,7 +21,7 @@ from upseg.files import printable
 from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
 from upseg.models.calling import CallableModel, torch_threads
-from upseg.models.folders import ModelConfig
+from upseg.models.folders import NETWORK_NAME, ModelConfig
 from upseg.models.hub import push_to_hub
 from upseg.models.registry import find_model
 from upseg.models.saving import check_fit, load_weights, save_pretrained
@@ -53,12 +53,14 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
         training: How the model came to be, from its `config.json`; as there, `data` says what it was trained on.
         description: One line for people, from its `config.json`.
         image_reading: How images are read that it is given as files, or as anything but (H, W, 3) arrays of floats.
+        engine: What computes the network.
     """
 
     method: ClassVar[str]
     training: Mapping[str, Any] = MappingProxyType({})
     description: str = ""
     image_reading: ReadingOptions = ReadingOptions()
+    engine: str = "torch"
 
     def __init__(
         self,
@@ -95,6 +97,17 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
             return
         check_fit(outline, weights)
 
+    def use_engine(self, engine: str, folder: Path) -> None:
+        """Let another engine than torch compute the network, which a model folder then has as ONNX.
+
+        Raises:
+            ModelError: As `upseg.models.engines.run_by` raises it.
+        """
+        from upseg.models.engines import run_by
+
+        run_by(engine, self.network, folder / NETWORK_NAME, self.settings.threads)
+        self.engine = engine
+
     def make_network(self) -> _Network:
         """A network of the settings and classes, with any weights."""
         raise NotImplementedError
@@ -126,7 +139,8 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
     def provenance(self, **facts: Any) -> dict[str, Any]:
         """How a result came to be: the method, its settings as JSON has them, and further facts."""
         settings, reading = json.loads(json.dumps(asdict(self.settings))), self.image_reading.of_model()
-        return {"method": self.method, "settings": settings, **reading, **facts}
+        engine = {} if self.engine == "torch" else {"engine": self.engine}
+        return {"method": self.method, "settings": settings, **reading, **engine, **facts}
 
     @classmethod
     def from_pretrained(

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,91 +21,33 @@ from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
-from upseg.models.folders import CONFIG_NAME, WEIGHTS_NAME, ModelConfig, packaged_models, read_config
+from upseg.models.folders import (
+    CONFIG_NAME,
+    NETWORK_NAME,
+    WEIGHTS_NAME,
+    ModelConfig,
+    model_folder,
+    packaged_models,
+    read_config,
+)
+from upseg.models.methods import METHODS, Method
 from upseg.segmentation import Category, Segmentation, Segmenter
 from upseg.settings import build_settings, current_names
 
+__all__ = [  # `METHODS` and `Method` are public here
+    "METHODS",
+    "Method",
+    "Model",
+    "build_model",
+    "find_model",
+    "load_model",
+    "resolve_device",
+    "segment",
+    "settings_class",
+]
+
 _LOGGER = logging.getLogger(__name__)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One segmentation method, described without importing it.
-
-    Attributes:
-        description: One line for people.
-        settings: `module:class` of its settings, a frozen dataclass that checks its own values.
-        segmenter: `module:class` of its segmenter, made with `(settings, device)`; of a learned method it is a
-            `LearnedSegmenter`, made also with `weights` and `categories`.
-        learned: Whether it needs weights.
-        reports_progress: Whether `segment`, and `split` where there is one, have a parameter `progress`, called with
-            (steps done, those there are).
-        splits_masks: Whether its segmenter is a `Splitter`, which cuts class masks into instances.
-        predicts_depth: Whether its segmenter is a `DepthSegmenter`; its settings then say by a property of that name
-            whether a model was trained for depth.
-        has_hierarchy: Whether its results have several levels of detail; its settings then say by a property of that
-            name whether a model's do.
-        embeds: Whether its segmenter is an `EmbeddingSegmenter`: features of pixels are grouped, and can be again.
-    """
-
-    description: str
-    settings: str
-    segmenter: str
-    learned: bool = False
-    reports_progress: bool = False
-    splits_masks: bool = False
-    predicts_depth: bool = False
-    has_hierarchy: bool = False
-    embeds: bool = False
-
-
-METHODS: dict[str, Method] = {
-    "dynaseg": Method(
-        "fits a small network to the one image: needs no weights and no training",
-        "upseg.methods.dynaseg:DynaSegSettings",
-        "upseg.methods.dynaseg:DynaSegSegmenter",
-        reports_progress=True,
-        has_hierarchy=True,
-    ),
-    "entity": Method(
-        "class-agnostic: an embedding of each pixel, grouped by mean shift on the projective sphere",
-        "upseg.methods.entity:EntitySettings",
-        "upseg.methods.entity:EntitySegmenter",
-        learned=True,
-        reports_progress=True,
-        embeds=True,
-    ),
-    "cells": Method(
-        "objects alike and many, such as nuclei, of any size: borders and inner distance, flooded from its peaks",
-        "upseg.methods.entity.extensions.cells:CellSettings",
-        "upseg.methods.entity.extensions.cells:CellSegmenter",
-        learned=True,
-        reports_progress=True,
-    ),
-    "panoptic": Method(
-        "things and stuff with their classes: each pixel says where its object's centre is; depth too, if trained for",
-        "upseg.methods.panoptic:PanopticSettings",
-        "upseg.methods.panoptic:PanopticSegmenter",
-        learned=True,
-        predicts_depth=True,
-    ),
-    "baiseg": Method(
-        "instances, learned from class masks alone: boundaries between objects, cut by a watershed; cuts masks too",
-        "upseg.methods.baiseg:BaisegSettings",
-        "upseg.methods.baiseg:BaisegSegmenter",
-        learned=True,
-        reports_progress=True,
-        splits_masks=True,
-    ),
-    "mask_rcnn": Method(
-        "things with their classes: torchvision's Mask R-CNN, to be trained on instances, real ones or pseudo labels",
-        "upseg.methods.mask_rcnn:MaskRcnnSettings",
-        "upseg.methods.mask_rcnn:MaskRcnnSegmenter",
-        learned=True,
-    ),
-}
-"""The methods by name. A name without a learned method's weights is no model; `load_model` says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +64,7 @@ class Model:
         training: How it came to be, as its `config.json` says.
         description: One line for people.
         reading: How images are read for it.
+        engine: What computes its network on the CPU, as `load_model` takes it.
     """
 
     name: str
@@ -133,6 +76,7 @@ class Model:
     training: Mapping[str, Any] = field(default_factory=dict, hash=False)
     description: str = ""
     reading: ReadingOptions = ReadingOptions()  # noqa: RUF009 - frozen
+    engine: str = "auto"
 
     @property
     def predicts_depth(self) -> bool:
@@ -159,10 +103,26 @@ class Model:
         if not self.implementation.learned:
             return cast("Segmenter", make(self.settings, place))
         segmenter = make(self.settings, place, weights=self.weights, categories=self.categories)
+        if (engine := self.chosen_engine(place)) != "torch":
+            segmenter.use_engine(engine, cast("Path", self.weights).parent)
         # so that a model saved again still says how it came to be
         segmenter.training, segmenter.description = self.training, self.description
         segmenter.image_reading = self.reading
         return cast("Segmenter", segmenter)
+
+    def chosen_engine(self, device: str) -> str:
+        """What computes its network on a device, as `upseg.models.engines.chosen_engine` says.
+
+        Raises:
+            ModelError: As that function raises it.
+        """
+        if self.weights is None or self.engine == "torch":
+            return "torch"
+        if self.engine == "auto" and not (self.weights.parent / NETWORK_NAME).is_file():
+            return "torch"
+        from upseg.models.engines import chosen_engine
+
+        return chosen_engine(self.weights.parent, self.engine, device)
 
     def fingerprint(self) -> str:
         """A digest of method, settings, classes and weights: the same for two models that give the same results."""
@@ -172,6 +132,7 @@ class Model:
             "categories": [asdict(category) for category in self.categories],
             "weights": _digest(self.weights) if self.weights else None,
             **self.reading.of_model(),
+            **({} if (engine := self.chosen_engine("cpu")) == "torch" else {"engine": engine}),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=repr).encode()).hexdigest()
 
@@ -182,10 +143,13 @@ def load_model(name_path_or_hub_id: str | Path = "dynaseg", device: str = "auto"
     Args:
         name_path_or_hub_id: What is looked for, in this order: a method that needs no weights (`dynaseg`); a model
             that comes with upseg, as `upseg models` lists them; a model folder with `config.json` and
-            `model.safetensors` (`./name` where the name alone means one of the former); a model on the Hugging Face
+            `model.safetensors`, or the folder of a training, which holds one as `model` (`./name` where the name alone
+            means one of the former); a model on the Hugging Face
             hub, `owner/name` or `owner/name@revision`, which is downloaded once.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
-        settings: What shall differ from the model's own settings; `preset` chooses a named set of them.
+        settings: What shall differ from the model's own settings; `preset` chooses a named set of them, and `engine`
+            what computes a learned network on the CPU: `torch`, `onnxruntime` or `openvino`, or `auto` for the fastest
+            that is installed, if the model folder has the network as ONNX (`upseg export-model ... --format onnx`).
 
     Returns:
         Its `segment(image)` returns a `Segmentation`.
@@ -235,7 +199,7 @@ def find_model(name_path_or_hub_id: str | Path, **settings: Any) -> Model:
         return _from_folder(name, packaged[name], settings)
     folder = Path(name_path_or_hub_id)
     if folder.is_dir():
-        return _from_folder(name, folder, settings)
+        return _from_folder(name, model_folder(folder), settings)
     if isinstance(name_path_or_hub_id, str) and _HUB_ID.fullmatch(name) and not folder.exists():
         return _from_folder(name, _download(name), settings)
     if folder.exists():
@@ -264,13 +228,26 @@ def build_model(name: str, config: ModelConfig, weights: Path, settings: Mapping
     if config.method not in METHODS:
         raise ModelError(f"there is no method {config.method!r}; the methods are {', '.join(METHODS)}")
     method, chosen = METHODS[config.method], dict(settings or {})
-    preset = chosen.pop("preset", None)
+    preset, engine = chosen.pop("preset", None), chosen.pop("engine", "auto")
     known = _resolve(method.settings)
-    named = {**current_names(config.settings, known), **current_names(chosen, known)}
+    stored = current_names(config.settings, known)
+    if preset is not None and (presets := getattr(known, "presets", None)):  # of some settings, over those stored
+        if preset not in presets:
+            raise ModelError(f"the presets of {config.method} are {', '.join(presets)}, got {preset!r}")
+        stored, preset = {**stored, **presets[preset]}, None
+    changed = current_names(chosen, known)
+    usual = {**{f.name: f.default for f in fields(known)}, **stored}
+    for key in getattr(known, "trained_with", ()):
+        if key in changed and changed[key] != usual[key]:
+            raise ModelError(
+                f"the setting {key} is {usual[key]!r} for this model, which was trained with it; {changed[key]!r} "
+                "would make its answers wrong: train one with it"
+            )
+    named = {**stored, **changed}
     built = build_settings(known, named, preset=preset)
     found = weights if method.learned else None
     told = (config.training, config.description, config.reading)
-    return Model(name, config.method, method, built, found, config.categories, *told)
+    return Model(name, config.method, method, built, found, config.categories, *told, engine)
 
 
 def settings_class(model: str | Path) -> type:
@@ -281,7 +258,7 @@ def settings_class(model: str | Path) -> type:
 
 
 def resolve_device(device: str) -> str:
-    """Turn `auto` into `cuda` or `cpu`, and refuse what is not there.
+    """Turn `auto` into `cuda`, `mps` or `cpu`, and refuse what is not there.
 
     Raises:
         ModelError: If torch does not know the device or cannot use it.
@@ -291,7 +268,7 @@ def resolve_device(device: str) -> str:
     import torch
 
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts

@@ -3,13 +3,14 @@
 from upseg.segmentation.facts import BoundingBox, Category, Segment
 from upseg.segmentation.labelled import Table
 from upseg.segmentation.result import Segmentation
-from upseg.segmentation.segmenters import DepthSegmenter, EmbeddingSegmenter, Progress, Segmenter
+from upseg.segmentation.segmenters import DepthSegmenter, EmbeddingSegmenter, PictureSegmenter, Progress, Segmenter
 
 __all__ = [
     "BoundingBox",
     "Category",
     "DepthSegmenter",
     "EmbeddingSegmenter",
+    "PictureSegmenter",
     "Progress",
     "Segment",
     "Segmentation",

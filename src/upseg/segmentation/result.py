@@ -122,20 +122,21 @@ class Segmentation(LabelledSegments):
                    [0, 2, 2, 2]], dtype=int32)
         """
         found = gather_masks(masks, scores)
-        chosen = None if isinstance(categories, Mapping) else categories
+        chosen: Sequence[Category | None] | None = None if isinstance(categories, Mapping) else categories
         if found.classes is not None and chosen is None:
             known = categories if isinstance(categories, Mapping) else {}
             table = known or {n: Category(n, found.names.get(n, f"class {n}")) for n in found.classes}
-            missing = sorted({*found.classes} - table.keys())
+            missing = sorted({n for n in found.classes if n >= 0} - table.keys())
             if missing:
                 raise ValueError(f"the class {missing[0]} is not among the categories, which are {sorted(table)}")
-            chosen = [table[number] for number in found.classes]
+            # supervision and `to_supervision` have -1 for what is of no class
+            chosen = [table[number] if number >= 0 else None for number in found.classes]
         if chosen is not None and len(chosen) != len(found.masks):
             raise ValueError(f"there are {len(found.masks)} masks, but {len(chosen)} categories")
         return cls.from_labels(
             found.painted(),
             scores=None if found.scores is None else dict(enumerate(found.scores, start=1)),
-            categories=None if chosen is None else dict(enumerate(chosen, start=1)),
+            categories={n: category for n, category in enumerate(chosen or (), start=1) if category is not None},
             provenance=provenance,
         )
 

@@ -59,3 +59,24 @@ class EmbeddingSegmenter(Segmenter, Protocol):
     def picture_of(self, embedding: Sequence[Any]) -> UInt8[np.ndarray, "h w 3"]:
         """The features as colours, by their principal components."""
         ...
+
+
+@runtime_checkable
+class PictureSegmenter(Segmenter, Protocol):
+    """What segmenters are that can show how they came to their segments."""
+
+    def picture(self, image: ImageLike, kind: str, count: int = 10) -> UInt8[np.ndarray, "h w 3"]:
+        """Draw one of the pictures that the method's row in `METHODS` names.
+
+        Args:
+            image: As for `segment`.
+            kind: The name of the picture.
+            count: How many pictures side by side, where it is a series.
+
+        Returns:
+            (H, W, 3) RGB, of any size.
+
+        Raises:
+            ImageError: If the image cannot be read.
+        """
+        ...

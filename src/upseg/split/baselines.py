@@ -134,9 +134,9 @@ class DistanceSettings(ComponentsSettings):
             more than this below the lower one, in pixels, above 0.
     """
 
-    # between photos and nuclei: `docs/command-line.md` has the figures
+    # the best of both photos and nuclei: `benchmarks/split_distance.py` measures them
     minimum_area: int = 20
-    prominence: float = 2.0
+    prominence: float = 8.0
 
     def __post_init__(self) -> None:
         ComponentsSettings.__post_init__(self)

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from upseg.data.sample import LazyImage
+from upseg.data.sources.cvat_masks import LABEL_MAP, read_label_map_file
 from upseg.data.sources.folders import paired_image, read_names
-from upseg.data.sources.label_images import read_values, truth_file
+from upseg.data.sources.label_images import read_colour_image, read_values, truth_file
 from upseg.errors import DataError, UpsegError
 from upseg.files import printable
+from upseg.formats.label_colours import Colour, numbers_of_colours
 from upseg.formats.metadata import list_of, load_json, object_of, read_category
-from upseg.images.label_maps import LabelValues
+from upseg.images.label_maps import LabelValues, StoredLabels
 from upseg.segmentation import Category, Segmentation
 
 _NUMBERED = re.compile(r"(\d+)\s+(.+)")
@@ -30,24 +32,34 @@ CLASS_SETS: Mapping[str, tuple[str, str, frozenset[int] | None]] = {
     "ade20k": ("ade20k", "CATEGORIES", None),
     "cityscapes": ("cityscapes", "CATEGORIES", _NOT_EVALUATED),
     "coco": ("coco_stuff", "CATEGORIES", None),
+    "coco-stuff": ("coco_stuff", "CATEGORIES", frozenset({255})),
 }
 """For each data set whose classes are known by name: where they are, and what is void beside the usual."""
 
 
+_FROM_ZERO = frozenset({"coco-stuff"})
+"""Whose masks hold each class's id minus one: their 0 is a class."""
+
+
 @dataclass(frozen=True)
 class MaskClasses:
-    """What the values in class masks mean; 0 is always the background, and negative ones are void.
+    """What the values in class masks mean; 0 is the background unless `offset` says otherwise, negative ones are void.
 
     Attributes:
         names: Names by value; a mask may then have no other values. None where any value may occur.
         stuff: The values of classes that stay one segment each.
         void: The values that mean that nobody knows. None for 255, but not where a mask has no other value beside 0:
             there 255 is most likely the class.
+        colours: In masks of colours, as CVAT exports them, the value of each; None where masks hold values.
+        offset: What is added to the values in masks for the ids of their classes: 1 for COCO-Stuff's pixel maps, whose
+            0 is a person.
     """
 
     names: Mapping[int, str] | None = None
     stuff: frozenset[int] = frozenset()
     void: frozenset[int] | None = None
+    colours: Mapping[Colour, int] | None = None
+    offset: int = 0
 
     def __post_init__(self) -> None:
         wrong = sorted(value for value in self.stuff if value <= 0 or value in (self.void or ()))
@@ -69,7 +81,9 @@ class MaskClasses:
     def facts(self) -> list[Any]:
         """All that decides about a result, as JSON can hold it."""
         names = None if self.names is None else sorted(self.names.items())
-        return [names, sorted(self.stuff), None if self.void is None else sorted(self.void), []]
+        colours = sorted([*colour, value] for colour, value in (self.colours or {}).items())
+        void = None if self.void is None else sorted(self.void)
+        return [names, sorted(self.stuff), void, colours, *([self.offset] if self.offset else [])]
 
     @property
     def values(self) -> LabelValues:
@@ -97,14 +111,19 @@ class MaskClasses:
         Raises:
             DataError: As `read` raises it, and if the photo is missing or has another size.
         """
-        stored = read_values(path, self.values)
+        stored = read_values(path, self.values) if self.colours is None else self._of_colours(path, self.colours)
         image, values = None, stored.values
         if photo is not None:
             image, values = paired_image(photo, values, path, is_turned=stored.is_turned)
+        values = np.where(values >= 0, values + self.offset, values)
         classes = {value for value in np.unique(values).tolist() if value > 0}
         self._check(classes, path)
         categories = {value: self.category(value) for value in classes}
         return Segmentation.from_labels(np.maximum(values, 0), categories=categories), image
+
+    def _of_colours(self, path: Path, colours: Mapping[Colour, int]) -> StoredLabels:
+        with truth_file(path, "a mask of colours"):
+            return StoredLabels(numbers_of_colours(read_colour_image(path, through_palette=True), colours))
 
     def _check(self, classes: set[int], path: Path) -> None:
         wrong = sorted(value for value in classes if self.names is not None and value not in self.names)
@@ -163,18 +182,26 @@ def named_classes(name: str) -> MaskClasses | None:
         {category.id: category.name for category in categories},
         frozenset(category.id for category in categories if not category.is_thing),
         void,
+        int(name in _FROM_ZERO),
     )
 
 
 def classes_beside(folder: Path) -> MaskClasses | None:
-    """What a table `categories.json` in a folder of masks, or beside it, says; None where there is none.
+    """What a table in a folder of masks, or beside it, says: `categories.json`, or CVAT's `labelmap.txt`.
+
+    Returns:
+        None where there is none.
 
     Raises:
         DataError: If it is no list of categories.
     """
-    path = next((place / _TABLE for place in (folder, folder.parent) if (place / _TABLE).is_file()), None)
+    tables = (place / name for name in (_TABLE, LABEL_MAP) for place in (folder, folder.parent))
+    path = next((table for table in tables if table.is_file()), None)
     if path is None:
         return None
+    if path.name == LABEL_MAP:
+        names, colours = read_label_map_file(path)
+        return MaskClasses(names, colours=colours)
     with truth_file(path, "a list of categories"):
         rows = list_of(load_json(path), "the file")
         found = [read_category(object_of(row, "a category"), "isthing") for row in rows]

@@ -16,7 +16,7 @@ from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
 from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch, stale_results
 from upseg.errors import FormatError, UpsegError
 from upseg.files import printable
-from upseg.formats import FORMATS, formats_that_need, output_paths
+from upseg.formats import FORMATS, coco_folder, formats_that_need, output_paths
 from upseg.formats.coco_folder import write_coco_folder
 from upseg.images.options import ReadingOptions
 from upseg.models.registry import Model
@@ -25,7 +25,7 @@ from upseg.split.baselines import BASELINES, find_splitter
 from upseg.split.classes import MaskClasses
 from upseg.split.jobs import PHOTOS, MaskJob, Photos, stamp
 
-INSTANCES = PurePosixPath("instances.json")
+INSTANCES = PurePosixPath(coco_folder.INSTANCES)
 """The COCO file of a folder of results."""
 DEFAULT_FORMATS = ("png",)
 MASKS = InputKind("mask", "split", frozenset({".png", ".tif", ".tiff"}))
@@ -206,14 +206,14 @@ def _gather(
         return results, None, None
     failures: dict[int, ImageResult] = {}
 
-    def images() -> Iterator[tuple[str, Segmentation]]:
+    def images() -> Iterator[tuple[str, Segmentation, tuple[()]]]:
         for count, (number, result) in enumerate(done.items(), start=1):
             try:
                 segmentation = Segmentation.load(result.outputs[place])
             except FormatError as error:
                 failures[number] = ImageResult.failure(result.input, f"{error}; remove that file and run again")
                 continue
-            yield names[result.input], segmentation
+            yield names[result.input], segmentation, ()
             observer.on_gather(count, len(done))
 
     try:

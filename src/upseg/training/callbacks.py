@@ -1,8 +1,7 @@
-"""What happens beside the learning: pictures, progress, and random numbers that do not depend on the past."""
+"""What happens beside the learning: pictures, and random numbers that do not depend on the past."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
-from rich.console import Console
 
 from upseg.files import atomic_path
 
 
 class ValidationPictures(Callback):
     """Draws the first batches of each validation: PNG files in the run's folder, and pictures in TensorBoard.
+
+    So are the batches that Lightning looks at before the first step (`trainer.num_sanity_val_steps`): what the network
+    can before it learns, `start-0-01.png`.
 
     What is drawn the method says: `draw_validation(batch)` of its LightningModule returns a picture (H, W, 3) uint8. It
     runs in the first process alone, so it must not talk to the others. A method without it gets no pictures.
@@ -47,7 +47,7 @@ class ValidationPictures(Callback):
     ) -> None:
         """Draw a batch, if it is one of the first."""
         draw = getattr(pl_module, "draw_validation", None)
-        trial = trainer.sanity_checking or trainer.fast_dev_run  # type: ignore[attr-defined]
+        trial = trainer.fast_dev_run  # type: ignore[attr-defined]
         if draw is None or batch_idx >= self.count or trial or not trainer.is_global_zero:
             return
         picture = draw(batch)
@@ -55,7 +55,8 @@ class ValidationPictures(Callback):
             raise TypeError(f"draw_validation must return a (H, W, 3) uint8 array, got {type(picture).__name__}")
         name = f"{dataloader_idx}-{batch_idx:02d}"
         folder = Path(trainer.default_root_dir) / "pictures"
-        with atomic_path(folder / f"epoch-{trainer.current_epoch:04d}-{name}.png") as partial:
+        when = "start" if trainer.sanity_checking else f"epoch-{trainer.current_epoch:04d}"
+        with atomic_path(folder / f"{when}-{name}.png") as partial:
             Image.fromarray(picture).save(partial, format="PNG")
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -88,27 +89,3 @@ class LearningRates(Callback):
         if trainer.optimizers:
             rate = trainer.optimizers[0].param_groups[-1]["lr"]
             pl_module.log("learning_rate", rate, on_step=True, on_epoch=False, batch_size=1)
-
-
-class EpochLines(Callback):
-    """Prints one line for each epoch, where there is no terminal to draw a bar on."""
-
-    def __init__(self) -> None:
-        self._start = 0.0
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Start the clock."""
-        self._start = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Print the metrics that a bar would show, and the time."""
-        if trainer.is_global_zero:
-            shown = [f"{name} {float(value):.4g}" for name, value in trainer.progress_bar_metrics.items()]
-            of = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
-            seconds = f"{time.monotonic() - self._start:.1f} s"
-            Console().print(f"epoch {trainer.current_epoch + 1}{of}: {', '.join([*shown, seconds])}", highlight=False)
-
-
-def progress_callback() -> Callback:
-    """A bar with the loss on a terminal, and elsewhere a line for each epoch."""
-    return RichProgressBar() if Console().is_terminal else EpochLines()

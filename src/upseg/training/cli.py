@@ -28,6 +28,7 @@ A recipe is a YAML file; every key is checked, and an unknown one is an error. S
     trainer: {max_epochs: 60, precision: bf16-mixed}          # all that Lightning's Trainer takes
     checkpoint: {monitor: val/recall, mode: max}              # what best.ckpt is the best in
     pictures: {count: 4}                                      # batches drawn at each validation
+    minutes: 10                                               # of wall clock, or the epochs if they end first
 
 A recipe names only code of upseg, torch.optim, and Lightning's callbacks and loggers, unless `trust` says otherwise.
 `${data_root}` is the place of the data, `--data_root FOLDER`; `${...}` takes over any other value as well. The seed of
@@ -39,6 +40,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,16 +57,22 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from upseg.data.mixing import MixedSamples
 from upseg.errors import UpsegError
 from upseg.files import atomic_path
+from upseg.models.checkpoints import read_checkpoint
+from upseg.models.folders import MODEL_OF_RUN
 from upseg.segmentation import Category
-from upseg.training.callbacks import EpochLines, LearningRates, SeededEpochs, ValidationPictures, progress_callback
-from upseg.training.checkpoints import LAST, KeepCheckpoints, SafeCheckpointIO, read_training_state
+from upseg.training.callbacks import LearningRates, SeededEpochs, ValidationPictures
+from upseg.training.checkpoints import BEST, LAST, KeepCheckpoints, SafeCheckpointIO, read_training_state
 from upseg.training.old_names import arguments_of_today
 from upseg.training.parameter_groups import table_of_groups
 from upseg.training.problems import check_configurations, one_line
+from upseg.training.progress import Progress
 from upseg.training.schedules import Optimization
 from upseg.training.tables import MetricsTable, TensorBoard, is_first_process
+from upseg.training.task import Task
+from upseg.training.time_limit import TimeLimit
 from upseg.training.trust import only_allowed
 
 CONFIGURATION = "config.yaml"
@@ -91,6 +99,7 @@ class Training(LightningCLI):
         output: The run's folder where neither says one.
         resume: Whether to go on from the last checkpoint in the run's folder.
         trust: Whether configurations and options may name any code, not only what `upseg.training.trust` allows.
+        began: From when on minutes count, by `time.monotonic`; None for now.
 
     Raises:
         UpsegError: If anything about the configuration is wrong, or the run's folder holds another run.
@@ -104,7 +113,9 @@ class Training(LightningCLI):
         output: Path,
         resume: bool = False,
         trust: bool = False,
+        began: float | None = None,
     ) -> None:
+        self.began = time.monotonic() if began is None else began
         self.configurations = configurations
         self.output = output
         self.resume = resume
@@ -131,6 +142,7 @@ class Training(LightningCLI):
         """What we add to LightningCLI."""
         parser.add_argument("--data_root", type=str | None, default=None, help="Folder that a recipe calls data_root.")
         parser.add_argument("--output", type=str, default=str(self.output), help="The run's folder.")
+        parser.add_argument("--minutes", type=float | None, default=None, help="The most that the training takes.")
         parser.add_argument("--optimization", type=Optimization | None, default=None, help="Optimiser and schedule.")
         parser.add_lightning_class_args(KeepCheckpoints, "checkpoint")
         parser.add_lightning_class_args(ValidationPictures, "pictures")
@@ -171,13 +183,15 @@ class Training(LightningCLI):
         """The trainer with what every run has: loggers, checkpoints, pictures, progress."""
         given = self.config_init.trainer
         callbacks = [SeededEpochs(self.config.seed_everything), LearningRates()]
-        shown = progress_callback() if given.enable_progress_bar is not False else EpochLines()
+        # before all others, so that the time that they take is measured
+        limits = [] if self.config.minutes is None else [TimeLimit(float(self.config.minutes), self.began)]
+        shown = Progress(False if given.enable_progress_bar is False else None)
         kwargs |= {
             "default_root_dir": self.output,
             "logger": self._loggers(given.logger),
             "plugins": [*_listed(given.plugins), SafeCheckpointIO()],
-            "callbacks": [*_listed(given.callbacks), *callbacks, shown],
-            "enable_progress_bar": not isinstance(shown, EpochLines),
+            "callbacks": [*limits, *_listed(given.callbacks), *callbacks, shown],
+            "enable_progress_bar": False,
             "enable_model_summary": bool(given.enable_model_summary),
         }
         try:
@@ -186,13 +200,26 @@ class Training(LightningCLI):
             raise UpsegError(f"trainer: {one_line(str(error))}") from error
 
     def after_instantiate_classes(self) -> None:
-        """Give the model its optimiser."""
+        """Give the model its optimiser, and the trainer the number of batches in a step."""
+        self._gather_batches()
         optimization = self.config_init.optimization
         if optimization is not None:
             optimization.groups(self.model)  # an error that the model cannot have these comes now, not later
             self.model.configure_optimizers = MethodType(optimization.configure, self.model)
         elif not is_overridden("configure_optimizers", self.model):
             raise UpsegError("the model has no optimiser of its own: the section optimization must be given")
+
+    def _gather_batches(self) -> None:
+        """Reach the recipe's effective batch on the devices that there are."""
+        count = getattr(self.datamodule, "batches_per_step", lambda _: None)(self.trainer.world_size)
+        if count is None:
+            return
+        if self.trainer.accumulate_grad_batches not in (1, count):
+            raise UpsegError(
+                f"data.effective_batch asks for {count} batches in a step, trainer.accumulate_grad_batches for "
+                f"{self.trainer.accumulate_grad_batches}; leave one of them out"
+            )
+        self.trainer.accumulate_grad_batches = count
 
     def run(self) -> None:
         """Train.
@@ -216,6 +243,18 @@ class Training(LightningCLI):
                 "limit_train_batches, and at the number of images"
             )
 
+    def save_model(self) -> Path | None:
+        """Write what was learned as a model folder into the run's folder, from the best checkpoint, or else the last.
+
+        Returns:
+            What `--model` is to be given; None if there is nothing yet, or the model is none of upseg's methods.
+        """
+        found = [path for path in (self.output / "checkpoints" / name for name in (BEST, LAST)) if path.exists()]
+        if not found or not isinstance(self.model, Task):
+            return None
+        read_checkpoint(found[0]).save_pretrained(self.output / MODEL_OF_RUN)
+        return self.output
+
     def _announce(self) -> None:
         """Say what is trained, where, and how fast each layer learns."""
         if not is_first_process():
@@ -228,6 +267,10 @@ class Training(LightningCLI):
             f"precision {self.trainer.precision} -> {self.output}",
             highlight=False,
         )
+        samples = getattr(self.datamodule, "samples", None)
+        if isinstance(samples, MixedSamples):
+            for line in samples.repeated():
+                console.print(f"note: {line}", highlight=False)
         if self.resume:
             state = (
                 "from the beginning: there is no checkpoint yet" if self.resumed is None else "from the last checkpoint"
@@ -252,7 +295,9 @@ class Training(LightningCLI):
             raise UpsegError(one_line(str(error), sorted(names))) from error
         except _MISTAKES as error:
             cause: BaseException = error
-            while cause.__cause__ is not None:  # jsonargparse makes a ValueError of whatever a constructor raises
+            # jsonargparse makes a ValueError of whatever a constructor raises; what an error of ours is caused by is
+            # told by ours
+            while cause.__cause__ is not None and not isinstance(cause, UpsegError):
                 cause = cause.__cause__
             if not isinstance(cause, _CAUSES):
                 raise
@@ -275,7 +320,11 @@ def _quieten() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated", category=FutureWarning)
-    for text in (".*does not have many workers", ".*is smaller than the logging interval"):
+    for text in (
+        ".*does not have many workers",
+        ".*is smaller than the logging interval",
+        ".*training_step. returned .None.",  # a batch that makes no step
+    ):
         warnings.filterwarnings("ignore", message=text, module="lightning")
 
 

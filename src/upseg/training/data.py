@@ -53,7 +53,7 @@ class WholeBatches(DataLoader[Sample]):
 
 
 def check_learnable(dataset: Dataset) -> None:
-    """Look for a segment that something can be learned from; the first sample mostly has one.
+    """Look for a segment, or depth, that something can be learned from; the first sample mostly has one.
 
     Raises:
         DataError: If there is none.
@@ -63,6 +63,8 @@ def check_learnable(dataset: Dataset) -> None:
         sample = dataset.read(index)
         if sample is None:
             continue
+        if sample.depth is not None:
+            return
         if len(sample.crowds) < len(sample.segments) or (sample.segments and not dataset.has_objects):
             return
         crowds += len(sample.crowds)
@@ -85,8 +87,11 @@ class MixedDataModule(LightningDataModule):
         transform: Must bring all samples to one size; None where they have one.
         validation: Data sets to validate on, each by itself, untransformed and in order.
         targets: What the method learns from a sample, computed in the workers. Where they need classes (an attribute
-            `categories`) and were given none, they get those of the training data.
+            `categories`) and were given none, they get those of the training data. Where their attribute
+            `needs_segments` is False, samples without any are learned from as well.
         batch_size: Samples in a batch of one process.
+        effective_batch: Samples in a step of the optimiser, all processes together, however many there are: gradients
+            of as many batches as that takes are gathered. None for one batch of each process.
         validation_batch_size: The same for validation; 1 unless all images of a data set have one size.
         workers: Processes that read data; 0 reads in the training process.
         epoch_length: Draws in an epoch, all processes together; by default as many as there are samples.
@@ -114,8 +119,10 @@ class MixedDataModule(LightningDataModule):
         seed: int = 0,
         channels: list[int] | None = None,
         normalize: str | None = None,
+        effective_batch: int | None = None,
     ) -> None:
         super().__init__()
+        self.effective_batch = effective_batch
         asked = ReadingOptions(None if channels is None else tuple(channels), normalize=normalize)
         for dataset in (*(source.dataset for source in train), *validation):
             dataset.reading = asked.over(dataset.reading)
@@ -146,6 +153,22 @@ class MixedDataModule(LightningDataModule):
                 )
         return tuple(found[identifier] for identifier in sorted(found))
 
+    def batches_per_step(self, processes: int) -> int | None:
+        """How many batches of each process make one step; None where the recipe does not say.
+
+        Raises:
+            ValueError: If no whole number of batches has the effective size.
+        """
+        if self.effective_batch is None:
+            return None
+        together = self.batch_size * processes
+        if self.effective_batch % together:
+            raise ValueError(
+                f"effective_batch is {self.effective_batch}, which is no multiple of {self.batch_size} samples on each "
+                f"of {processes} devices; change batch_size or the number of devices"
+            )
+        return self.effective_batch // together
+
     @property
     def description(self) -> str:
         """What is learned from, in a few words, for the provenance of a model."""
@@ -158,6 +181,8 @@ class MixedDataModule(LightningDataModule):
             DataError: If no sample has a segment, or all are crowds though objects are told apart.
         """
         if stage != "fit":
+            return
+        if not getattr(self.targets, "needs_segments", True):
             return
         for source in self.samples.sources:
             check_learnable(source.dataset)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from upseg.training.configurations import configuration_text
+from upseg.yaml_files import configuration_text
 
 _OPTION = re.compile(r"^(--model\.(?:init_args\.)?)weights\b")
 _METHODS = "upseg.methods."

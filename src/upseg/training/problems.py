@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from upseg.errors import UpsegError
-from upseg.training.configurations import configuration_text, read_configuration
 from upseg.training.trust import check_names, refused_in
+from upseg.yaml_files import configuration_text, read_configuration
 
 _DATA_ROOT = "${data_root}"
 _MOST_LISTED = 20

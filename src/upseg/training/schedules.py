@@ -12,11 +12,14 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from upseg.errors import UpsegError
 from upseg.training.parameter_groups import ParameterGroup, parameter_groups
+from upseg.training.time_limit import time_limit_of
 
 Kind = Literal["constant", "cosine", "polynomial"]
 
 _POWER = 0.9  # of the polynomial decay, as in DeepLab
+_PARTS = 10_000  # of a training that the clock ends
 
 
 def learning_rate_factor(step: int, steps: int, warm_up: int = 0, kind: Kind = "cosine", final: float = 0.0) -> float:
@@ -42,7 +45,13 @@ def learning_rate_factor(step: int, steps: int, warm_up: int = 0, kind: Kind = "
 
 
 def warm_up_schedule(
-    optimizer: Optimizer, steps: int, *, warm_up: int = 0, kind: Kind = "cosine", final: float = 0.0
+    optimizer: Optimizer,
+    steps: int,
+    *,
+    warm_up: int = 0,
+    kind: Kind = "cosine",
+    final: float = 0.0,
+    position: Callable[[int], int] = lambda step: step,
 ) -> LambdaLR:
     """A scheduler that sets the learning rate of each step by `learning_rate_factor`.
 
@@ -52,6 +61,7 @@ def warm_up_schedule(
         warm_up: As in `learning_rate_factor`.
         kind: As in `learning_rate_factor`.
         final: As in `learning_rate_factor`.
+        position: Where of all `steps` the training is in its n-th step, if that is not n.
 
     Raises:
         ValueError: If `warm_up` is not in 0..steps, or `final` not in [0, 1].
@@ -61,7 +71,7 @@ def warm_up_schedule(
     if not 0 <= final <= 1:
         raise ValueError(f"the final share of the learning rate must be in [0, 1], got {final}")
     # a plain function: its state is not part of checkpoints, so a training that is made longer gets the longer schedule
-    return LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, warm_up, kind, final))
+    return LambdaLR(optimizer, lambda step: learning_rate_factor(position(step), steps, warm_up, kind, final))
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,8 @@ class Optimization:
     Attributes:
         learning_rate: The highest of the training.
         optimizer: `adamw`, `adam` or `sgd`.
-        weight_decay: Of weights; biases and normalisations have none.
+        weight_decay: Of weights; biases and normalisations have none. None for 0.05 with `adamw`, which takes it apart
+            from the gradient, and for 0 with the others, where it would be an L2 penalty inside the gradient.
         momentum: Of `sgd`, and the first beta of the others, in [0, 1).
         schedule: `constant`, `cosine` or `polynomial`.
         warm_up: Share of all steps in which the learning rate rises, in [0, 1].
@@ -81,7 +92,7 @@ class Optimization:
 
     learning_rate: float
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    weight_decay: float = 0.05
+    weight_decay: float | None = None
     momentum: float = 0.9
     schedule: Kind = "cosine"
     warm_up: float = 0.0
@@ -94,9 +105,15 @@ class Optimization:
         if not (0 <= self.momentum < 1 and 0 <= self.warm_up <= 1):
             raise ValueError(f"momentum must be in [0, 1) and warm_up in [0, 1], got {self.momentum}, {self.warm_up}")
 
+    @property
+    def decay(self) -> float:
+        """The weight decay that counts."""
+        usual = 0.05 if self.optimizer == "adamw" else 0.0
+        return usual if self.weight_decay is None else self.weight_decay
+
     def groups(self, module: nn.Module) -> list[ParameterGroup]:
         """The groups that the parameters of a module are sorted into."""
-        return parameter_groups(module, self.weight_decay, self.layer_decay)
+        return parameter_groups(module, self.decay, self.layer_decay)
 
     def configure(self, module: lightning.LightningModule) -> dict[str, Any]:
         """What `configure_optimizers` of a module returns, for the training that it is part of."""
@@ -108,12 +125,31 @@ class Optimization:
             }
             for group in self.groups(module)
         ]
-        steps = int(module.trainer.estimated_stepping_batches)
         optimizer = _OPTIMIZERS[self.optimizer](groups, self)
+        steps, position = _course(module.trainer, self.schedule)
+        warm_up = round(self.warm_up * steps)
         schedule = warm_up_schedule(
-            optimizer, steps, warm_up=round(self.warm_up * steps), kind=self.schedule, final=self.final
+            optimizer, steps, warm_up=warm_up, kind=self.schedule, final=self.final, position=position
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _course(trainer: lightning.Trainer, kind: Kind) -> tuple[int, Callable[[int], int]]:
+    """How many steps a training takes, and where of them it is in its n-th step.
+
+    Of one with a time limit nobody knows how many: its steps are ten-thousandths of the time for learning, or of the
+    steps where these end first.
+    """
+    limit, steps = time_limit_of(trainer), trainer.estimated_stepping_batches
+    if limit is None and math.isfinite(steps):
+        return int(steps), lambda step: step
+    if limit is None and kind == "constant":
+        return 0, lambda step: step
+    if limit is None:
+        raise UpsegError(
+            f"the schedule {kind} must know when the training ends: give --minutes, trainer.max_epochs or max_steps"
+        )
+    return _PARTS, lambda step: int(_PARTS * max(limit.share, step / steps))
 
 
 _OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Optimization], Optimizer]] = {

@@ -6,7 +6,7 @@ A method's task, a LightningModule, has what is the paper's: its network, its lo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import lightning
@@ -17,14 +17,18 @@ from torch.optim.swa_utils import AveragedModel
 from torchmetrics import Metric
 
 from upseg.data.batches import Batch
+from upseg.errors import ModelError
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
 from upseg.images.options import ReadingOptions
-from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, take_over_weights
+from upseg.models.checkpoints import RECORD_KEY, checkpoint_record, read_start, take_over_weights
 from upseg.models.folders import ModelConfig
 from upseg.models.learned import LearnedSegmenter
 from upseg.segmentation import Category, Segmentation
+from upseg.settings import build_settings
 
+_ENCODER = "backbone"  # the setting that names it, and the part of a network that it is
+_Settings = TypeVar("_Settings")
 _Network = TypeVar("_Network", bound=nn.Module)
 _Segmenter = TypeVar("_Segmenter", bound=LearnedSegmenter[Any, Any])
 
@@ -73,7 +77,14 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
     before: Mapping[str, Any]
 
     def take_network(
-        self, network: _Network, *, init_from: str | None, average: float, may_differ: tuple[str, ...] = ()
+        self,
+        network: _Network,
+        *,
+        init_from: str | None,
+        average: float,
+        may_differ: tuple[str, ...] = (),
+        anew: tuple[str, ...] = (),
+        only: str = "",
     ) -> None:
         """Set what is trained.
 
@@ -82,12 +93,14 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
             init_from: A checkpoint to take over weights from, the averaged ones where it has them; None for none.
             average: Decay of the average per step, in [0, 1); 0 for none.
             may_differ: What the names of weights begin with that the checkpoint need not have in the same shape.
+            anew: What the names of weights begin with that are not taken over.
+            only: What the names of weights begin with that are taken over.
 
         Raises:
             ModelError: If the checkpoint is none, or one of another network.
             ValueError: If `average` is not in [0, 1).
         """
-        self.before = {} if init_from is None else take_over_weights(network, init_from, may_differ)
+        self.before = {} if init_from is None else take_over_weights(network, init_from, may_differ, anew, only=only)
         self.network = network
         self.averaged = MovingAverage(network, average) if average else None
         self.average = average
@@ -159,6 +172,42 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
     def training_facts(self) -> dict[str, Any]:
         """What the provenance says beside the data, the steps, the average and the training before."""
         return {} if self.loss_weights is None else {"loss_weights": asdict(self.loss_weights)}
+
+
+def settings_from_start(
+    method: str, settings: _Settings | None, start: str | None, default: _Settings, fixed: tuple[str, ...]
+) -> tuple[_Settings, str]:
+    """The settings of a training that may start from a model: what the model's weights fix is the model's.
+
+    Args:
+        method: What is trained.
+        settings: That were asked for; None for those of the model, or the default.
+        start: What to start from, as `read_start` takes it; None for nothing.
+        default: Of the method.
+        fixed: Names of the settings that weights fix.
+
+    Returns:
+        The settings, and what the names of the weights begin with that can be taken over: of a model of another method
+        its encoder alone.
+
+    Raises:
+        ModelError: If there is no such start, or it is of another method and has no encoder of timm.
+    """
+    if start is None:
+        return settings or default, ""
+    found = read_start(start)
+    if found.method == method:
+        own = build_settings(type(default), found.settings)
+        if settings is None:
+            return cast("_Settings", own), ""
+        return replace(cast("Any", settings), **{name: getattr(own, name) for name in fixed}), ""
+    if not isinstance(found.settings.get(_ENCODER), str):
+        raise ModelError(
+            f"{start} is a model of the method {found.method}, which has no encoder to start from; "
+            f"a training of {method} starts from a model of {method}"
+        )
+    chosen = replace(cast("Any", settings or default), **{_ENCODER: found.settings[_ENCODER]})
+    return chosen, f"{_ENCODER}."
 
 
 def draw_found(

@@ -1,5 +1,7 @@
 """Which code a recipe may name: recipes come from elsewhere, and naming a callable with arguments is running it.
 
+Nor may it look around: `${oc.env:HOME}` would take an environment variable over into the run's folder.
+
 jsonargparse, which resolves every class and every function that a configuration names, is told what it may import; it
 looks both at the name and at where the object is defined, so that `upseg.files.os.system` is `posix.system`.
 """
@@ -7,12 +9,15 @@ looks both at the name and at where the object is defined, so that `upseg.files.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from jsonargparse import set_parsing_settings
 from jsonargparse._common import parsing_settings
+from omegaconf import OmegaConf
+from omegaconf.resolvers import oc
 
 from upseg.errors import UpsegError
 
@@ -32,6 +37,7 @@ ALLOWED = (
 
 _POLICY = ("import_path_verdicts", "import_paths_enforced")
 _DENIED = re.compile(r"Importing '([^']+)' is not allowed")
+_ENVIRONMENT = "oc.env"
 _NAMED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -41,7 +47,7 @@ def is_allowed(name: str) -> bool:
 
 
 def check_names(value: Any, place: str) -> None:
-    """Look at every `class_path` in a configuration before anything is imported.
+    """Look at every `class_path` and every `${...}` in a configuration before anything is imported.
 
     Args:
         value: The configuration, as YAML has it.
@@ -50,13 +56,46 @@ def check_names(value: Any, place: str) -> None:
     Raises:
         UpsegError: If one is not allowed.
     """
+    if isinstance(value, str) and (function := _function_in(value)) is not None:
+        raise UpsegError(f"{place}: {_refusal_of_function(function)}")
     if isinstance(value, dict):
         named = value.get("class_path")
         if isinstance(named, str) and _NAMED.fullmatch(named.strip()) and not is_allowed(named.strip()):
             raise UpsegError(f"{place}: {refusal(named)}")
     if isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
             check_names(inner, place)
+
+
+def _function_in(text: str) -> str | None:
+    """The first `${function: ...}` of a text, which computes a value instead of taking one over; None without one."""
+    for match in re.finditer(r"\$\{", text):
+        level, inside = 1, ""
+        for character in text[match.end() :]:
+            level += (character == "{") - (character == "}")
+            if level == 0 or character == ":":
+                break
+            inside += character
+        if level and text[match.end() + len(inside) :].startswith(":"):
+            return inside.strip()
+    return None
+
+
+def _refusal_of_function(name: str) -> str:
+    return (
+        f"a recipe may not compute ${{{name}:...}}, which can read environment variables: without --trust it takes "
+        "over its own values alone, ${name}; give --trust if you know where the recipe comes from"
+    )
+
+
+def _resolve_environment(with_function: Callable[..., Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions call the same by another name
+        OmegaConf.register_new_resolver(_ENVIRONMENT, with_function, replace=True)
+
+
+def _refuse_environment(*_: Any) -> NoReturn:
+    raise ValueError(_refusal_of_function(_ENVIRONMENT))
 
 
 def refusal(name: str) -> str:
@@ -76,7 +115,7 @@ def refused_in(message: str) -> str | None:
 
 @contextmanager
 def only_allowed(*, trust: bool) -> Iterator[None]:
-    """Within it jsonargparse imports nothing else that a configuration or an option names.
+    """Within it jsonargparse imports nothing else that a configuration or an option names, nor reads the environment.
 
     Args:
         trust: Whether to let it import everything.
@@ -86,7 +125,9 @@ def only_allowed(*, trust: bool) -> Iterator[None]:
         return
     before = {name: parsing_settings[name] for name in _POLICY}
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(ALLOWED))
+    _resolve_environment(_refuse_environment)
     try:
         yield
     finally:
         parsing_settings.update(before)
+        _resolve_environment(oc.env)

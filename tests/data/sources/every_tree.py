@@ -15,16 +15,20 @@ from tests.data.sources.trees import (
     draw_coco_instances,
     draw_coco_panoptic,
     draw_coco_stuff,
+    draw_cvat,
     draw_depth_folders,
     draw_dsb2018,
     draw_entityseg,
     draw_evican,
+    draw_label_studio,
+    draw_labelme,
     draw_labels,
     draw_masks,
     draw_nyuv2,
     draw_plain_json,
     draw_sa1b,
     draw_voc2012,
+    draw_yolo,
 )
 
 
@@ -40,6 +44,7 @@ class Tree:
         truth: The first sample's ground truth.
         needed: Files and folders without which it cannot be opened.
         split: The split to open.
+        states_size: Whether the ground truth says how large its image is.
     """
 
     source: str
@@ -49,6 +54,7 @@ class Tree:
     truth: str
     needed: tuple[str, ...]
     split: str | None = None
+    states_size: bool = True
 
 
 _COCO_NAMES = ("000000000001", "000000000002")
@@ -177,5 +183,26 @@ TREES: dict[str, Tree] = {
     "masks": Tree("folder", draw_masks, ("a", "b"), "images/a.png", "masks/a.png", ("images", "masks")),
     "plain JSON": Tree(
         "folder", draw_plain_json, ("a", "b"), "images/a.png", "annotations.json", ("images", "annotations.json")
+    ),
+    "yolo": Tree(
+        "yolo",
+        draw_yolo,
+        ("a", "deep/b"),
+        "images/val/a.png",
+        "data.yaml",
+        ("data.yaml", "images", "labels"),
+        states_size=False,
+    ),
+    "cvat": Tree(
+        "cvat",
+        draw_cvat,
+        ("a", "b"),
+        "JPEGImages/a.png",
+        "SegmentationClass/a.png",
+        ("labelmap.txt", "SegmentationClass", "JPEGImages"),
+    ),
+    "labelme": Tree("labelme", draw_labelme, ("a", "b"), "a.png", "a.json", ()),
+    "label-studio": Tree(
+        "label-studio", draw_label_studio, ("a", "b"), "images/a.png", "tasks.json", ("tasks.json", "images")
     ),
 }

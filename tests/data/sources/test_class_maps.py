@@ -207,11 +207,11 @@ def test_cihp_has_parts_of_people(tmp_path: Path) -> None:
     parts = numbers(13, 13)
     parts[0, :3] = 1
     write_map(tmp_path / "Validation" / "Category_ids" / "0000006.png", parts)
-    dataset = open_dataset("cihp", tmp_path)
+    dataset = open_dataset("cihp", tmp_path, segments="parts")
     assert len(dataset.categories) == 19
     sample = dataset[0]
     assert [(s.category.name, s.area) for s in sample.segments] == [("hat", 3), ("face", 15), ("face", 12)]
-    people = open_dataset("cihp", tmp_path, segments="people")
+    people = open_dataset("cihp", tmp_path)
     assert people[0].segment_map.tolist() == numbers(1, 2).tolist()
     assert {category.name for category in people[0].categories.values()} == {"person"}
     with pytest.raises(DataError, match="segments must be one of parts, people, got 'faces'"):

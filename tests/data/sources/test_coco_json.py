@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,19 @@ def test_entityseg_images_may_lie_deeper(tmp_path: Path) -> None:
     (folder / "images_merge").mkdir()
     (folder / "coco_0001.jpg").rename(folder / "images_merge" / "coco_0001.jpg")
     assert open_dataset("entityseg", tmp_path)[0].image.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_the_images_of_sa1b_with_most_masks(tmp_path: Path) -> None:
+    draw_sa1b(tmp_path)
+    path = tmp_path / "sa_000000" / "sa_2.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "annotations": content["annotations"][:1]}))
+    assert list(open_dataset("sa-1b", tmp_path, most_objects=1).names) == ["sa_000000/sa_10"]
+    assert len(open_dataset("sa-1b", tmp_path, most_objects=5)) == 2
+    masks = list(open_dataset("sa-1b", tmp_path, most_objects=1).whole_masks(0))
+    assert [int(mask.sum()) for mask in masks] == [18 + 12, 12]
+    with pytest.raises(DataError, match="most_objects must be at least 1"):
+        open_dataset("sa-1b", tmp_path, most_objects=0)
 
 
 def test_sa1b_masks_contain_one_another(tmp_path: Path) -> None:

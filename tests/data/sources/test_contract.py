@@ -124,7 +124,7 @@ def test_a_damaged_image_is_named_or_skipped(tree: Tree, damage: str, tmp_path: 
     assert re.search(names, dataset.problems[0])
 
 
-@WITH_IMAGES
+@pytest.mark.parametrize("tree", [t for t in TREES.values() if t.image and t.states_size], ids=lambda tree: tree.source)
 def test_an_image_of_another_size_is_named(tree: Tree, tmp_path: Path) -> None:
     tree.draw(tmp_path)
     write_image(tmp_path / tree.image, shape=(HEIGHT + 1, WIDTH))

@@ -34,9 +34,10 @@ def test_label_maps_of_any_kind(tmp_path: Path) -> None:
         assert sample.categories == {}
     tifffile.imwrite(tmp_path / "labels" / "deep" / "b.tif", numbers(70_000, 5).astype(np.int32))
     assert len(open_dataset("folder", tmp_path)[1].segments) == 2
-    for values in (numbers(-4, 5).astype(np.int32), numbers(0, 5).astype(np.float32)):
+    for values, crowds in ((numbers(-4, 5).astype(np.int32), 1), (numbers(0, 5).astype(np.float32), 0)):
         tifffile.imwrite(tmp_path / "labels" / "deep" / "b.tif", values)
-        assert len(open_dataset("folder", tmp_path)[1].segments) == 1
+        sample = open_dataset("folder", tmp_path)[1]
+        assert (len(sample.segments), len(sample.crowds)) == (1 + crowds, crowds)
     tifffile.imwrite(tmp_path / "labels" / "deep" / "b.tif", numbers(0, 0).astype(np.int32))
     assert open_dataset("folder", tmp_path)[1].segments == ()  # an image in which there is nothing to be found
     for values, reason in (
@@ -259,7 +260,7 @@ def test_nothing_but_0_and_255_is_refused_unless_void_says_what_255_is(tmp_path:
     with pytest.raises(DataError, match="255"):
         _ = open_dataset("folder", tmp_path, on_error="skip").categories or open_dataset("folder", tmp_path)[0]
     assert [s.area for s in open_dataset("folder", tmp_path, void="none")[0].segments] == [18]
-    assert open_dataset("folder", tmp_path, void="255")[0].segments == ()
+    assert not open_dataset("folder", tmp_path, void="255")[0].instance_map().max() > 0
     with pytest.raises(DataError, match="void takes numbers with commas between, or none, got 'x'"):
         open_dataset("folder", tmp_path, void="x")
 
@@ -269,8 +270,10 @@ def test_negative_numbers_are_void_and_other_numbers_can_be(tmp_path: Path, kind
     write_image(tmp_path / "images" / "a.png")
     (tmp_path / kind).mkdir()
     tifffile.imwrite(tmp_path / kind / "a.tif", numbers(-3, 7).astype(np.int16))
-    assert open_dataset("folder", tmp_path)[0].segment_map.tolist() == numbers(0, 1).tolist()
-    assert open_dataset("folder", tmp_path, void="7")[0].segments == ()
+    sample = open_dataset("folder", tmp_path)[0]
+    kept = next(s.id for s in sample.segments if not s.is_crowd)
+    assert (sample.segment_map == kept).tolist() == (numbers(0, 1) == 1).tolist()
+    assert all(s.is_crowd for s in open_dataset("folder", tmp_path, void="7")[0].segments)
 
 
 @pytest.mark.parametrize("kind", ["labels", "masks"])

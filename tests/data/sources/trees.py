@@ -290,3 +290,77 @@ def draw_plain_json(root: Path) -> None:
     for name in ("a.png", "b.png"):
         write_image(root / "images" / name)
     write_json(root / "annotations.json", coco_tables(["a.png", "b.png"]))
+
+
+def draw_yolo(root: Path) -> None:
+    lines = "1 0 0 0.375 0 0.375 1 0 1\n0 0.625 0.166666667 1 0.166666667 1 0.833333333 0.625 0.833333333\n"
+    for name in ("a", "deep/b"):
+        write_image(root / "images" / "val" / f"{name}.png")
+        path = root / "labels" / "val" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(lines)
+    (root / "data.yaml").write_text("path: ../datasets/mine\ntrain: images/train\nval: images/val\nnames: [car, cat]\n")
+
+
+def draw_cvat(root: Path) -> None:
+    red, blue = (128, 0, 0), (0, 0, 128)
+    for name in ("a", "b"):
+        write_image(root / "JPEGImages" / f"{name}.png")
+        for folder, left, right in (("SegmentationClass", red, red), ("SegmentationObject", red, blue)):
+            colours = np.zeros((HEIGHT, WIDTH, 3), np.int64)
+            colours[LEFT], colours[RIGHT] = left, right
+            write_map(root / folder / f"{name}.png", colours)
+    (root / "labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:128,0,0::\ncar:0,9,0::\n"
+    )
+    lists = root / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "default.txt").write_text("a\nb\n")
+
+
+def draw_labelme(root: Path) -> None:
+    for name in ("a", "b"):
+        write_image(root / f"{name}.png")
+        shapes = [
+            {"label": "cat", "shape_type": "polygon", "points": [[0, 0], [3, 0], [3, 6], [0, 6]]},
+            {"label": "car", "shape_type": "rectangle", "points": [[5, 1], [8, 5]], "group_id": None},
+        ]
+        facts = {"imagePath": f"{name}.png", "imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
+        write_json(root / f"{name}.json", {"version": "5.5.0", "flags": {}, "shapes": shapes, **facts})
+
+
+def draw_label_studio(root: Path) -> None:
+    tasks = []
+    for number, name in enumerate(("a", "b"), start=1):
+        write_image(root / "images" / f"{name}.png")
+        size = {"original_width": WIDTH, "original_height": HEIGHT}
+        polygon = {"points": [[0, 0], [37.5, 0], [37.5, 100], [0, 100]], "polygonlabels": ["cat"]}
+        brush = {"format": "rle", "rle": studio_run_lengths(RIGHT), "brushlabels": ["car"]}
+        result = [
+            {"id": "p", "type": "polygonlabels", "value": polygon, **size},
+            {"id": "b", "type": "brushlabels", "value": brush, **size},
+        ]
+        tasks.append(
+            {
+                "id": number,
+                "data": {"image": f"/data/upload/1/0a1b2c3d-{name}.png"},
+                "annotations": [{"result": result}],
+            }
+        )
+    write_json(root / "tasks.json", tasks)
+
+
+def studio_run_lengths(mask: np.ndarray) -> list[int]:
+    """Label Studio's packed runs, by a loop over the bytes: short runs with 3 bits, single bytes unpacked."""
+    bits = f"{4 * mask.size:032b}{7:05b}" + "".join(f"{width - 1:04b}" for width in (3, 4, 8, 16))
+    values = np.repeat(mask.ravel().astype(int) * 255, 4).tolist()
+    while values:
+        length = next((n for n, value in enumerate(values) if value != values[0]), len(values))
+        length = min(length, 8)
+        if length > 4:
+            bits += f"100{length - 1:03b}{values[0]:08b}"
+        else:
+            bits += f"000{length - 1:03b}" + "".join(f"{value:08b}" for value in values[:length])
+        values = values[length:]
+    bits += "0" * (-len(bits) % 8)
+    return [int(bits[n : n + 8], 2) for n in range(0, len(bits), 8)]

@@ -39,7 +39,8 @@ class DrawnNetwork(nn.Module):
 def drawn_segmenter(
     categories: tuple[Category, ...] = CATEGORIES, *, semantic: bool = True, **changes: Any
 ) -> BaisegSegmenter:
-    settings = BaisegSettings(**{"semantic_width": 4 if semantic else None, **changes})
+    drawn = {"boundary_threshold": 0.3, "dilations": 2, "marker_ratio": 0.6}
+    settings = BaisegSettings(**{"semantic_width": 4 if semantic else None, **drawn, **changes})
     network = DrawnNetwork(class_count(categories, settings.background), semantic=semantic)
     return BaisegSegmenter(settings, categories=categories, network=network)
 

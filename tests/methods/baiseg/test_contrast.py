@@ -13,7 +13,7 @@ from torch.autograd import gradcheck
 
 from tests.reference import baiseg as loops
 from upseg.methods.baiseg.equations import balance, weighted_contrast
-from upseg.methods.baiseg.losses import bounded, cell_labels, pixel_contrast, sample_pixels
+from upseg.methods.baiseg.losses import LossWeights, bounded, cell_labels, pixel_contrast, sample_pixels
 
 ALPHA = torch.tensor(0.9, dtype=torch.float64)
 
@@ -49,22 +49,41 @@ class TestWeightedContrast:
     @pytest.mark.parametrize("dimensions", [1, 3])
     @pytest.mark.parametrize("temperature", [0.07, 0.2, 1.0])
     @pytest.mark.parametrize("alpha", [0.0, 0.9, 1.0])
-    def test_against_the_loop(self, dimensions: int, temperature: float, alpha: float) -> None:
+    @pytest.mark.parametrize("both", [False, True])
+    def test_against_the_loop(self, dimensions: int, temperature: float, alpha: float, both: bool) -> None:
         anchors, keys = numbers(0, 9, dimensions).tanh(), numbers(1, 11, dimensions).tanh()
         of_anchors, of_keys, same = kinds(2, 9), kinds(3, 11), kinds(4, 9, 11, share=0.1)
         # an anchor without any positive left, which takes no part
         same[0] |= of_keys == of_anchors[0]
         arguments = anchors, of_anchors, keys, of_keys
-        found = weighted_contrast(*arguments, torch.tensor(alpha, dtype=torch.float64), temperature, same)
-        expected = loops.contrast_loss(*(a.numpy() for a in arguments), same.numpy(), alpha, temperature)
+        found = weighted_contrast(
+            *arguments, torch.tensor(alpha, dtype=torch.float64), temperature, same, both_kinds=both
+        )
+        expected = loops.contrast_loss(
+            *(a.numpy() for a in arguments), same.numpy(), alpha, temperature, both_kinds=both
+        )
         assert (expected > 0) == (0 < alpha < 1)
         assert found.item() == pytest.approx(expected)
+
+    def test_without_weights_both_factors_are_1(self) -> None:
+        anchor, keys = torch.ones(1, 1), torch.tensor([[1.0], [-1.0], [-1.0]])
+        is_boundary = torch.tensor([True, True, False, False])
+        loss = weighted_contrast(
+            anchor, is_boundary[:1], keys, is_boundary[1:], torch.tensor(0.75), 1.0, weighted=False
+        )
+        assert loss.item() == pytest.approx(math.log(1 + 2 * math.exp(-2)))
+
+    def test_background_is_no_anchor_unless_both_kinds_are(self) -> None:
+        anchors, keys, of_keys = numbers(0, 3, 2), numbers(1, 6, 2), torch.arange(6) < 3
+        nothing = torch.zeros(3, dtype=torch.bool)
+        assert weighted_contrast(anchors, nothing, keys, of_keys, ALPHA).item() == 0
+        assert weighted_contrast(anchors, nothing, keys, of_keys, ALPHA, both_kinds=True).item() > 0
 
     def test_gradients_of_anchors_and_keys(self) -> None:
         of_anchors, of_keys = torch.arange(4) < 2, torch.arange(5) < 3
 
         def loss(anchors: Tensor, keys: Tensor) -> Tensor:
-            return weighted_contrast(anchors, of_anchors, keys, of_keys, ALPHA, 0.5)
+            return weighted_contrast(anchors, of_anchors, keys, of_keys, ALPHA, 0.5, both_kinds=True)
 
         assert gradcheck(loss, (numbers(0, 4, 2).requires_grad_(), numbers(1, 5, 2).requires_grad_()))
 
@@ -88,7 +107,7 @@ class TestWeightedContrast:
         keys = torch.tensor([[-1.0], [1.0], [1.0], [-1.0]])
         of_keys = torch.tensor([True, True, False, False])
         loss = weighted_contrast(
-            anchors, torch.tensor([True, False]), keys, of_keys, torch.tensor(alpha), temperature=1e-3
+            anchors, torch.tensor([True, False]), keys, of_keys, torch.tensor(alpha), temperature=1e-3, both_kinds=True
         )
         loss.backward()
         # of each anchor's two positives one is as similar as a negative, the other 2 / 1e-3 less
@@ -100,7 +119,7 @@ class TestWeightedContrast:
     def test_invariances(self) -> None:
         anchors, keys = numbers(0, 9, 3), numbers(1, 11, 3)
         of_anchors, of_keys = kinds(2, 9), kinds(3, 11)
-        expected = weighted_contrast(anchors, of_anchors, keys, of_keys, ALPHA).item()
+        expected = weighted_contrast(anchors, of_anchors, keys, of_keys, ALPHA, both_kinds=True).item()
         row, column = torch.randperm(9), torch.randperm(11)
         turn = torch.linalg.qr(numbers(4, 3, 3)).Q
         for changed in (
@@ -109,7 +128,7 @@ class TestWeightedContrast:
             (-anchors, of_anchors, -keys, of_keys),
             (anchors @ turn, of_anchors, keys @ turn, of_keys),
         ):
-            assert weighted_contrast(*changed, ALPHA).item() == pytest.approx(expected)
+            assert weighted_contrast(*changed, ALPHA, both_kinds=True).item() == pytest.approx(expected)
 
     def test_full_precision_under_autocast(self) -> None:
         anchors, keys = numbers(0, 9, 3).bfloat16(), numbers(1, 11, 3).bfloat16()
@@ -260,12 +279,10 @@ class TestPixelContrast:
         boundary = kinds(1, 2, 20, 20)
         valid = torch.ones_like(boundary)
         half = int(min(boundary.sum(), (~boundary).sum()))
-        whole = pixel_contrast(projection, boundary, valid, anchors=2 * half, keys=2 * half).item()
+        whole = pixel_contrast(projection, boundary, valid, LossWeights(anchors=2 * half, keys=2 * half)).item()
+        few = LossWeights(anchors=60, keys=2 * half)
         generator = torch.Generator().manual_seed(0)
-        drawn = [
-            pixel_contrast(projection, boundary, valid, anchors=60, keys=2 * half, generator=generator).item()
-            for _ in range(60)
-        ]
+        drawn = [pixel_contrast(projection, boundary, valid, few, generator).item() for _ in range(60)]
         assert np.mean(drawn) == pytest.approx(whole, rel=0.05)
 
     def test_the_weight_of_negatives_falls_with_alpha(self) -> None:
@@ -283,6 +300,20 @@ class TestPixelContrast:
             expected = weighted_contrast(*arguments, *arguments, torch.tensor(alpha), 0.2, eye)
             assert found == pytest.approx(expected.item())
         assert of_thin != of_thick
+
+    def test_half_of_the_anchors_are_boundaries_that_were_missed(self) -> None:
+        """Of 32 boundary cells four are missed: with 8 anchors they are half of those that get a gradient."""
+        projection = numbers(0, 1, 2, 8, 8).requires_grad_()
+        boundary = (torch.arange(8) % 2 == 0).expand(1, 8, 8)
+        predicted = boundary.clone()
+        predicted[0, 0] = False
+        for seed in range(5):
+            weights = LossWeights(anchors=8, keys=2, hard=True)
+            generator = torch.Generator().manual_seed(seed)
+            loss = pixel_contrast(projection, boundary, torch.ones_like(boundary), weights, generator, predicted)
+            [gradient] = torch.autograd.grad(loss, projection)
+            assert gradient[0, :, 0, ::2].abs().sum(0).count_nonzero() == 4
+            assert 8 <= gradient.abs().sum(1).count_nonzero() <= 10
 
     def test_batch_without_boundaries(self) -> None:
         projection = numbers(0, 2, 2, 3, 4).requires_grad_()

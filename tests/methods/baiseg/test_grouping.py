@@ -109,7 +109,7 @@ class TestWhatIsFound:
     def test_the_image_s_gradient_can_be_what_is_flooded(self) -> None:
         image = np.zeros((48, 80, 3), np.float32)
         image[:, 25:] = 1  # the cats' colours change three pixels away from the boundary
-        settings = BaisegSettings(flood="image")
+        settings = BaisegSettings(flood="image", boundary_threshold=0.3, dilations=2, marker_ratio=0.6)
         found = group_instances(drawn_boundary(), None, drawn_classes(), IS_THING, settings, image)
         row = found.labels[22]
         assert (row[10:24] == row[15]).all()

@@ -35,7 +35,7 @@ class TestLossesOfABatch:
         found = values_of(baiseg_losses(outputs, targets, weights))
         maps = (targets["boundary"], targets["valid"])
         expected = {
-            "contrast": pixel_contrast(outputs["projection"], *maps, 0.4, 1000, 1000).item(),
+            "contrast": pixel_contrast(outputs["projection"], *maps, weights).item(),
             "boundary": boundary_loss(outputs["boundary"], *maps).item(),
             "semantic": semantic_loss(outputs["semantic"], targets["classes"]).item(),
         }

@@ -1,11 +1,15 @@
 """The settings: the defaults are the paper's, and wrong values are named; what all settings share is tested for all."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from upseg.errors import ModelError
 from upseg.methods.baiseg.settings import BaisegSettings
+from upseg.models.folders import ModelConfig
+from upseg.models.registry import build_model
 from upseg.settings import build_settings
 
 
@@ -14,7 +18,18 @@ def test_the_defaults_are_those_of_the_paper() -> None:
     assert (settings.backbone, settings.cascade, settings.hidden) == ("hrnet_w48", 4, 128)
     assert (settings.fusion, settings.attention, settings.refine) == (True, True, True)
     assert (settings.contrast_dimensions, settings.contrast_module) == (1, 2)
-    assert (settings.dilations, settings.closing) == (2, 5)
+    assert settings.closing == 5
+
+
+def test_the_preset_paper_is_its_appendix_over_what_a_model_was_trained_with(tmp_path: Path) -> None:
+    stored = asdict(BaisegSettings(minimum_area=7, marker_ratio=0.8))
+    config = ModelConfig("baiseg", stored)
+    paper = build_model("m", config, tmp_path, {"preset": "paper"}).settings
+    assert paper == BaisegSettings(minimum_area=7, marker_ratio=0.8, dilations=2, distance_threshold=0.5, flood="image")
+    assert build_model("m", config, tmp_path, {"preset": "paper", "dilations": 1}).settings.dilations == 1
+    assert build_model("m", config, tmp_path, {"preset": "default"}).settings == BaisegSettings(**stored)
+    with pytest.raises(ModelError, match="the presets of baiseg are default, paper, got 'papre'"):
+        build_model("m", config, tmp_path, {"preset": "papre"})
 
 
 @pytest.mark.parametrize(

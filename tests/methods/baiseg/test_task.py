@@ -107,6 +107,27 @@ def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
     np.testing.assert_array_equal(model.segment(image).labels, expected.labels)
 
 
+def test_each_step_contrasts_other_pixels(tmp_path) -> None:
+    task = BaisegTask(CATEGORIES, SETTINGS, LossWeights(anchors=8, keys=8), pretrained=False)
+    batch = Collate(BaisegTargets(CATEGORIES))([sample(), sample(1)])
+    task.trainer = lightning.Trainer(accelerator="cpu", barebones=True, default_root_dir=tmp_path)
+    contrasts = [float(task.losses(batch, index)["contrast"].detach()) for index in (0, 1, 0)]
+    assert contrasts[0] != contrasts[1]
+
+
+def test_given_classes_are_those_of_the_truth_and_the_others_the_model_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`val/given_*` is what boundaries are worth; with the model's own classes it would be `val/*` once more."""
+    task = BaisegTask(CATEGORIES, SETTINGS, pretrained=False).eval()
+    batch = Collate(BaisegTargets(CATEGORIES))([sample()])
+    given, segment = [], task._segment
+    monkeypatch.setattr(task, "_segment", lambda image, classes=None: given.append(classes) or segment(image, classes))
+    task.validation_step(batch, 0)
+    first, second = given
+    assert second is None
+    ids = np.array([0, STUFF.id, THING.id, THING.id, OTHER.id])
+    np.testing.assert_array_equal(first, ids[batch.segment_maps[0].numpy()])
+
+
 def test_a_single_branch_is_validated_with_given_classes(tmp_path) -> None:
     task = BaisegTask(CATEGORIES, replace(SETTINGS, semantic_width=None), pretrained=False)
     metrics = trained(task, tmp_path, 1, data_module(Scene(2, (48, 48)))).callback_metrics

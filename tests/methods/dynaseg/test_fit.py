@@ -14,6 +14,7 @@ from tests.reference.dynaseg import paper_loop
 from upseg.methods.dynaseg import fit as module
 from upseg.methods.dynaseg.equations import cluster_labels
 from upseg.methods.dynaseg.fit import CROPS_FOR_FLOOR, Fit, build_network, fit_network, whole_response
+from upseg.methods.dynaseg.fused_loss import fused_total_loss
 from upseg.methods.dynaseg.network import DynaSegNetwork, ResNetPyramidExtractor
 from upseg.methods.dynaseg.settings import DynaSegSettings
 
@@ -140,6 +141,20 @@ class TestCrops:
         labels = [used for _, used in seen]
         recent = [labels[max(0, step - CROPS_FOR_FLOOR + 1) : step + 1] for step in range(len(labels))]
         assert fit.label_counts == [len(set.union(*sets)) for sets in recent]
+
+    def test_the_balance_follows_the_labels_of_this_crop_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Eq. 8 has the q' of the pixels whose loss it weighs, whatever the crops before had."""
+        seen, weights = record_crops(monkeypatch, 6), []
+
+        def loss(response: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+            weights.append(float(weight))
+            return fused_total_loss(response, labels, weight)
+
+        monkeypatch.setattr(module, "fused_total_loss", loss)
+        fit = fit_network(noisy_slope(), small_settings(crop=6), floor=0)
+        own = [len(used) for _, used in seen]
+        assert own != fit.label_counts  # the crops before had others
+        assert weights == pytest.approx([count / 15 for count in own])
 
     def test_one_poor_crop_does_not_end_it(self) -> None:
         fit = fit_network(noisy_slope(), small_settings(crop=6), floor=6)

@@ -47,6 +47,11 @@ def test_only_candidates_are_tried() -> None:
     assert silhouette_floor(blobs(5), candidates=[5]) == 5
 
 
+def test_another_seed_may_give_another_floor() -> None:
+    image = np.random.default_rng(0).random((30, 30, 3))
+    assert len({silhouette_floor(image, samples=40, seed=seed, candidates=range(3, 9)) for seed in range(12)}) > 1
+
+
 def test_the_same_seed_gives_the_same_floor() -> None:
     image = np.random.default_rng(0).random((60, 60, 3))
     assert len({silhouette_floor(image, samples=200, seed=9) for _ in range(3)}) == 1

@@ -57,6 +57,16 @@ class TestBothNetworks:
         assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
         assert all(torch.isfinite(buffer).all() for buffer in network.buffers())
 
+    def test_a_coarse_response_is_enlarged_from_the_middles_of_its_pixels(self) -> None:
+        network, coarse = small_network("resnet18").eval(), []
+        network.normalization.register_forward_hook(lambda *hooked: coarse.append(hooked[2]))
+        response = network(random_image(32, 32))
+        [given] = coarse
+        assert given.shape[-2:] == (8, 8)
+        # beyond the outermost middles nothing changes; corners that were aligned would change from the first pixel on
+        torch.testing.assert_close(response[..., 1, 1], given[..., 0, 0])
+        torch.testing.assert_close(response[..., -2, -2], given[..., -1, -1])
+
     @pytest.mark.parametrize("kind", ["cnn", "resnet18"])
     def test_no_idle_parameter(self, kind: str) -> None:
         network = small_network(kind).train()

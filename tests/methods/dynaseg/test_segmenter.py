@@ -16,6 +16,7 @@ import upseg
 from tests.methods.contract import SegmenterContract, assert_valid, drawn_image
 from tests.methods.dynaseg.scenes import disc_on_texture, flat_regions, touching_rectangles
 from upseg.data.sources.bsds500 import BSDS500
+from upseg.errors import ModelError
 from upseg.functional.label_maps import canonical_order, connected_components
 from upseg.methods.dynaseg import DynaSegSegmenter, DynaSegSettings
 from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL
@@ -55,7 +56,7 @@ class TestResNet(SegmenterContract):
     method = "dynaseg"
 
     def build(self, seed: int = 0) -> DynaSegSegmenter:
-        return segmenter(extractor="resnet18-fpn", steps=2, floor=2, seed=seed)
+        return segmenter(extractor="resnet18-fpn", pretrained=False, steps=2, floor=2, seed=seed)
 
 
 class TestSettings:
@@ -111,7 +112,7 @@ class TestSettings:
     def test_a_reduced_image_gives_a_result_of_its_own_size(self, grouping: str, steps: int, least: float) -> None:
         image, truth = flat_regions()
         # 33 x 45 pixels are too few for features at a stride of 16
-        result = segmenter(working_pixels=1500, grouping=grouping, steps=steps, imagenet=False).segment(image)
+        result = segmenter(working_pixels=1500, grouping=grouping, steps=steps, compare_by="colour").segment(image)
         assert_valid(result, truth.shape)
         assert best_region_ious(truth, result.labels).mean() >= least
 
@@ -182,3 +183,14 @@ def test_real_photos_are_segmented_better_than_by_colours_alone() -> None:
             scores[name].update(photo.annotations, labels)
     means = {name: metric.compute()["mean"] for name, metric in scores.items()}
     assert means["dynaseg"] > means["parts of colours"] > means["colours"]
+
+
+def test_snapshots_show_the_fit_and_leave_the_answer_as_it_is() -> None:
+    model, image = segmenter(steps=4, floor=2), drawn_image(20, 24)
+    before = model.segment(image)
+    strip = model.picture(image, "snapshots", 2)
+    assert model.segment(image) == before
+    pictures = round(strip.shape[1] / (24 + 2))  # steps 0 and 2, and the end, with gaps between them
+    assert pictures == 3
+    with pytest.raises(ModelError, match="snapshots are of a fit, and steps is 0"):
+        DynaSegSegmenter().picture(image)

@@ -53,9 +53,7 @@ def test_labels_are_those_of_a_fitted_network() -> None:
 
 
 def test_the_preset_resnet_is_the_papers_with_its_other_extractor() -> None:
-    assert DynaSegSettings.preset("resnet") == DynaSegSettings.preset(
-        "paper", extractor="resnet18-fpn", pretrained=True
-    )
+    assert DynaSegSettings.preset("resnet") == DynaSegSettings.preset("paper", extractor="resnet18-fpn")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -135,3 +133,15 @@ def test_wrong_values_by_name_are_one_clear_error(values: dict[str, Any], messag
 def test_values_by_name_reach_the_settings() -> None:
     built = build_settings(DynaSegSettings, {"detail": 1, "crop": None, "floor": 5}, preset="default")
     assert built == DynaSegSettings(detail=1.0, crop=None, floor=5)
+
+
+@pytest.mark.parametrize(("old", "expected"), [(True, "imagenet"), ("false", "colour")])
+def test_the_former_setting_imagenet_is_understood(old: object, expected: str) -> None:
+    assert build_settings(DynaSegSettings, {"imagenet": old}).compare_by == expected
+
+
+def test_a_resnet_is_pretrained_unless_it_has_weights_or_is_told_otherwise() -> None:
+    cases = ({}, {"weights": "resnet18.safetensors"}, {"pretrained": False})
+    resnets = [DynaSegSettings.preset("paper", extractor="resnet18-fpn", **changes) for changes in cases]
+    assert [settings.downloads_weights for settings in resnets] == [True, False, False]
+    assert not DynaSegSettings.preset("paper").downloads_weights

@@ -1,11 +1,14 @@
 """The settings: the defaults are the paper's, and wrong values are named; what all settings share is tested for all."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from upseg.errors import ModelError
 from upseg.methods.entity.settings import EntitySettings
+from upseg.models.folders import ModelConfig
+from upseg.models.registry import build_model
 from upseg.settings import build_settings
 
 
@@ -57,3 +60,13 @@ def test_wrong_values_by_name_are_one_clear_error(values: dict[str, Any], messag
 def test_the_most_pixels_are_those_whose_features_fit() -> None:
     assert EntitySettings(memory=1.0, dimensions=128).max_pixels == 2**30 // (4 * 128)
     assert EntitySettings(memory=1e-9).max_pixels == 1
+
+
+def test_what_a_model_was_trained_with_cannot_be_changed(tmp_path: Path) -> None:
+    """A model whose background has no line of its own would take some object's for it."""
+    for stored, asked in (({}, "void"), ({"background": "void"}, "unlabelled")):
+        config = ModelConfig("entity", stored)
+        with pytest.raises(ModelError, match=f"for this model, which was trained with it; '{asked}' would make its"):
+            build_model("m", config, tmp_path, {"background": asked})
+    same = build_model("m", ModelConfig("entity", {"background": "void"}), tmp_path, {"background": "void", "trim": 1})
+    assert (same.settings.background, same.settings.trim) == ("void", 1)

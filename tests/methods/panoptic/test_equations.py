@@ -148,10 +148,6 @@ class TestTotalVariation:
         expected = (math.hypot(9, 4) * 2 + 1 + 5) / 2
         assert total_variation(self.MAP).item() == pytest.approx(expected)
 
-    def test_groups_by_hand(self) -> None:
-        expected = ((9 + 4) * 2 + 1 + (3 + 4)) / 2
-        assert total_variation(self.MAP, groups=2).item() == pytest.approx(expected)
-
     def test_turning_the_image_round_changes_which_pixels_count(self) -> None:
         """The two last rows and columns are not interchangeable, as the equation has it; transposing is."""
         values = random_numbers(0, 2, 4, 5, 6)
@@ -159,14 +155,14 @@ class TestTotalVariation:
 
     def test_constant_maps_have_none_and_no_gradient(self) -> None:
         values = torch.ones(1, 4, 3, 3, requires_grad=True)
-        loss = total_variation(values, groups=2)
+        loss = total_variation(values)
         loss.backward()
         assert loss == 0
         assert values.grad is not None
         assert values.grad.eq(0).all()
 
     def test_gradient(self) -> None:
-        assert gradcheck(lambda v: total_variation(v, 2), random_numbers(0, 2, 4, 3, 3).requires_grad_())
+        assert gradcheck(total_variation, random_numbers(0, 2, 4, 3, 3).requires_grad_())
 
 
 class TestSmoothness:
@@ -195,7 +191,7 @@ class TestSmoothness:
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1)])
 def test_maps_without_inner_pixels(size: tuple[int, int]) -> None:
     values = torch.randn(2, 4, *size, requires_grad=True)
-    loss = total_variation(values, 2) + semantic_smoothness(values.log_softmax(1))
+    loss = total_variation(values) + semantic_smoothness(values.log_softmax(1))
     loss.backward()
     assert loss == 0
     assert values.grad is not None

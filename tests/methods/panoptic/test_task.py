@@ -14,11 +14,13 @@ from upseg.data.sample import Sample
 from upseg.data.shapes import CATEGORIES, ShapeScenes
 from upseg.errors import ModelError
 from upseg.methods.panoptic import PanopticSettings
+from upseg.methods.panoptic import task as task_module
 from upseg.methods.panoptic.losses import panoptic_losses
 from upseg.methods.panoptic.targets import PanopticTargets
 from upseg.methods.panoptic.task import PanopticTask
 from upseg.models.checkpoints import read_checkpoint
 from upseg.models.registry import load_model
+from upseg.segmentation import Segmentation
 from upseg.training.data import MixedDataModule
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
@@ -83,6 +85,28 @@ def test_stages_hand_over_their_weights(tmp_path) -> None:
         PanopticTask(CATEGORIES, wider, pretrained=False, init_from=str(tmp_path / "stage1.ckpt"))
 
 
+def test_disparities_do_not_become_metres(tmp_path) -> None:
+    """Nearer is more in the one and less in the other: the last layer starts anew, and only then."""
+    relative = replace(DEPTH, maximum_depth=None)
+    first = PanopticTask(CATEGORIES, relative, pretrained=False)
+    trained(first, tmp_path, 1, data_module(Scene(2))).save_checkpoint(tmp_path / "stage2.ckpt")
+    start = str(tmp_path / "stage2.ckpt")
+    metres, again = (
+        PanopticTask(CATEGORIES, settings, pretrained=False, init_from=start, average=0.5)
+        for settings in (DEPTH, relative)
+    )
+    weights = [task.validated.state_dict() for task in (first, metres, again)]
+    assert all(torch.equal(value, weights[2][name]) for name, value in weights[0].items())
+    anew = {name for name, value in weights[0].items() if not torch.equal(value, weights[1][name])}
+    assert anew == {"projections.depth.weight", "projections.depth.bias"}
+
+
+def test_a_large_backbone_without_weights_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_module, "_LARGE", 1000)
+    with pytest.warns(UserWarning, match=r"vit_tiny_patch16_224 \(.* parameters\) starts from random weights; give"):
+        PanopticTask(CATEGORIES, SETTINGS, pretrained=False)
+
+
 def test_a_checkpoint_becomes_a_model_that_segments_alike(tmp_path) -> None:
     lightning.seed_everything(0, verbose=False)
     task = PanopticTask(CATEGORIES, SETTINGS, pretrained=False, average=0.5)
@@ -120,6 +144,25 @@ def test_what_is_not_labelled_counts_neither_for_nor_against() -> None:
     task.validation_step(Collate()([partly]), 0)
     assert int(task.scores.sum_fn.sum() + task.scores.sum_tp.sum()) == 1
     assert int(task.depth_errors.sum_images) == 1
+
+
+def test_crowds_are_left_out_of_recall_and_named_to_the_panoptic_quality(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.zeros((32, 32), np.int32)
+    labels[:, :16], labels[:, 16:] = 1, 2
+    image, things = np.zeros((32, 32, 3), np.float32), [c for c in CATEGORIES if c.is_thing][:2]
+    crowded = Sample.from_labels(image, labels, categories={1: things[0], 2: things[1]}, crowds=[2])
+    instances = PanopticTask((), replace(SETTINGS, heads=("instance",)), pretrained=False).eval()
+    everywhere = Segmentation.from_labels(np.where(labels == 2, 1, 0))
+    seen: list[dict[str, object]] = []
+    monkeypatch.setattr(instances, "_segment", lambda _: (everywhere, None))
+    monkeypatch.setattr(instances.scores, "update", lambda *given, **named: seen.append({**named, "truth": given[0]}))
+    instances.validation_step(Collate()([crowded]), 0)
+    assert set(np.unique(seen[0]["truth"])) == {0, 1}
+    np.testing.assert_array_equal(seen[0]["valid"], labels != 2)
+    task = PanopticTask(CATEGORIES, SETTINGS, pretrained=False).eval()
+    monkeypatch.setattr(task.scores, "update", lambda *_, **named: seen.append(named))
+    task.validation_step(Collate()([crowded]), 0)
+    assert seen[1]["crowd_ids"] == [2]
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, DEPTH])

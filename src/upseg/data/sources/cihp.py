@@ -32,7 +32,7 @@ class CIHP(PairedFiles):
     Args:
         root: The folder `instance-level_human_parsing`, or the one above it.
         split: Training or Validation (train and val will do); None for Validation, or the only one there is.
-        segments: `parts`: each part of each person is a segment; `people`: each person.
+        segments: `people`: each person is a segment, as in COCO and ADE20K; `parts`: each part of each person.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class CIHP(PairedFiles):
         split: str | None = None,
         *,
         on_error: OnError = "raise",
-        segments: Literal["parts", "people"] = "parts",
+        segments: Literal["parts", "people"] = "people",
     ) -> None:
         base = find_folder(
             root,

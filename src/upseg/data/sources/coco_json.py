@@ -165,7 +165,7 @@ class CocoJson(CocoTables):
             lazy,
             turned,
             categories={number: self._by_id[identity] for number, identity in named.items()},
-            crowds={number for number, row in enumerate(rows, start=1) if row.get("iscrowd")},
+            crowds={number for number, row in enumerate(rows, start=1) if is_crowd(row)},
             name=self.names[index],
             left_out=[*unusable, *hidden],
         )
@@ -225,6 +225,18 @@ def usable_mask(row: Mapping[str, Any], shape: tuple[int, int], wrong: list[str]
     return usable
 
 
+def is_crowd(row: Mapping[str, Any]) -> bool:
+    """Whether an annotation is of several objects that nobody told apart.
+
+    CVAT writes everything that was brushed as `iscrowd` 1, because it has run lengths; it is told by the attribute
+    `occluded`, which all of its annotations have. Such a row is one object, unless an attribute `is_crowd` says so.
+    """
+    attributes = row.get("attributes")
+    if isinstance(attributes, dict) and "occluded" in attributes:
+        return attributes.get("is_crowd") in (True, 1, "true", "True")
+    return bool(row.get("iscrowd"))
+
+
 def _is_polygon(part: object) -> bool:
     """Whether it is a list x0, y0, x1, y1, ... of numbers, of at least three corners."""
     return (
@@ -252,7 +264,7 @@ def paint_masks(
     """
     height, width = shape
     runs = mask_runs(annotations, shape)
-    crowds = np.array([False, *(bool(row.get("iscrowd")) for row in annotations)])
+    crowds = np.array([False, *map(is_crowd, annotations)])
     flat = _paint(runs, ~crowds[runs.ids], height * width)
     if crowds.any():
         flat = np.where(flat > 0, flat, _paint(runs, crowds[runs.ids], height * width))

@@ -15,8 +15,9 @@ from upseg.data.dataset import Dataset, OnError
 from upseg.data.names import name_key, normal_name
 from upseg.data.sample import LazyImage, Sample
 from upseg.errors import DataError, ImageError
+from upseg.files import is_there
 from upseg.images.decoding import decoding_errors, orientation, oriented
-from upseg.images.reading import IMAGE_SUFFIXES
+from upseg.images.reading import IMAGE_SUFFIXES, read_image
 from upseg.segmentation import Category
 
 IMAGES = tuple(sorted(IMAGE_SUFFIXES))
@@ -243,6 +244,21 @@ def paired_image(
     return LazyImage(path, shape), labels
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image the right way up; only of the TIFFs that Pillow does not know all of it is decoded.
+
+    Raises:
+        DataError: If the image is missing, or is no image.
+    """
+    shape = _image_shape(path)[0]
+    if shape is None:
+        try:
+            shape = read_image(path).shape[:2]
+        except ImageError as error:
+            raise DataError(str(error)) from error
+    return shape
+
+
 def _image_shape(path: Path) -> tuple[tuple[int, int] | None, int]:
     """(H, W) of an image the right way up, None for what only decoding can tell; and its orientation tag."""
     from PIL import Image, UnidentifiedImageError
@@ -269,7 +285,7 @@ def _image_shape(path: Path) -> tuple[tuple[int, int] | None, int]:
 
 def nearest_contents(path: Path) -> str:
     """What the nearest folder above a missing path holds, for messages."""
-    above = next((parent for parent in path.parents if parent.is_dir()), None)
+    above = next((parent for parent in path.parents if is_there(parent) and parent.is_dir()), None)
     return "and no folder above it either" if above is None else f"{above} holds {_names_in(above)}"
 
 

@@ -57,15 +57,19 @@ def read_values(path: Path, values: LabelValues) -> StoredLabels:
         raise DataError(f"{printable(path)}: {error}") from error
 
 
-def read_colour_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+def read_colour_image(path: Path, *, through_palette: bool = False) -> UInt8[np.ndarray, "h w 3"]:
     """Read a PNG whose colours stand for numbers.
+
+    Args:
+        path: The file.
+        through_palette: Whether it may also be a palette's colours that do.
 
     Raises:
         DataError: If the file is missing, damaged, or not of 8-bit colours.
     """
     with truth_file(path, "a PNG whose colours are numbers"):
-        pixels = read_png_pixels(path)
-        if pixels.ndim != 3 or pixels.dtype != np.uint8:
+        pixels = read_png_pixels(path, through_palette=through_palette)
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
             raise ValueError(f"expected 8-bit colours, got {pixels.dtype} of shape {pixels.shape}")
         return pixels
 

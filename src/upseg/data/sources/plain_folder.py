@@ -27,8 +27,8 @@ _BACKGROUND_CLASS = Category(BACKGROUND, "background", is_thing=False)
 class LabelFolder(PairedFiles):
     """`images/NAME.*` beside `labels/NAME.png` or `.tif`: each value of a label map is one segment, as `values` says.
 
-    A label map without segments is ground truth like any other: an
-    image in which there is nothing to be found.
+    A label map without segments is ground truth like any other: an image in which there is nothing to be found. What is
+    void is one crowd: nothing is learned of it, and no metric counts it.
 
     Args:
         images: The images.
@@ -48,8 +48,8 @@ class LabelFolder(PairedFiles):
     def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
         """Read one label map."""
         stored = read_values(truth, self.values)
-        lazy, labels = paired_image(image, np.maximum(stored.values, 0), truth, is_turned=stored.is_turned)
-        return Sample.from_labels(lazy, labels, name=name)
+        lazy, labels = paired_image(image, stored.values, truth, is_turned=stored.is_turned)
+        return Sample.from_labels(lazy, labels, crowds={_VOID}, name=name)
 
 
 class MaskFolder(PairedFiles):

@@ -126,8 +126,11 @@ def weighted_contrast(
     alpha: Float[Tensor, ""],
     temperature: float = 0.2,
     same: Bool[Tensor, "n m"] | None = None,
+    *,
+    both_kinds: bool = False,
+    weighted: bool = True,
 ) -> Float[Tensor, ""]:
-    """Each anchor shall be more similar to the keys of its own kind, boundary or not, than to those of the other.
+    """Each boundary pixel shall be more similar to other boundary pixels than to the background.
 
     Paper: Eq. 6, Sec. 3.4.1. The mean over the anchors i of
     L_P = 1/|P_i| Σ_{i+} -alpha log( exp(i . i⁺ / τ) / (exp(i . i⁺ / τ) + (1 - alpha) Σ_{i-} exp(i . i⁻ / τ)) ).
@@ -143,19 +146,22 @@ def weighted_contrast(
         alpha: In [0, 1].
         temperature: τ, above 0.
         same: (n, m) where anchor and key are the same pixel, which is no positive; None for nowhere.
+        both_kinds: Whether pixels of the background are anchors too, with positives of the background; ours.
+        weighted: Without it both factors of alpha are 1: the plain contrast of Table 9.
 
     Returns:
         A scalar, at least 0. Anchors without positives or without negatives are left out; 0 if all are.
     """
     anchors, keys, alpha = wide(anchors), wide(keys), wide(alpha)
     losses, used = [], []
-    for kind in (True, False):
+    share, against = (alpha, torch.log1p(-alpha)) if weighted else (torch.ones_like(alpha), torch.zeros_like(alpha))
+    for kind in (True, False) if both_kinds else (True,):
         row, own = anchor_is_boundary == kind, key_is_boundary == kind
         right = anchors[row] @ keys[own].mT / temperature  # (n of this kind, m of this kind)
         wrong = (anchors[row] @ keys[~own].mT / temperature).logsumexp(1, keepdim=True)
         positive = torch.ones_like(right, dtype=torch.bool) if same is None else ~same[row][:, own]
         # Eq. 6: -log(e^r / (e^r + (1 - alpha) e^w))
-        of_pairs = alpha * softplus(wrong + torch.log1p(-alpha) - right)
+        of_pairs = share * softplus(wrong + against - right)
         losses.append((of_pairs * positive).sum(1) / positive.sum(1).clamp_min(1))
         used.append(positive.any(1) & (~own).any())
     return torch.cat(losses).sum() / torch.cat(used).sum().clamp_min(1)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -31,6 +32,10 @@ class LossWeights:
         temperature: τ of Eq. 6, above 0.
         anchors: The most pixels of a batch that Eq. 6 is computed for.
         keys: The most that each of them is compared with. The contrast needs some 12 bytes times anchors times keys.
+        anchor_kinds: `boundary` pixels are anchors, as Eq. 6 says, or `both` kinds.
+        weighted: Whether Eq. 6 has its factors of alpha; without them it is the plain contrast of Table 9.
+        hard: Whether half of the anchors are drawn among those that the boundary map gets wrong (Wang et al. 2021,
+            "Exploring Cross-Image Pixel Contrast", the paper's source for L_P), where there are so many.
     """
 
     contrast: float = 0.3
@@ -39,8 +44,13 @@ class LossWeights:
     temperature: float = 0.2
     anchors: int = 1024
     keys: int = 2048
+    anchor_kinds: Literal["boundary", "both"] = "boundary"
+    weighted: bool = True
+    hard: bool = False
 
     def __post_init__(self) -> None:
+        if self.anchor_kinds not in ("boundary", "both"):
+            raise ValueError(f"anchor_kinds must be 'boundary' or 'both', got {self.anchor_kinds!r}")
         check_loss_weights(self, ("contrast", "boundary", "semantic"))
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be a finite number above 0, got {self.temperature}")
@@ -78,9 +88,10 @@ def baiseg_losses(
     terms: dict[str, Tensor] = {}
     with torch.autocast(next(iter(outputs.values())).device.type, enabled=False):
         if "projection" in outputs and loss_weights.contrast:
-            options = (loss_weights.temperature, loss_weights.anchors, loss_weights.keys, generator)
+            hard = loss_weights.hard and "boundary" in outputs
+            predicted = outputs["boundary"].detach()[:, 0] > 0 if hard else None
             terms["contrast"] = pixel_contrast(
-                wide(outputs["projection"]), targets["boundary"], targets["valid"], *options
+                wide(outputs["projection"]), targets["boundary"], targets["valid"], loss_weights, generator, predicted
             )
         if "boundary" in outputs and loss_weights.boundary:
             terms["boundary"] = boundary_loss(wide(outputs["boundary"]), targets["boundary"], targets["valid"])
@@ -96,10 +107,9 @@ def pixel_contrast(
     projection: Float[Tensor, "b d h w"],
     boundary: Bool[Tensor, "b hi wi"],
     valid: Bool[Tensor, "b hi wi"],
-    temperature: float = 0.2,
-    anchors: int = 1024,
-    keys: int = 2048,
+    weights: LossWeights | None = None,
     generator: torch.Generator | None = None,
+    predicted: Bool[Tensor, "b hi wi"] | None = None,
 ) -> Float[Tensor, ""]:
     """Eq. 6 on pixels drawn from all images of the batch together.
 
@@ -107,23 +117,40 @@ def pixel_contrast(
         projection: (B, d, h, w) what the network projects features to, not yet `bounded`.
         boundary: (B, H, W) Y at the size of the images; alpha is that of all its valid pixels.
         valid: (B, H, W) the pixels of which Y is known.
-        temperature: τ, above 0.
-        anchors: The most pixels that are anchors.
-        keys: The most that they are compared with; drawn anew, so some are anchors too.
+        weights: How many pixels are contrasted, and how; the paper's by default. Keys are drawn anew, so some are
+            anchors too.
         generator: Of the random choices; None for torch's own.
+        predicted: (B, H, W) where the boundary map has boundaries, for `weights.hard`; None for no such preference.
 
     Returns:
         A scalar, at least 0; 0 if the batch does not have both kinds of pixels.
     """
+    weights = weights or LossWeights()
     height, width = projection.shape[-2:]
     is_boundary, is_valid = cell_labels(boundary, valid, (height, width))
     flat = bounded(wide(projection)).movedim(1, -1).flatten(0, 2)  # (b h w, d)
-    anchor = sample_pixels(is_boundary, is_valid, anchors, generator)
-    key = sample_pixels(is_boundary, is_valid, keys, generator)
+    both = weights.anchor_kinds == "both"
+    candidates = is_valid if both else is_valid & is_boundary
+    anchor = sample_pixels(is_boundary, candidates, weights.anchors, generator)
+    if predicted is not None:
+        wrong = candidates & (cell_labels(predicted, valid, (height, width))[0] != is_boundary)
+        hard = sample_pixels(is_boundary, wrong, weights.anchors // 2, generator)
+        anchor = torch.cat([hard, anchor[~torch.isin(anchor, hard)][: weights.anchors - len(hard)]])
+    key = sample_pixels(is_boundary, is_valid, weights.keys, generator)
     kinds = is_boundary.flatten()
     alpha = balance(boundary.flatten(0, 1)[None], valid.flatten(0, 1)[None])[0]
     same = anchor[:, None] == key
-    return weighted_contrast(flat[anchor], kinds[anchor], flat[key], kinds[key], alpha, temperature, same)
+    return weighted_contrast(
+        flat[anchor],
+        kinds[anchor],
+        flat[key],
+        kinds[key],
+        alpha,
+        weights.temperature,
+        same,
+        both_kinds=both,
+        weighted=weights.weighted,
+    )
 
 
 def bounded(projection: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:

@@ -38,7 +38,7 @@ class BaisegNetwork(nn.Module):
         super().__init__()
         self.settings = settings
         self.features = MultiScaleFeatures(
-            settings.backbone, settings.width, settings.resolution, pretrained=pretrained
+            settings.backbone, settings.width, settings.resolution, pretrained=pretrained, levels=settings.levels
         )
         self.boundary = BoundaryModule(
             self.features.channels,
@@ -48,9 +48,11 @@ class BaisegNetwork(nn.Module):
             attention=settings.attention,
             tapped=settings.contrast_module,
         )
-        self.projection: nn.Conv2d | None = None
+        self.projection: nn.Module | None = None
         if settings.contrast_dimensions:
-            self.projection = nn.Conv2d(settings.hidden, settings.contrast_dimensions, 1)
+            last = nn.Conv2d(settings.hidden, settings.contrast_dimensions, 1)
+            mlp = settings.contrast_projection == "mlp"
+            self.projection = nn.Sequential(convolution(settings.hidden, settings.hidden, 1), last) if mlp else last
         self.semantic: SemanticBranch | None = None
         if settings.semantic_width is not None:
             self._check_semantic(classes)
@@ -349,13 +351,14 @@ def at_image(
     return enlarged[..., : size[0], : size[1]]
 
 
-def convolution(incoming: int, outgoing: int) -> nn.Sequential:
-    """A 3x3 convolution, batch normalisation and ReLU; height and width stay.
+def convolution(incoming: int, outgoing: int, side: int = 3) -> nn.Sequential:
+    """A convolution, batch normalisation and ReLU; height and width stay.
 
     Args:
         incoming: Channels of the input.
         outgoing: Channels of the output.
+        side: Of the kernel in pixels, odd.
     """
-    weights = nn.Conv2d(incoming, outgoing, 3, padding=1, bias=False)  # the normalisation has a bias
+    weights = nn.Conv2d(incoming, outgoing, side, padding=side // 2, bias=False)  # the normalisation has a bias
     nn.init.kaiming_normal_(weights.weight, nonlinearity="relu")
     return nn.Sequential(weights, nn.BatchNorm2d(outgoing), nn.ReLU(inplace=True))

@@ -8,14 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32, Int64
+from jaxtyping import Float, Float32, Int32, Int64, UInt8
 from torch import Tensor
 
 from upseg.errors import ModelError
+from upseg.formats.montage import side_by_side
+from upseg.formats.overlay import draw_overlay
 from upseg.functional.resizing import resize_image, scaled_area, scaled_size
 from upseg.images.reading import ImageLike
 from upseg.layers.tiling import TileGrid, run_in_tiles
 from upseg.methods.baiseg.extensions.semantic_maps import GivenClasses, SemanticMap, given_classes, nearest_labels
+from upseg.methods.baiseg.extraction import extract
 from upseg.methods.baiseg.grouping import Grouping, group_instances
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.settings import BaisegSettings
@@ -100,6 +103,32 @@ class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
         maps: dict[str, Tensor] = self.network(batch.to(self.device))
         return maps
 
+    def picture(self, image: ImageLike, kind: str = "boundaries", count: int = 10) -> UInt8[np.ndarray, "h w 3"]:  # noqa: ARG002
+        """The boundary map and the stages of the extraction, side by side.
+
+        Paper: Fig. 6 and 7. They have the size at which the network sees the image. A model without a semantic
+        branch cuts the whole image.
+
+        Args:
+            image: As for `segment`.
+            kind: `boundaries`.
+            count: Of no interest.
+
+        Raises:
+            ImageError: If the image cannot be read.
+        """
+        own, stages = self.settings.semantic_width is not None, dict[str, np.ndarray]()
+        with self.reading(image) as pixels:
+            seen = resize_image(pixels, working_sizes(pixels.shape[2], pixels.shape[3], self.settings)[0]).clamp(0, 1)
+            maps, _ = self._probabilities(seen, None, own=own)
+            boundary = maps[0].float().cpu().numpy()
+            classes = maps[1:].argmax(0).cpu().numpy() if own else None
+            is_thing = things(_nameable(self.categories or (None,)), self.settings.background)
+            colours = seen[0].permute(1, 2, 0).contiguous().numpy()
+            extract(boundary, classes, is_thing, self.settings, colours, stages)
+        drawn = {"boundary": boundary, **stages}
+        return side_by_side([_drawn(values, colours) for values in drawn.values()], list(drawn))
+
     def _grouped(
         self, image: Float32[Tensor, "1 3 h w"], given: GivenClasses | None, progress: Progress | None
     ) -> Grouping:
@@ -143,6 +172,14 @@ class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
             return torch.cat([boundary, maps["semantic"].float().softmax(dim=1)], dim=1) if own else boundary
 
         return run_in_tiles(run, image.to(self.device), grid, lines=False, progress=step), step
+
+
+def _drawn(values: np.ndarray, image: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Labels over the image, all else in grey, its largest value white."""
+    if values.dtype.kind == "i":
+        return draw_overlay(Segmentation.from_labels(values), image)
+    grey = np.rint(values / max(float(values.max(initial=0)), 1e-9) * 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def working_sizes(height: int, width: int, settings: BaisegSettings) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 from upseg.functional.ranges import check_ranges
 
@@ -12,8 +14,13 @@ from upseg.functional.ranges import check_ranges
 class BaisegSettings:
     """Everything but the weights and the classes that decides the answer; `PAPER.md` says which are the paper's.
 
+    The defaults of the extraction are those that were best for trained networks, and that the recipes have; the preset
+    `paper` is Appendix C: one threshold of the distance for the image, two dilations, a watershed in the image.
+
     Attributes:
         backbone: The encoder, by timm's name, with feature maps at several strides.
+        levels: Which of the encoder's levels, counted from the finest; None for all (Eq. 8), `[-1]` for the coarsest
+            alone, the single scale of Table 6.
         width: Channels to which each of the encoder's levels is brought before they are put side by side (Eq. 8).
         resolution: Pixels of the image, along one side, for each pixel of the features and the boundary map: coarser
             levels are enlarged to it, finer ones reduced.
@@ -22,6 +29,8 @@ class BaisegSettings:
         fusion: Whether there are cascade fusion modules at all; else the boundary map is read off the encoder's levels.
         attention: Whether they have deep mutual attention; else a plain convolution in its place.
         contrast_dimensions: Of the projection on which boundary pixels are contrasted in training; 0 for none.
+        contrast_projection: `linear`, one 1x1 convolution, or `mlp`, two with batch normalisation and ReLU between
+            them, as Wang et al. 2021 have it.
         contrast_module: The fusion module, counted from 1, whose features are projected.
         semantic_width: Channels of the semantic branch; None for a model without one, which needs class masks.
         semantic_resolution: Pixels of the image for each pixel of the semantic branch, a multiple of `resolution`.
@@ -34,6 +43,8 @@ class BaisegSettings:
         dilations: How often the thin boundaries are dilated by 3x3.
         marker_ratio: Two peaks of the distance to the boundary are one object if the way between them stays above this
             share of the lower peak, in (0, 1].
+        distance_threshold: In the place of `marker_ratio`: markers are the parts of an image that are farther from
+            boundaries than this share of its largest distance, in (0, 1); None for `marker_ratio`.
         flood: What the watershed rises in: the `boundary` map, or the gradient of the `image`.
         semantic_contours: Whether the contours of the semantic map count as boundaries.
         refine: Whether masks are closed, and cut down to the semantic region of their class.
@@ -45,6 +56,7 @@ class BaisegSettings:
     """
 
     backbone: str = "hrnet_w48"
+    levels: tuple[int, ...] | None = None
     width: int = 48
     resolution: int = 4
     cascade: int = 4
@@ -52,6 +64,7 @@ class BaisegSettings:
     fusion: bool = True
     attention: bool = True
     contrast_dimensions: int = 1
+    contrast_projection: Literal["linear", "mlp"] = "linear"
     contrast_module: int = 2
     semantic_width: int | None = 256
     semantic_resolution: int = 8
@@ -60,9 +73,10 @@ class BaisegSettings:
     max_pixels: int = 4_000_000
     tile: int = 1024
     overlap: int = 128
-    boundary_threshold: float = 0.3
-    dilations: int = 2
-    marker_ratio: float = 0.6
+    boundary_threshold: float = 0.9
+    dilations: int = 0
+    marker_ratio: float = 0.75
+    distance_threshold: float | None = None
     flood: Literal["boundary", "image"] = "boundary"
     semantic_contours: bool = True
     refine: bool = True
@@ -71,15 +85,26 @@ class BaisegSettings:
     minimum_score: float = 0.0
     threads: int | None = None
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+        {
+            "default": MappingProxyType({}),
+            "paper": MappingProxyType({"dilations": 2, "distance_threshold": 0.5, "flood": "image"}),
+        }
+    )
+
     def __post_init__(self) -> None:
         check_ranges(self, shares=("boundary_threshold", "minimum_score"), tile=32)
         self._check_network()
         if not 0 < self.marker_ratio <= 1:
             raise ValueError(f"marker_ratio must be above 0 and at most 1, got {self.marker_ratio}")
+        if self.distance_threshold is not None and not 0 < self.distance_threshold < 1:
+            raise ValueError(f"distance_threshold must be between 0 and 1, got {self.distance_threshold}")
         if self.closing % 2 == 0:
             raise ValueError(f"closing must be odd, got {self.closing}")
 
     def _check_network(self) -> None:
+        if self.levels is not None and not self.levels:
+            raise ValueError("levels must name at least one of the encoder's levels, or be null for all")
         if self.contrast_module > self.cascade:
             raise ValueError(
                 f"contrast_module must be one of the {self.cascade} fusion modules, got {self.contrast_module}"

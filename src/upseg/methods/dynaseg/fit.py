@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,9 @@ def build_network(settings: DynaSegSettings) -> DynaSegNetwork:
             extractor = ConvolutionalExtractor(settings.features, settings.blocks)
         else:
             weights = Path(settings.weights) if settings.weights else None
-            extractor = ResNetPyramidExtractor(settings.features, pretrained=settings.pretrained, weights=weights)
+            extractor = ResNetPyramidExtractor(
+                settings.features, pretrained=settings.downloads_weights, weights=weights
+            )
         return DynaSegNetwork(extractor, settings.clusters)
 
 
@@ -59,6 +62,7 @@ def fit_network(
     settings: DynaSegSettings,
     floor: int,
     progress: Progress | None = None,
+    observe: Callable[[int, DynaSegNetwork], None] | None = None,
 ) -> Fit:
     """Fit a network to one image until few labels are left or the steps are used up.
 
@@ -69,6 +73,7 @@ def fit_network(
         settings: Of the fit.
         floor: q*.
         progress: Called with (steps done, steps at most).
+        observe: Called before each step with (steps done, network).
 
     Returns:
         The network and its history.
@@ -84,6 +89,8 @@ def fit_network(
     # reading q' waits for the device; a GPU is asked one step late, when the answer has long been there
     delay = 0 if image.device.type == "cpu" else 1
     for step in range(settings.steps):
+        if observe:
+            observe(step, network)
         crop = _random_crop(image, settings.crop, generator)
         with _precision(settings, image.device):
             response = network(crop)

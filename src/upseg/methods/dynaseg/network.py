@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from upseg.errors import ModelError
-from upseg.layers.backbone import download_timm_weights
+from upseg.layers.backbone import TimmBackbone, download_timm_weights
 from upseg.layers.pyramid import FeaturePyramid
 
 IMAGENET_RESNET18 = "timm/resnet18.tv_in1k"
@@ -40,7 +40,9 @@ class DynaSegNetwork(nn.Module):
         ValueError: If `clusters` is below 1.
     """
 
-    def __init__(self, extractor: ConvolutionalExtractor | ResNetPyramidExtractor, clusters: int = 100) -> None:
+    def __init__(
+        self, extractor: ConvolutionalExtractor | ResNetPyramidExtractor | Lite0PyramidExtractor, clusters: int = 100
+    ) -> None:
         super().__init__()
         if clusters < 1:
             raise ValueError(f"clusters must be at least 1, got {clusters}")
@@ -129,6 +131,27 @@ class ResNetPyramidExtractor(nn.Module):
         levels = self.backbone((image - self.mean) / self.std)  # strides 4, 8, 16, 32
         finest: Tensor = self.pyramid(levels)[0]
         return finest
+
+
+class Lite0PyramidExtractor(nn.Module):
+    """EfficientNet-Lite0, whose ImageNet weights come with the package, and a feature pyramid; ours, not the paper's.
+
+    Args:
+        features: p, the channels of the pyramid.
+        pretrained: Whether to start from these weights.
+    """
+
+    def __init__(self, features: int = 100, *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.out_channels = features
+        self.backbone = TimmBackbone("tf_efficientnet_lite0", pretrained=pretrained)
+        self.pyramid = FeaturePyramid(self.backbone.channels, features, outputs=1)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b p h4 w4"]:
+        """Features x (B, p, ⌈H/4⌉, ⌈W/4⌉) of RGB images (B, 3, H, W) in [0, 1]."""
+        finest: Tensor = self.pyramid(self.backbone(image))[0]
+        rows, columns = (-(-side // 4) for side in image.shape[-2:])  # without what the backbone pads
+        return finest[..., :rows, :columns]
 
 
 class ImageBatchNorm2d(nn.BatchNorm2d):

@@ -6,18 +6,22 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32, Int32, UInt8
 from torch import Tensor
 
+from upseg.errors import ModelError
+from upseg.formats.montage import side_by_side
+from upseg.formats.overlay import draw_overlay
 from upseg.functional.resizing import resize_image, scaled_size
 from upseg.hierarchy import Hierarchy
 from upseg.images.reading import ImageLike, read_image
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge
-from upseg.methods.dynaseg.extensions.features import imagenet_features
+from upseg.methods.dynaseg.extensions.features import photo_maps
 from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, group_hierarchy
 from upseg.methods.dynaseg.fit import fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
 from upseg.methods.dynaseg.grouping import group_labels
+from upseg.methods.dynaseg.network import DynaSegNetwork
 from upseg.methods.dynaseg.settings import DynaSegSettings
 from upseg.models.calling import CallableModel, torch_threads
 from upseg.segmentation import Progress, Segmentation
@@ -57,6 +61,38 @@ class DynaSegSegmenter(CallableModel):
         settings["detail"] = DEFAULT_DETAIL if self.settings.detail is None else self.settings.detail
         return Segmentation.from_hierarchy(self._hierarchy(pixels, progress), settings["detail"], provenance)
 
+    def picture(self, image: ImageLike, kind: str = "snapshots", count: int = 10) -> UInt8[np.ndarray, "h w 3"]:  # noqa: ARG002
+        """The labels at so many steps of the fit, evenly spaced, and at its end, side by side.
+
+        Args:
+            image: As for `segment`.
+            kind: `snapshots`.
+            count: How many beside the last; at least 1. A fit that ends early has fewer.
+
+        Raises:
+            ImageError: If the image cannot be read.
+            ModelError: If nothing is fitted (`steps` is 0), or pretrained weights cannot be had.
+        """
+        if self.settings.steps == 0:
+            raise ModelError("snapshots are of a fit, and steps is 0: give steps=30, or --preset paper")
+        pixels, taken = read_image(image), dict[str, Int32[np.ndarray, "h w"]]()
+        every = max(1, self.settings.steps // max(1, count))
+        with torch_threads(self.settings.threads), torch.inference_mode(False):
+            reduced = self._reduced(pixels)
+
+            def take(step: int, network: DynaSegNetwork) -> None:
+                if step % every == 0:
+                    taken[f"step {step}"] = group_labels(
+                        whole_response(network, reduced, self.settings), connected=False
+                    )
+
+            fit = fit_network(reduced, self.settings, self._floor(reduced), observe=take)
+            last = whole_response(fit.network, reduced, self.settings)
+        taken[f"end, step {len(fit.losses)}"] = group_labels(last, connected=False)
+        shown = _pixels(reduced)
+        pictures = [draw_overlay(Segmentation.from_labels(labels), shown) for labels in taken.values()]
+        return side_by_side(pictures, list(taken))
+
     def hierarchy(self, image: ImageLike, progress: Progress | None = None) -> Hierarchy:
         """Fit once, for any level of detail: `hierarchy(image).at(0.3)`; arguments and errors as for `segment`."""
         return self._hierarchy(read_image(image), progress)
@@ -71,8 +107,9 @@ class DynaSegSegmenter(CallableModel):
         with torch_threads(self.settings.threads):
             reduced = self._reduced(pixels)
             response = self._fit(reduced, progress) if self.settings.steps else None
-            features = imagenet_features(reduced) if self.settings.imagenet else ()
-            hierarchy = group_hierarchy(pixels, _pixels(reduced), response, features)
+            maps = photo_maps(reduced, self.settings.compare_by)
+            learned_level = self.settings.learned_level
+            hierarchy = group_hierarchy(pixels, _pixels(reduced), response, maps, learned_level=learned_level)
         if progress and not self.settings.steps:
             progress(1, 1)
         return hierarchy
@@ -87,12 +124,15 @@ class DynaSegSegmenter(CallableModel):
     @torch.inference_mode(False)
     def _fit(self, reduced: Float[Tensor, "1 3 h w"], progress: Progress | None) -> Float[Tensor, "1 q h w"]:
         """The response to an image of the network that was fitted to it."""
+        fit = fit_network(reduced, self.settings, self._floor(reduced), progress)
+        return whole_response(fit.network, reduced, self.settings)
+
+    def _floor(self, reduced: Float[Tensor, "1 3 h w"]) -> int:
+        """q*, the setting's number or the silhouette's."""
         settings = self.settings
-        floor = settings.floor
-        if floor == "silhouette":
-            floor = silhouette_floor(_pixels(reduced), seed=settings.seed)
-        fit = fit_network(reduced, settings, floor, progress)
-        return whole_response(fit.network, reduced, settings)
+        if settings.floor == "silhouette":
+            return silhouette_floor(_pixels(reduced), seed=settings.seed)
+        return settings.floor
 
 
 def _pixels(image: Float[Tensor, "1 3 h w"]) -> Float32[np.ndarray, "h w 3"]:

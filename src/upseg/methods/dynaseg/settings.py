@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from upseg.functional.ranges import check_ranges
 
@@ -22,7 +22,8 @@ class DynaSegSettings:
         features: p, channels of the features.
         clusters: q, the number of labels there are.
         blocks: M, of the `cnn` extractor.
-        pretrained: Whether `resnet18-fpn` starts from ImageNet weights, downloaded once.
+        pretrained: Whether `resnet18-fpn` starts from ImageNet weights, downloaded once; None for: if it has no
+            `weights`.
         weights: A `.safetensors` file with the weights of a ResNet-18 instead, for use offline.
         weighting: How mu balances the two losses: `fsf` (Eq. 8), `scf` (Eq. 9) or `fixed` (mu = alpha).
         alpha: Of the weighting; None for the paper's value for it (15, 50, 5).
@@ -37,8 +38,11 @@ class DynaSegSettings:
             are then drawn at full size. None never reduces.
         grouping: `hierarchy` merges small regions up to a level of detail; `labels` gives the label map as it is.
         connected: For `labels`: whether the 4-connected parts of a label become segments of their own.
-        imagenet: For `hierarchy`: whether regions are also compared by feature maps of a network that was trained on
-            ImageNet (the first stages of EfficientNet-Lite0, whose weights come with the package).
+        compare_by: For `hierarchy`: what regions are compared by. `colour` alone; `imagenet`: also feature maps of a
+            network that was trained on ImageNet (the first stages of EfficientNet-Lite0); `photos`: also what a small
+            network above it learned from outlined things in photos of COCO. The weights come with the package.
+        learned_level: For `compare_by=photos`: whether the level of detail 0.5 is the cut of the hierarchy that shows
+            most whole entities, by what was learned from photos of COCO. Without it one height cuts the whole image.
         detail: For `hierarchy`: 0 (few large segments) to 1 (all regions); None for 0.5.
         threads: Of the processor, for torch. The order of sums, and with it the last digits and now and then a segment,
             depend on their number: with the default of 1 the answer is the same however many images are segmented
@@ -46,11 +50,17 @@ class DynaSegSettings:
         seed: Of the network's first weights, the crops and the silhouette phase.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = MappingProxyType({"imagenet": "compare_by"})
+    """Settings by the names that they had once."""
+    renamed_values: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+        {"imagenet": {"true": "imagenet", "false": "colour"}}
+    )
+
     extractor: Literal["cnn", "resnet18-fpn"] = "cnn"
     features: int = 64
     clusters: int = 64
     blocks: int = 3
-    pretrained: bool = False
+    pretrained: bool | None = None
     weights: str | None = None
     weighting: Literal["fsf", "scf", "fixed"] = "fsf"
     alpha: float | None = None
@@ -64,7 +74,8 @@ class DynaSegSettings:
     working_pixels: int | None = 1_000_000
     grouping: Literal["hierarchy", "labels"] = "hierarchy"
     connected: bool = True
-    imagenet: bool = True
+    compare_by: Literal["colour", "imagenet", "photos"] = "photos"
+    learned_level: bool = False
     detail: float | None = None
     threads: int | None = 1
     seed: int = 0
@@ -84,6 +95,11 @@ class DynaSegSettings:
             raise ValueError(
                 "detail chooses a level of the region hierarchy; with grouping=labels there is none "
                 "(the preset paper has none: use the preset default, or grouping=hierarchy)"
+            )
+        if self.learned_level and not (self.compare_by == "photos" and self.grouping == "hierarchy"):
+            raise ValueError(
+                "learned_level chooses a level of the region hierarchy by what photos taught: it needs "
+                f"compare_by=photos and grouping=hierarchy, got {self.compare_by} and {self.grouping}"
             )
         if self.steps == 0 and self.grouping == "labels":
             raise ValueError("grouping=labels shows the labels of a fitted network: give steps, such as steps=30")
@@ -113,6 +129,12 @@ class DynaSegSettings:
         return cls(**{**asdict(PRESETS[name]), **changes})
 
     @property
+    def downloads_weights(self) -> bool:
+        """Whether the fit starts from ImageNet weights of the Hugging Face Hub."""
+        own = self.extractor == "resnet18-fpn" and self.weights is None
+        return own if self.pretrained is None else self.pretrained
+
+    @property
     def has_hierarchy(self) -> bool:
         """Whether results have several levels of detail."""
         return self.grouping == "hierarchy"
@@ -137,6 +159,6 @@ PRESETS: Mapping[str, DynaSegSettings] = MappingProxyType(
     {
         "default": DynaSegSettings(),
         "paper": _PAPER,
-        "resnet": replace(_PAPER, extractor="resnet18-fpn", pretrained=True),
+        "resnet": replace(_PAPER, extractor="resnet18-fpn"),
     }
 )

@@ -95,8 +95,8 @@ def entity_losses(
             terms["contrast"] = regional_contrast_loss(
                 features, labels, lines, entities, seeds, near, queries, negatives
             )
-    found = {name: terms.get(name, zero) for name in asdict(loss_weights)}
-    return {"total": total_loss(terms, loss_weights), **found, "degenerate": degenerate}
+    known = {name: terms.get(name, zero) for name in asdict(loss_weights)}
+    return {"total": total_loss(terms, loss_weights), **known, "degenerate": degenerate}
 
 
 def _target_lines(

@@ -34,7 +34,7 @@ LARGEST_STRIDE = 32
 class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
     """Segments images with a trained network: a line for each pixel, clusters of lines, several resolutions.
 
-    Paper: Dille et al., "A Bottom-Up Approach to Class-Agnostic Image Segmentation", Sec. 3.7 and 4.1.
+    Paper: Dille et al., "A Bottom-Up Approach to Class-Agnostic Image Segmentation", Sec. 4 and 4.1.
 
     Each resolution is clustered at its own size, and its label map, not its features, is brought to the next size: the
     features of a photo of 24 megapixels would take 12 GB. Features of one resolution never take more than the setting
@@ -85,6 +85,23 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
             (B, d, H, W) of unit length, on the segmenter's device; their signs mean nothing.
         """
         return F.normalize(self.network(batch.to(self.device)).float(), dim=1)
+
+    def picture(self, image: ImageLike, kind: str = "features", count: int = 10) -> UInt8[np.ndarray, "h w 3"]:  # noqa: ARG002
+        """The features of the lowest resolution in colours, as `colour_features` has them.
+
+        Paper: Fig. 2a.
+
+        Args:
+            image: As for `segment`.
+            kind: `features`.
+            count: Of no interest.
+
+        Raises:
+            ImageError: If the image cannot be read.
+        """
+        with self.reading(image) as pixels:
+            size = level_sizes(pixels.shape[-2], pixels.shape[-1], self.settings)[0]
+            return colour_features(self.predict(resize_image(pixels, size).clamp(0, 1))[0].cpu())
 
     @torch.inference_mode()
     def group(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from upseg.functional.ranges import check_ranges
 
@@ -68,6 +68,9 @@ class EntitySettings:
     minimum_added_area: int = 64
     threads: int | None = None
     seed: int = 0
+
+    trained_with: ClassVar[tuple[str, ...]] = ("background",)
+    """What weights were trained for, and settings of a model therefore cannot change."""
 
     def __post_init__(self) -> None:
         check_ranges(self, shares=("minimum_score",))

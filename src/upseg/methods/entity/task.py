@@ -23,7 +23,9 @@ from upseg.metrics.class_agnostic import ClassAgnostic
 from upseg.metrics.segment_similarity import SegmentSimilarities
 from upseg.segmentation import Segmentation
 from upseg.training.accumulator_metric import AccumulatorMetric
-from upseg.training.task import Task, draw_found
+from upseg.training.task import Task, draw_found, settings_from_start
+
+_FIXED = ("backbone", "channels", "dimensions", "positions", "background")  # by the weights of a model
 
 
 class EntityTask(Task[EntityNetwork, EntitySegmenter]):
@@ -32,6 +34,10 @@ class EntityTask(Task[EntityNetwork, EntitySegmenter]):
     Paper: Sec. 3.6 and 5.
 
     Args:
+        settings: Of the network and of the segmentation that it is trained for; both go into the model folder. None for
+            those of the model that it starts from, or the defaults. What builds the network is always that model's.
+        pretrained: Whether the encoder starts from ImageNet weights, where it starts from nothing else; those of
+            `tf_efficientnet_lite0` come with the package, others are downloaded.
         reach: Only entities whose bounding boxes are at most so many pixels apart repel each other, for images with
             more objects than there are orthogonal lines; None for all pairs, as in the paper.
         contrast_queries: Of L_rc, the most pixels of an entity that are compared; the paper has 256.
@@ -53,15 +59,16 @@ class EntityTask(Task[EntityNetwork, EntitySegmenter]):
         average: float = 0.0,
     ) -> None:
         super().__init__()
-        self.settings = settings or EntitySettings()
+        self.settings, only = settings_from_start("entity", settings, init_from, EntitySettings(), _FIXED)
         self.loss_weights = loss_weights or LossWeights()
         self.reach = reach
         self.contrast_queries, self.contrast_negatives = contrast_queries, contrast_negatives
         chosen = self.settings
+        weights = pretrained and init_from is None
         network = EntityNetwork(
-            chosen.backbone, chosen.channels, chosen.dimensions, chosen.positions, pretrained=pretrained
+            chosen.backbone, chosen.channels, chosen.dimensions, chosen.positions, pretrained=weights
         )
-        self.take_network(network, init_from=init_from, average=average)
+        self.take_network(network, init_from=init_from, average=average, only=only)
         self.scores = AccumulatorMetric(ClassAgnostic())
         self.cells = AccumulatorMetric(CellMatching()) if chosen.background == "void" else None
         self.similarities = AccumulatorMetric(SegmentSimilarities(), keep_tensors=True)

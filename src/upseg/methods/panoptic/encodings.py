@@ -144,8 +144,8 @@ class PositionalEncoding:
         return embedding_distance(predicted, self.targets(centres, inside))
 
     def total_variation(self, predicted: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-        """Eq. 10, the norms of u and v added."""
-        return total_variation(predicted, groups=2)
+        """Eq. 10, one norm of all 4L channels."""
+        return total_variation(predicted)
 
     def squared_distances(
         self, predicted: Float[Tensor, "b c n"], centres: Float[Tensor, "b 2 k"]

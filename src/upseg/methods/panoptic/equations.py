@@ -220,26 +220,21 @@ def log_metric_depth(output: Float[Tensor, "*shape"], maximum: float) -> Float[T
     return F.logsigmoid(output) + math.log(maximum)
 
 
-def total_variation(values: Float[Tensor, "b c h w"], groups: int = 1) -> Float[Tensor, ""]:
+def total_variation(values: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
     """Mean norm of the differences between a pixel and the ones above and left of it.
 
-    Paper: Eq. 10, App. B. ‖ŷ_ij - ŷ_{i-1,j}‖ + ‖ŷ_ij - ŷ_{i,j-1}‖, Euclidean as the loss of the instance head, and as
-    there the norms of several groups of channels add up. The mean is over the pixels that have both neighbours.
+    Paper: Eq. 10, App. B. ‖ŷ_ij - ŷ_{i-1,j}‖ + ‖ŷ_ij - ŷ_{i,j-1}‖, Euclidean over all channels. The mean is over the
+    pixels that have both neighbours.
 
     Args:
         values: (B, C, H, W) ŷ.
-        groups: How many equal groups of channels have a norm of their own: 2 for the embeddings of u and v.
 
     Returns:
         A scalar, at least 0; 0 for maps of one row or column.
     """
     here = values[:, :, 1:, 1:]
-    norms = [
-        torch.linalg.vector_norm(group, dim=1)
-        for there in (values[:, :, :-1, 1:], values[:, :, 1:, :-1])
-        for group in (here - there).chunk(groups, dim=1)
-    ]
-    return _pixel_mean(torch.stack(norms).sum(0))  # Eq. 10
+    above, left = (here - there for there in (values[:, :, :-1, 1:], values[:, :, 1:, :-1]))
+    return _pixel_mean(torch.linalg.vector_norm(above, dim=1) + torch.linalg.vector_norm(left, dim=1))  # Eq. 10
 
 
 def semantic_smoothness(log_probabilities: Float[Tensor, "b n h w"]) -> Float[Tensor, ""]:

@@ -23,7 +23,7 @@ _INSTANCES: Mapping[str, int] = MappingProxyType({"instance": 16})  # two coordi
 class PanopticNetwork(nn.Module):
     """Image → the maps of all heads, from one decoder.
 
-    Paper: Sec. 3.1 and 4.1. The maps have 2^n / p of the image's resolution, p being the patch size and n the number of
+    Paper: Sec. 3.1 and 5.1. The maps have 2^n / p of the image's resolution, p being the patch size and n the number of
     decoder widths: 8 / 14 with the defaults. Exactly: the image is padded to whole patches at the bottom and on the
     right, each patch becomes 2^n x 2^n pixels of the maps, and what lies wholly in the padding is cut off. So pixel
     (i, j) of a map, whose centre is (i + 0.5, j + 0.5), covers the square of p / 2^n image pixels from row i p / 2^n
@@ -91,12 +91,12 @@ class PanopticNetwork(nn.Module):
 class UpsamplingDecoder(nn.Module):
     """Transposed convolutions that double height and width, and a 3x3 convolution, all normalised and with a ReLU.
 
-    Paper: Sec. 4.1. The transposed ones have 2x2 kernels: no two of their outputs overlap, so they leave no pattern of
+    Paper: Sec. 5.1. The transposed ones have 2x2 kernels: no two of their outputs overlap, so they leave no pattern of
     uneven sums, and only the last convolution looks beyond a patch. The weights start with He et al.'s (2015) variance,
     which torch's own initialisation misses for transposed convolutions: there, little would be left of the tokens.
 
     The normalisation is a choice, for the paper is silent. Most pixels are void, whose code is 0, and without any
-    normalisation a network that learns them from scratch switches most units off. It is over groups of an image's own
+    normalisation a network that learns them from scratch switches units off. It is over groups of an image's own
     channels: statistics of batches would be poor where few images fit a device, and in use others than in training.
 
     Args:

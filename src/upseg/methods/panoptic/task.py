@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
@@ -19,20 +21,24 @@ from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.metrics.class_agnostic import ClassAgnostic
 from upseg.metrics.depth_errors import Depth
 from upseg.metrics.panoptic_quality import PanopticQuality
+from upseg.models.checkpoints import read_start
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Category, Segmentation
 from upseg.training.accumulator_metric import AccumulatorMetric
 from upseg.training.task import Task, draw_found
 
+_LARGE = 50e6
+"""Parameters of a backbone."""
+
 
 class PanopticTask(Task[PanopticNetwork, PanopticSegmenter]):
     """Trains a `PanopticNetwork` by the losses of its heads, and validates panoptic segmentations.
 
-    Paper: Sec. 3 and 4.1.
+    Paper: Sec. 3 and 5.1.
 
     Args:
-        init_from: Such as the checkpoint of the stage before. Projections to
-            heads or classes that it does not have start anew.
+        init_from: Such as the checkpoint of the stage before. Projections to heads or classes that it does not have
+            start anew, and that to depth where it learned disparities and this one learns metres.
 
     Raises:
         ValueError: If there are no classes but the head semantic, or `average` is not in [0, 1).
@@ -63,10 +69,31 @@ class PanopticTask(Task[PanopticNetwork, PanopticSegmenter]):
             patch=self.settings.patch,
             pretrained=pretrained,
         )
-        self.take_network(network, init_from=init_from, average=average, may_differ=("projections.",))
+        self._warn_of_noise(network, pretrained=pretrained, init_from=init_from)
+        # nearer is more in disparities and less in metres
+        other = init_from is not None and self._learns_other_depth(read_start(init_from).settings)
+        anew = ("projections.depth.",) if other else ()
+        self.take_network(network, init_from=init_from, average=average, may_differ=("projections.",), anew=anew)
         scores = PanopticQuality(self.categories) if self.categories else ClassAgnostic()
         self.scores = AccumulatorMetric(scores)
         self.depth_errors = AccumulatorMetric(Depth()) if self.settings.maximum_depth is not None else None
+
+    def _warn_of_noise(self, network: PanopticNetwork, *, pretrained: bool, init_from: str | None) -> None:
+        """A backbone of such a size learns nothing from nothing; whoever left out `init_from` should hear of it."""
+        parameters = sum(parameter.numel() for parameter in network.backbone.parameters())
+        if not pretrained and init_from is None and parameters > _LARGE:
+            warnings.warn(
+                f"{self.settings.backbone} ({parameters / 1e6:.0f} million parameters) starts from random weights; "
+                "give --model.init_args.init_from the checkpoint of the stage before, "
+                "or --model.init_args.pretrained true",
+                stacklevel=3,
+            )
+
+    def _learns_other_depth(self, start: Mapping[str, Any]) -> bool:
+        """Whether the network that it starts from predicts disparity, and this one metres, or the reverse."""
+        if "depth" not in self.settings.heads or "depth" not in start.get("heads", ()):
+            return False
+        return (start.get("maximum_depth") is None) != (self.settings.maximum_depth is None)
 
     def losses(self, batch: Batch, index: int) -> Mapping[str, Float[Tensor, ""]]:  # noqa: ARG002
         """The losses of all tasks and their sum; the batch's `targets` are those of `PanopticTargets`."""

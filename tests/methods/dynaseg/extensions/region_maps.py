@@ -7,6 +7,7 @@ import torch
 
 from tests.reference.dynaseg_grouping import Scene, connected_parts
 from upseg.methods.dynaseg.extensions import region_graph
+from upseg.methods.dynaseg.extensions.features import PhotoMaps
 from upseg.methods.dynaseg.extensions.region_graph import RegionGraph, build_region_graph
 
 
@@ -20,12 +21,16 @@ def random_regions(height: int, width: int, count: int, seed: int) -> np.ndarray
 
 
 def graph_of(regions: np.ndarray, scene: Scene) -> RegionGraph:
-    features = [torch.from_numpy(maps)[None] for maps in scene.features]
-    return build_region_graph(regions, scene.colours, torch.from_numpy(scene.response)[None], features)
+    return build_region_graph(regions, scene.colours, torch.from_numpy(scene.response)[None], maps_of(scene))
+
+
+def maps_of(scene: Scene) -> PhotoMaps:
+    features = tuple(torch.from_numpy(maps)[None] for maps in scene.features)
+    return PhotoMaps(features, torch.from_numpy(scene.boundary)[None, None])
 
 
 def random_scene(regions: np.ndarray, seed: int, clusters: int = 5) -> Scene:
-    """A colour and a response for each region, and noise in both; feature maps that are noise."""
+    """A colour and a response for each region, and noise in both; feature maps and a boundary that are noise."""
     generator = np.random.default_rng(seed)
     count = int(regions.max())
     low, high = np.array(region_graph.COLOUR_RANGE).T
@@ -39,6 +44,7 @@ def random_scene(regions: np.ndarray, seed: int, clusters: int = 5) -> Scene:
         region_graph.REACHES,
         region_graph.COLOUR_BINS,
         region_graph.COLOUR_RANGE,
-        [generator.normal(size=(count, *regions.shape)).astype(np.float32) for count in (4, 2, 3)],
+        [generator.normal(size=(count, *regions.shape)).astype(np.float32) for count in (4, 2, 3, 5)],
         region_graph.FEATURE_REACHES,
+        generator.random(regions.shape).astype(np.float32),
     )

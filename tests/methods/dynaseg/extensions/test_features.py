@@ -1,11 +1,22 @@
 """Frozen feature maps: the network is timm's, and what is made of it keeps distances."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from upseg.functional.resizing import resize_image
 from upseg.layers.backbone import TimmBackbone
-from upseg.methods.dynaseg.extensions.features import COMPONENTS, imagenet_features, sample_features
+from upseg.methods.dynaseg.extensions.embedding import DIMENSIONS, load_embedding
+from upseg.methods.dynaseg.extensions.features import (
+    COMPONENTS,
+    LEAST_PIXELS,
+    MOST_ENLARGED,
+    PhotoMaps,
+    photo_maps,
+    sample_features,
+)
 from upseg.methods.dynaseg.extensions.lite0 import Lite0Stages
 
 
@@ -39,18 +50,38 @@ class TestNetwork:
 class TestFeatures:
     @pytest.mark.parametrize("size", [(1, 1), (5, 3), (64, 96)])
     def test_few_channels_without_gradient(self, size: tuple[int, int]) -> None:
-        maps = imagenet_features(picture(*size))
+        maps = photo_maps(picture(*size), "imagenet").features
         assert len(maps) == 3
         assert all(1 <= level.shape[1] <= COMPONENTS and level.isfinite().all() for level in maps)
         assert not any(level.requires_grad for level in maps)
 
+    @pytest.mark.parametrize("size", [(1, 1), (64, 97), (300, 301)])
+    def test_photos_add_the_trained_maps_to_those_of_imagenet(self, size: tuple[int, int]) -> None:
+        image = picture(*size)
+        frozen, maps = photo_maps(image, "imagenet"), photo_maps(image, "photos")
+        for level, expected in zip(maps.features, frozen.features, strict=False):
+            torch.testing.assert_close(level, expected)
+        factor = min(max((LEAST_PIXELS / (size[0] * size[1])) ** 0.5, 1), MOST_ENLARGED)
+        at4 = [-(-round(side * factor) // 4) for side in size]
+        assert maps.boundary is not None
+        assert maps.size is not None
+        assert [list(found.shape) for found in (maps.features[3], maps.boundary, maps.size)] == [
+            [1, count, *at4] for count in (DIMENSIONS, 1, 1)
+        ]
+        assert 0 <= float(maps.boundary.min()) <= float(maps.boundary.max()) <= 1
+        # the network sees an enlarged image, but sizes are those of the image itself
+        seen = resize_image(image, (round(size[0] * factor), round(size[1] * factor))).clamp(0, 1)
+        shift = maps.size - load_embedding()(Lite0Stages()(seen)).size
+        torch.testing.assert_close(shift, torch.full_like(shift, -math.log2(factor)), rtol=1e-3, atol=1e-3)
+        assert (frozen.boundary, frozen.size, photo_maps(image, "colour")) == (None, None, PhotoMaps())
+
     def test_variances_sum_to_at_most_one_and_mostly_are_kept(self) -> None:
-        for level in imagenet_features(picture(96, 128)):
+        for level in photo_maps(picture(96, 128), "imagenet").features:
             kept = float(level.var((2, 3), correction=0).sum())
             assert 0.5 < kept <= 1.001
 
     def test_a_flat_image_has_no_differences_inside(self) -> None:
-        level = imagenet_features(torch.full((1, 3, 160, 160), 0.4))[0]
+        level = photo_maps(torch.full((1, 3, 160, 160), 0.4), "imagenet").features[0]
         inside = level[..., 15:25, 15:25]
         assert float((inside.amax((2, 3)) - inside.amin((2, 3))).max()) < 1e-3
 

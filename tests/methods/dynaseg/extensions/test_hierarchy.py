@@ -14,7 +14,8 @@ from torch import Tensor
 from tests.reference.dynaseg_grouping import connected_parts, numbered_by_first_pixel
 from upseg.hierarchy import Hierarchy, MergeTree
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge, find_atoms
-from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, coarsest_height, group_hierarchy
+from upseg.methods.dynaseg.extensions.features import PhotoMaps
+from upseg.methods.dynaseg.extensions.hierarchy import COARSEST_HEIGHT, DEFAULT_DETAIL, coarsest_height, group_hierarchy
 from upseg.methods.dynaseg.extensions.merging import MergeWeights
 
 DETAILS = st.floats(0, 1)
@@ -56,10 +57,12 @@ def assert_refines(fine: np.ndarray, coarse: np.ndarray) -> None:
 
 
 class TestCutHeight:
-    def test_detail_0_cuts_at_4_times_the_root_of_the_merge_that_leaves_5_segments(self) -> None:
+    def test_detail_0_cuts_at_a_multiple_of_the_root_of_the_merge_that_leaves_5_segments(self) -> None:
         tree = MergeTree(10, np.array([[0, other] for other in range(1, 10)]), np.arange(1.0, 10.0))
-        assert coarsest_height(tree) == 8.0
-        assert coarsest_height(MergeTree(2, np.array([[0, 1]]), np.array([0.25]))) == 2.0  # fewer merges than that
+        assert coarsest_height(tree) == COARSEST_HEIGHT * 4**0.5
+        assert (
+            coarsest_height(MergeTree(2, np.array([[0, 1]]), np.array([0.25]))) == COARSEST_HEIGHT * 0.5
+        )  # fewer merges
         assert coarsest_height(MergeTree(1, np.zeros((0, 2), np.int64), np.zeros(0))) < 0
 
     @given(first=DETAILS, second=DETAILS)
@@ -125,8 +128,9 @@ class TestHierarchy:
         image = blurred_noise(30, 40)
         alone = group_hierarchy(image, image)
         maps = torch.from_numpy(blurred_noise(8, 10)).permute(2, 0, 1)[None]
-        np.testing.assert_array_equal(group_hierarchy(image, image, None, [maps * 0]).tree.heights, alone.tree.heights)
-        assert not np.array_equal(group_hierarchy(image, image, None, [maps]).tree.heights, alone.tree.heights)
+        nothing, something = (PhotoMaps((features,)) for features in (maps * 0, maps))
+        np.testing.assert_array_equal(group_hierarchy(image, image, None, nothing).tree.heights, alone.tree.heights)
+        assert not np.array_equal(group_hierarchy(image, image, None, something).tree.heights, alone.tree.heights)
 
     def test_weights_can_be_given(self) -> None:
         image = blurred_noise(30, 40)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.dynaseg.extensions.region_maps import graph_of, random_regions, random_scene
+from tests.methods.dynaseg.extensions.region_maps import graph_of, maps_of, random_regions, random_scene
 from tests.reference.dynaseg_grouping import Scene, borders, describe_region, pair_contrasts
 from upseg.methods.dynaseg.extensions import region_graph as module
 from upseg.methods.dynaseg.extensions.region_graph import RegionGraph, border_sums, build_region_graph
@@ -91,8 +91,7 @@ class TestAgainstLoops:
             (rounded.float(), 0.02),
             (torch.from_numpy(scene.response)[None], 1e-6),
         ):
-            features = [torch.from_numpy(maps)[None] for maps in scene.features]
-            other = build_region_graph(regions, scene.colours, response, features)
+            other = build_region_graph(regions, scene.colours, response, maps_of(scene))
             np.testing.assert_allclose(other.contrasts, graph.contrasts, rtol=tolerance, atol=1e-6)
 
 
@@ -117,7 +116,8 @@ class TestInvariances:
         graph = graph_of(regions, scene)
         mirrored = [np.ascontiguousarray(array) for array in (scene.colours[:, ::-1], scene.response[:, :, ::-1])]
         features = [np.ascontiguousarray(maps[:, :, ::-1]) for maps in scene.features]
-        turned = Scene(*mirrored, *scene[2:])._replace(features=features)
+        boundary = np.ascontiguousarray(scene.boundary[:, ::-1])
+        turned = Scene(*mirrored, *scene[2:])._replace(features=features, boundary=boundary)
         flipped = graph_of(np.ascontiguousarray(regions[:, ::-1]), turned)
         for field in fields(RegionGraph):
             found, expected = getattr(flipped, field.name), getattr(graph, field.name)
@@ -150,7 +150,7 @@ class TestDegenerate:
         assert graph.areas.tolist() == [size[0] * size[1]]
         assert graph.edges.shape == (0, 2)
         assert graph.lengths.shape == (0,)
-        assert graph.contrasts.shape == (0, len(module.REACHES) + 1 + len(module.FEATURE_REACHES))
+        assert graph.contrasts.shape == (0, len(module.REACHES) + 1 + len(module.FEATURE_REACHES) + 1)
 
     def test_a_flat_response_has_no_contrast(self) -> None:
         regions = random_regions(6, 7, 4, seed=0)

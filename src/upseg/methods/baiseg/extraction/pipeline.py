@@ -141,6 +141,10 @@ def _marked(
     lines = without_specks(thin > 0, settings.dilations)
     stages["dilated"] = thick = dilate(lines, settings.dilations)
     stages["distance"] = distance = region_distance(thick, regions)
+    if settings.distance_threshold is not None:
+        far = distance > settings.distance_threshold * distance.max(initial=0)
+        stages["markers"] = seeds = connected_components(np.where(far, regions, 0))
+        return seeds
     # the dilation took pixels from all sides of peaks and passes alike: they are compared as they were before
     heights = np.where(distance > 0, distance + np.float32(settings.dilations), 0)
     seeds = markers(heights, settings.marker_ratio, regions if touching(regions) else None)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float, Float32
 from torch import Tensor
 
 from upseg.hierarchy import Hierarchy, MergeTree
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge, find_atoms, perceptual_colours
+from upseg.methods.dynaseg.extensions.entity_levels import entity_tree
+from upseg.methods.dynaseg.extensions.features import PhotoMaps
 from upseg.methods.dynaseg.extensions.merging import MergeWeights, build_merge_tree
 from upseg.methods.dynaseg.extensions.region_graph import build_region_graph
 
 DEFAULT_DETAIL = 0.5
-COARSEST_HEIGHT = 4.0
-"""The relative height at which detail 0 cuts: a handful of segments in a photo (3.6 on BSDS500's training images)."""
+COARSEST_HEIGHT = 4.4
+"""The relative height at which detail 0 cuts: a handful of segments in a photo."""
 REFERENCE_SEGMENTS = 5
 """Heights are taken relative to that of the merge which leaves this many segments."""
 
@@ -36,8 +36,10 @@ def group_hierarchy(
     image: Float32[np.ndarray, "h w 3"],
     working_image: Float32[np.ndarray, "h2 w2 3"],
     response: Float[Tensor, "1 q h2 w2"] | None = None,
-    features: Sequence[Float[Tensor, "1 _ _ _"]] = (),
+    maps: PhotoMaps | None = None,
     weights: MergeWeights | None = None,
+    *,
+    learned_level: bool = False,
 ) -> Hierarchy:
     """Build the region hierarchy of an image.
 
@@ -45,13 +47,18 @@ def group_hierarchy(
         image: (H, W, 3) RGB in [0, 1] at the size of the result.
         working_image: The same image at the size of the fit; `image` itself if it was not reduced.
         response: r' at the size of the fit, if a network was fitted.
-        features: Maps that regions are compared by too, as `features.imagenet_features` gives them.
+        maps: What regions are compared by too, as `features.photo_maps` gives it; None for nothing.
         weights: Of the merging; None for the tuned ones.
+        learned_level: Whether the default level shows what looks like whole entities; with the maps of `photos`.
     """
     atoms = find_atoms(colour_gradient(working_image))
-    graph = build_region_graph(atoms, perceptual_colours(working_image), response, features)
+    graph = build_region_graph(atoms, perceptual_colours(working_image), response, maps)
     tree = build_merge_tree(graph, weights or MergeWeights())
     scale = coarsest_height(tree)
+    if learned_level:
+        if maps is None or maps.size is None:
+            raise ValueError("a learned level needs the maps of photos")
+        tree = entity_tree(tree, graph, atoms, maps.size, scale * (1 - DEFAULT_DETAIL))
     if image.shape == working_image.shape:
         return Hierarchy(atoms, tree, scale)
     gradient = colour_gradient(image)  # all that is kept of the image

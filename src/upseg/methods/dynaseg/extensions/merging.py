@@ -41,8 +41,8 @@ class MergeWeights:
     colour: float = 2.8
     histogram: float = 1.7
     texture: float = 2.2
-    features: tuple[float, ...] = (0.8, 1.0, 1.5)
-    contrasts: tuple[float, ...] = (0.7, 3.4, 3.4, 0.0, 1.5, 0.5)
+    features: tuple[float, ...] = (0.8, 1.0, 1.5, 0.8)
+    contrasts: tuple[float, ...] = (0.7, 3.4, 3.4, 0.0, 1.5, 0.5, 3.0)
     size: float = 0.06
     least_area: float = 3e-5
     shape: float = 0.11

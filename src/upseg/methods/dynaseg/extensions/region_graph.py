@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from upseg.methods.dynaseg.equations import cluster_labels
-from upseg.methods.dynaseg.extensions.features import sample_features
+from upseg.methods.dynaseg.extensions.features import PhotoMaps, sample_features
 
 COLOUR_BINS = 20
 """Bins of each colour channel's histogram."""
@@ -42,7 +41,7 @@ class RegionGraph:
         edges: (E, 2) pairs of regions, the smaller first, in ascending order.
         lengths: (E,) pairs of neighbouring pixels along the shared border.
         contrasts: (E, C) sums along the border of the differences across it: colour for each reach, then the response
-            (0 where no network was fitted), then each of the feature maps.
+            (0 where no network was fitted), then each of the feature maps of ImageNet, then the boundary.
     """
 
     pixels: int
@@ -67,7 +66,7 @@ def build_region_graph(
     regions: Int32[np.ndarray, "h w"],
     colours: Float32[np.ndarray, "h w 3"],
     response: Float[Tensor, "1 q h w"] | None = None,
-    features: Sequence[Float[Tensor, "1 _ _ _"]] = (),
+    maps: PhotoMaps | None = None,
 ) -> RegionGraph:
     """Collect the facts about every region and border in one pass over the image each.
 
@@ -75,8 +74,9 @@ def build_region_graph(
         regions: (H, W) ids 1..R.
         colours: (H, W, 3) as `atoms.perceptual_colours` gives them.
         response: (1, q, H, W) the fitted network's response r', if there is one.
-        features: (1, F, H2, W2) maps at any size, as `features.imagenet_features` gives them.
+        maps: What pretrained networks say about the image; None for nothing.
     """
+    maps = maps or PhotoMaps()
     if response is None:
         response = torch.zeros(1, 1, *regions.shape)
     flat = regions.ravel().astype(np.int64) - 1
@@ -86,15 +86,17 @@ def build_region_graph(
     edges, border_of, pairs = _borders(regions)
     contrasts = [_colour_contrast(colours, pairs, reach) for reach in REACHES]
     contrasts.append(_response_contrast(response, pairs[0]))
-    for maps, reach in zip(features, FEATURE_REACHES, strict=False):
-        contrasts.append(_feature_contrast(maps, pairs[reach], regions.shape))
+    for level, reach in zip(maps.features, FEATURE_REACHES, strict=False):  # the embedding is not compared like that
+        contrasts.append(_feature_contrast(level, pairs[reach], regions.shape))
+    if maps.boundary is not None:
+        contrasts.append(_boundary_strength(maps.boundary, pairs[0], regions.shape))
     return RegionGraph(
         pixels=flat.size,
         areas=np.bincount(flat, minlength=count).astype(np.float64),
         colours=np.stack(colour_sums, axis=1),
         histograms=np.concatenate([_colour_counts(flat, colours, channel, count) for channel in range(3)], axis=1),
         textures=_counts(flat, labels.ravel(), count, int(labels.max()) + 1),
-        features=tuple(_feature_sums(flat, maps, regions.shape, count) for maps in features),
+        features=tuple(feature_sums(flat, level, regions.shape, count) for level in maps.features),
         edges=edges,
         lengths=np.bincount(border_of, minlength=len(edges)).astype(np.float64),
         contrasts=np.stack([border_sums(border_of, contrast, len(edges)) for contrast in contrasts], axis=1),
@@ -176,9 +178,17 @@ def _response_contrast(response: Float[Tensor, "1 q h w"], pairs: _Pairs) -> Flo
     return distances / spread
 
 
-def _feature_sums(
+def feature_sums(
     regions: Int64[np.ndarray, " n"], features: Float[Tensor, "1 f h2 w2"], size: tuple[int, ...], count: int
 ) -> Float32[np.ndarray, "r f"]:
+    """Sums of a map over regions: (R, F).
+
+    Args:
+        regions: (N,) the region of each pixel of the image, 0..R-1.
+        features: (1, F, H2, W2), enlarged to the image.
+        size: (H, W) of the image.
+        count: R.
+    """
     enlarged = F.interpolate(features, size=size, mode="bilinear", align_corners=False)[0].flatten(1).numpy()
     return np.stack([np.bincount(regions, channel, count) for channel in enlarged], axis=1).astype(np.float32)
 
@@ -194,3 +204,10 @@ def _feature_contrast(
         here, there = (sample_features(features, rows, columns, (height, width)) for rows, columns in places)
         distances[some] = (here - there).norm(dim=0).numpy()
     return distances
+
+
+def _boundary_strength(
+    boundary: Float[Tensor, "1 1 h2 w2"], pairs: _Pairs, size: tuple[int, ...]
+) -> Float64[np.ndarray, " n"]:
+    enlarged = F.interpolate(boundary, size=size, mode="bilinear", align_corners=False)[0].flatten().numpy()
+    return np.asarray((enlarged[pairs.here] + enlarged[pairs.there]) / 2, np.float64)

@@ -17,8 +17,12 @@ from upseg.methods.entity.extensions.cells import CellSegmenter, CellSettings
 from upseg.methods.entity.extensions.cells.network import CellNetwork
 from upseg.methods.entity.extensions.cells.targets import CellTargets
 from upseg.methods.entity.extensions.cells.task import CellTask
-from upseg.models.checkpoints import read_checkpoint
-from upseg.models.registry import load_model
+from upseg.methods.entity.network import EntityNetwork
+from upseg.methods.entity.segmenter import EntitySegmenter
+from upseg.methods.entity.settings import EntitySettings
+from upseg.methods.entity.task import EntityTask
+from upseg.models.checkpoints import Checkpoint, read_checkpoint
+from upseg.models.registry import find_model, load_model
 from upseg.training.data import MixedDataModule
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
@@ -80,16 +84,38 @@ def test_a_model_is_a_start_and_hands_over_its_settings(tmp_path) -> None:
     assert task.settings == own
     for one, other in zip(task.network.parameters(), first.network.parameters(), strict=True):
         torch.testing.assert_close(one, other)
-    assert CellTask(SETTINGS, init_from=str(folder), pretrained=False).settings == SETTINGS
+    again = CellTask(replace(SETTINGS, channels=(8, 8, 8, 8)), init_from=str(folder), pretrained=False)
+    assert again.settings == replace(SETTINGS, canonical=20.0)  # what builds the network is the model's
 
 
-def test_what_cannot_be_a_start_is_refused(tmp_path) -> None:
+def test_of_a_model_of_another_method_the_encoder_is_the_start(tmp_path) -> None:
+    torch.manual_seed(0)
+    own = EntitySettings(backbone="mobilenetv3_small_050", channels=8, dimensions=4)
+    first = EntitySegmenter(own, network=EntityNetwork(own.backbone, own.channels, own.dimensions).eval())
+    folder = str(first.save_pretrained(tmp_path / "model"))
+    task = CellTask(replace(SETTINGS, backbone="resnet10t"), init_from=folder)  # would ask for weights of ImageNet
+    assert task.settings == SETTINGS
+    theirs, ours = first.network.backbone.state_dict(), task.network.backbone.state_dict()
+    assert theirs.keys() <= ours.keys()
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value)
+    back = CellSegmenter(SETTINGS, network=task.network.eval()).save_pretrained(tmp_path / "cells")
+    assert EntityTask(own, init_from=str(back)).settings == own
+    assert EntityTask(init_from=folder).settings == own
+
+
+def test_nuclei_is_a_start_whatever_its_method() -> None:
+    for task in (CellTask(init_from="nuclei"), EntityTask(EntitySettings(channels=16), init_from="nuclei")):
+        assert task.settings.backbone == find_model("nuclei").settings.backbone
+        assert task.before["data"]
+
+
+def test_what_cannot_be_a_start_is_refused(tmp_path, monkeypatch) -> None:
     with pytest.raises(ModelError, match="there is no model 'absent'"):
         CellTask(init_from="absent")
     with pytest.raises(ModelError, match="dynaseg has no weights"):
         CellTask(init_from="dynaseg")
-    torch.manual_seed(0)
-    other = replace(SETTINGS, channels=(8, 8, 8, 8))
-    folder = CellSegmenter(other, network=CellNetwork(other.backbone, other.channels).eval()).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="has the weights of another network"):
-        CellTask(SETTINGS, init_from=str(folder), pretrained=False)
+    other = Checkpoint("mask_rcnn", {}, (), {}, {})
+    monkeypatch.setattr("upseg.training.task.read_start", lambda start: other)
+    with pytest.raises(ModelError, match="of the method mask_rcnn, which has no encoder"):
+        CellTask(init_from=str(tmp_path))

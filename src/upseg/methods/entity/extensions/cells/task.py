@@ -9,16 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upseg.data.batches import Batch
-from upseg.errors import ModelError
 from upseg.methods.entity.extensions.cells.losses import CellLossWeights, cell_losses
 from upseg.methods.entity.extensions.cells.network import CellNetwork
 from upseg.methods.entity.extensions.cells.segmenter import CellSegmenter
 from upseg.methods.entity.extensions.cells.settings import CellSettings
 from upseg.metrics.cell_matching import CellMatching
-from upseg.models.checkpoints import read_start
-from upseg.settings import build_settings
 from upseg.training.accumulator_metric import AccumulatorMetric
-from upseg.training.task import Task
+from upseg.training.task import Task, settings_from_start
+
+_FIXED = ("backbone", "channels", "canonical")  # by the weights of a model
 
 
 class CellTask(Task[CellNetwork, CellSegmenter]):
@@ -26,7 +25,8 @@ class CellTask(Task[CellNetwork, CellSegmenter]):
 
     Args:
         settings: Of the network and of the segmentation that it is trained for; both go into the model folder. None for
-            those of the model that it starts from, or the defaults.
+            those of the model that it starts from, or the defaults. What builds the network is always that model's.
+        pretrained: Whether the encoder starts from ImageNet weights, where it starts from nothing else.
     """
 
     segmenter_class = CellSegmenter
@@ -41,11 +41,11 @@ class CellTask(Task[CellNetwork, CellSegmenter]):
         average: float = 0.0,
     ) -> None:
         super().__init__()
-        self.settings = settings or _settings_of(init_from)
+        self.settings, only = settings_from_start("cells", settings, init_from, CellSettings(), _FIXED)
         self.loss_weights = loss_weights or CellLossWeights()
         chosen = self.settings
-        network = CellNetwork(chosen.backbone, chosen.channels, pretrained=pretrained)
-        self.take_network(network, init_from=init_from, average=average)
+        network = CellNetwork(chosen.backbone, chosen.channels, pretrained=pretrained and init_from is None)
+        self.take_network(network, init_from=init_from, average=average, only=only)
         self.scores = AccumulatorMetric(CellMatching())
 
     def losses(self, batch: Batch, index: int) -> Mapping[str, Float[Tensor, ""]]:  # noqa: ARG002
@@ -57,17 +57,3 @@ class CellTask(Task[CellNetwork, CellSegmenter]):
         """Segment each image and add it to the metric."""
         for image, labels in zip(batch.images, batch.segment_maps, strict=True):
             self.scores.update(labels.cpu().numpy(), self.segmenter().segment(image.float().cpu()).labels)
-
-
-def _settings_of(start: str | None) -> CellSettings:
-    """The settings of the model that a training starts from."""
-    if start is None:
-        return CellSettings()
-    found = read_start(start)
-    if found.method != "cells":
-        raise ModelError(
-            f"{start} is a model of the method {found.method}, a training of cells starts from one of cells"
-        )
-    settings = build_settings(CellSettings, found.settings)
-    assert isinstance(settings, CellSettings)  # noqa: S101  (it makes what it is told to make)
-    return settings

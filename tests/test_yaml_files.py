@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from upseg.errors import UpsegError
-from upseg.training.configurations import read_configuration
+from upseg.yaml_files import read_configuration
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)

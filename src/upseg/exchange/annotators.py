@@ -1,0 +1,119 @@
+"""Sets for tools in which people draw: YOLO's layout, CVAT's masks, labelme's JSON, Label Studio's tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+from PIL import Image
+
+from upseg.errors import UpsegError
+from upseg.exchange.folder import Written, copy_image, counted, write_text
+from upseg.exchange.items import Item, Items, class_for_unnamed, named_segments, stuff_of, without
+from upseg.files import atomic_path
+from upseg.formats.label_colours import label_map_text, spread_colours
+from upseg.formats.label_studio import studio_task
+from upseg.formats.labelme import write_labelme
+from upseg.formats.metadata import dump_json
+from upseg.formats.yolo_lines import yolo_lines
+
+_CROWDS = "crowds, of which nobody knows where one object ends"
+
+
+def write_yolo(items: Items, place: Path, split: str = "train") -> Written:
+    """`data.yaml`, `images/{split}` and `labels/{split}`: a line for each thing, no line for an image without any."""
+    written = Written(place)
+    things = [category for category in items.categories() if category.is_thing]
+    unnamed, stuff, crowds, used = class_for_unnamed(things), 0, 0, False
+    classes = {category: number for number, category in enumerate([*things, unnamed])}
+    for item in items:
+        stuff_ids = stuff_of(item)
+        stuff, crowds = stuff + len(stuff_ids), crowds + len(item.crowds - stuff_ids)
+        kept = without(item, stuff_ids | item.crowds)
+        used |= any(segment.category is None for segment in kept.segmentation)
+        lines = yolo_lines(named_segments(kept, unnamed).segmentation, classes)
+        image = copy_image(kept, place / "images" / split)
+        write_text((place / "labels" / split / image.relative_to(place / "images" / split)).with_suffix(".txt"), lines)
+        written.add(kept)
+    names = [category.name for category in [*things, *([unnamed] if used or not things else [])]]
+    # JSON's texts are YAML's; YOLO's trainer wants both keys, and takes the file's folder where there is no `path`
+    places = {"train": f"images/{split}", "val": f"images/{split}", split: f"images/{split}"}
+    head = [*(f"{name}: {folder}" for name, folder in places.items()), "names:"]
+    write_text(place / "data.yaml", [*head, *(f"  {n}: {json.dumps(name)}" for n, name in enumerate(names))])
+    written.notes = [*counted(stuff, "segments of stuff, which YOLO's objects are not"), *counted(crowds, _CROWDS)]
+    return written
+
+
+def write_cvat(items: Items, place: Path, split: str = "default") -> Written:
+    """CVAT's segmentation masks: `labelmap.txt`, the list of images, and coloured PNGs of classes and of objects."""
+    written, categories = Written(place), list(items.categories())
+    unnamed, names = class_for_unnamed(categories), list[str]()
+    classes = [*categories, unnamed]
+    if len({category.name for category in classes}) < len(classes):
+        raise UpsegError("CVAT's labelmap.txt tells classes by their names, and two of these have the same")
+    crowds = 0
+    for item in items:
+        crowds += len(item.crowds)
+        kept = named_segments(without(item, item.crowds), unnamed)
+        copy_image(kept, place / "JPEGImages")
+        numbers = np.array([0, *(1 + classes.index(s.category) for s in kept.segmentation if s.category)], np.int64)
+        objects = np.arange(len(numbers))
+        for folder, values in (("SegmentationClass", numbers), ("SegmentationObject", objects)):
+            _write_colours(place / folder / f"{kept.name}.png", values, kept)
+        names.append(kept.name)
+        written.add(kept)
+    write_text(place / "ImageSets" / "Segmentation" / f"{split}.txt", names)
+    write_text(place / "labelmap.txt", label_map_text(classes).splitlines())
+    written.notes = counted(crowds, _CROWDS)
+    return written
+
+
+def _write_colours(path: Path, values: Int64[np.ndarray, " k1"], item: Item) -> None:
+    """A PNG in which each segment has the colour of its value."""
+    colours = spread_colours(values)
+    with atomic_path(path) as partial:
+        Image.fromarray(colours[item.segmentation.labels]).save(partial, format="PNG")
+
+
+def write_labelme_folder(items: Items, place: Path) -> Written:
+    """Each image with labelme's JSON beside it, called like it."""
+    written, crowds = Written(place), 0
+    for item in items:
+        crowds += len(item.crowds)
+        kept = without(item, item.crowds)
+        if kept.image is not None:
+            copy_image(kept, place)
+        facts = {**kept.segmentation.provenance, "image": kept.file_name}
+        write_labelme(kept.segmentation.with_provenance(facts), place / f"{kept.name}.json")
+        written.add(kept)
+    written.notes = counted(crowds, _CROWDS)
+    return written
+
+
+def write_label_studio(items: Items, place: Path, prefix: str = "images/") -> Written:
+    """One JSON of Label Studio's tasks, every segment a brushed region, and the images beside it.
+
+    Args:
+        items: What to write.
+        place: The folder for `tasks.json` and `images`, or the JSON file, without images.
+        prefix: What Label Studio needs before an image's name to find it, such as `/data/local-files/?d=photos/`.
+    """
+    alone = place.suffix.lower() == ".json"
+    path, written, crowds, count = place if alone else place / "tasks.json", Written(place), 0, 0
+    with atomic_path(path) as partial, partial.open("w", encoding="ascii") as file:
+        file.write("[")
+        for number, item in enumerate(items, start=1):
+            crowds += len(item.crowds)
+            kept = without(item, item.crowds)
+            if not alone:
+                copy_image(kept, place / "images")
+            file.write(
+                ("," if count else "") + dump_json(studio_task(kept.segmentation, number, prefix + kept.file_name))
+            )
+            count += 1
+            written.add(kept)
+        file.write("]")
+    written.notes = counted(crowds, _CROWDS)
+    return written

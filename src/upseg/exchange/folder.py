@@ -1,0 +1,75 @@
+"""The folder that a set is written into: images copied, files whole or not at all, nothing of others replaced."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from upseg.errors import UpsegError
+from upseg.exchange.items import Item
+from upseg.files import atomic_path, printable
+
+
+@dataclass
+class Written:
+    """What came of writing a set.
+
+    Attributes:
+        place: The folder, or the file where there is just one.
+        images: Number of images in it.
+        segments: Number of segments in it.
+        notes: What it could not hold, one text each.
+        problems: What is wrong with images that are not in it.
+    """
+
+    place: Path
+    images: int = 0
+    segments: int = 0
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, item: Item) -> None:
+        """Count one image."""
+        self.images += 1
+        self.segments += len(item.segmentation)
+
+
+def check_free(place: Path, *, overwrite: bool) -> None:
+    """Refuse a folder or file in which there is something, unless that may be replaced.
+
+    Raises:
+        UpsegError: If there is.
+    """
+    taken = place.is_file() or (place.is_dir() and any(place.iterdir()))
+    if taken and not overwrite:
+        raise UpsegError(f"{printable(place)} is there already; name another place, or give --overwrite")
+
+
+def copy_image(item: Item, folder: Path) -> Path:
+    """Copy an item's image below a folder, under its name.
+
+    Raises:
+        UpsegError: If it has none.
+    """
+    if item.image is None:
+        raise UpsegError(
+            f"{printable(item.name)}: this layout holds the images as well, and where they are is not known: give "
+            "their folder with --images"
+        )
+    target = folder / item.file_name
+    with atomic_path(target) as partial:
+        shutil.copyfile(item.image, partial)
+    return target
+
+
+def write_text(path: Path, lines: Iterable[str]) -> None:
+    """Write lines of text, whole or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def counted(count: int, what: str) -> list[str]:
+    """A note about so many things that a set cannot hold; none about none."""
+    return [f"{count} {what}"] if count else []
