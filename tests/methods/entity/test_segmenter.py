@@ -209,13 +209,12 @@ class TestEmbedding:
         assert np.array_equal(found.labels, segmenter.segment(image).labels)
         assert isinstance(segmenter, EmbeddingSegmenter)
 
-    def test_a_wider_bandwidth_finds_fewer_segments_and_is_noted(self) -> None:
+    def test_another_bandwidth_groups_lines_that_are_farther_apart_and_is_noted(self) -> None:
         segmenter = colour_segmenter(size=None)
-        embedding = segmenter.embed(coloured(scene()))
-        counts = [len(segmenter.segment_embedding(embedding, (60, 90), bandwidth)) for bandwidth in (20.0, 90.0)]
-        assert counts[0] > counts[1] >= 1
-        found = segmenter.segment_embedding(embedding, (60, 90), 20.0)
-        assert found.provenance["settings"]["bandwidth"] == 20.0
+        lines = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0]]).T.reshape(3, 1, 2).repeat(1, 12, 6)  # 37 degrees apart
+        found = {bandwidth: segmenter.segment_embedding([lines], (12, 12), bandwidth) for bandwidth in (20.0, 60.0)}
+        assert [len(result) for result in found.values()] == [2, 1]
+        assert found[60.0].provenance["settings"]["bandwidth"] == 60.0
 
     def test_pixels_of_one_object_are_alike_and_those_of_others_are_not(self) -> None:
         segmenter = colour_segmenter(size=None)
