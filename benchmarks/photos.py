@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -131,7 +131,8 @@ def peak_of(name: str | None, image: np.ndarray) -> float:
     if name is not None:
         with torch_threads(1):
             METHODS[name](image)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # not getrusage, which begins with the parent's size
+    return float(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0]) / 1024
 
 
 def peaks(image: np.ndarray) -> dict[str, float]:

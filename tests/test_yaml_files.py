@@ -52,7 +52,7 @@ def test_a_bomb_takes_no_memory_in_the_command(tmp_path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(BOMB, encoding="utf-8")
     command = [sys.executable, "-m", "upseg.cli", "train", "-c", str(path), "-o", str(tmp_path / "run")]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src"), "OMP_NUM_THREADS": "1"}
     limits = lambda: resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))  # noqa: E731
     done = subprocess.run(command, env=environment, capture_output=True, text=True, preexec_fn=limits, timeout=120)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr

@@ -55,7 +55,14 @@ def test_an_image_is_opened_shown_and_removed(client) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no image", png_of(photo())[:200], b"II*\0" + b"\xff" * 500, png_of(photo((1200, 1000)))]
+    "content",
+    [
+        b"",
+        b"no image",
+        png_of(np.random.default_rng(0).random((40, 60, 3)))[:3000],
+        b"II*\0" + b"\xff" * 500,
+        png_of(photo((1200, 1000))),
+    ],
 )
 def test_what_is_no_image_or_too_large_is_refused_in_one_line_without_a_path(client, server, content) -> None:
     before = len(server.desk.sessions.all())
@@ -181,7 +188,7 @@ def test_the_page_about_the_api_lists_all_of_it(client) -> None:
 def test_old_work_expires_and_the_folder_stays_within_its_bounds(tmp_path) -> None:
     from upseg.app.sessions import Sessions
 
-    sessions = Sessions(tmp_path, max_stored=1000, days=30)
+    sessions = Sessions(tmp_path, max_stored=1000, days=30.0)
     kept = []
     for number in range(3):
         session = sessions.create(f"{number}.png")
@@ -191,6 +198,6 @@ def test_old_work_expires_and_the_folder_stays_within_its_bounds(tmp_path) -> No
     assert sessions.tidy() == 2
     assert [session.id for session in sessions.all()] == kept[2:]
     sessions.all()[0].update(used=0)
-    again = Sessions(tmp_path, max_stored=1 << 40, days=30)
+    again = Sessions(tmp_path, max_stored=1 << 40, days=30.0)
     assert again.tidy() == 1
     assert list(tmp_path.iterdir()) == []

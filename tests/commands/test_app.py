@@ -40,7 +40,7 @@ def client_of(address: str) -> httpx.Client:
 
 
 def a_session(folder: Path) -> str:
-    session = Sessions(folder / "sessions", max_stored=1 << 40, days=30).create("photo.png")
+    session = Sessions(folder / "sessions", max_stored=1 << 40, days=30.0).create("photo.png")
     write(with_levels(), session.folder / RESULT, format="npz")
     store_picture(photo(), session.folder)
     adopt(session.folder)

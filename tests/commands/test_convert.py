@@ -41,7 +41,7 @@ def test_what_was_written_and_what_was_left_out_is_said(convert, tmp_path) -> No
 
 def test_data_sets_with_options_of_their_own(convert, tmp_path) -> None:
     assert convert("results", "--images", "images", "--to", "coco", "-o", "coco")[0] == 0
-    options = ("--set", "only=cell", "--set", "ids=coco/annotations/instances_train.json", "--split", "train")
+    options = ("--set", 'only=["cell"]', "--set", "ids=coco/annotations/instances_train.json", "--split", "train")
     code, out, _ = convert("coco-instances:coco", "--to", "coco-results", "-o", "r.json", *options, "--json")
     assert code == 0
     assert json.loads(out) == {"place": "r.json", "images": 2, "segments": 2, "notes": [], "problems": []}

@@ -126,14 +126,14 @@ NETWORK = (
 VOID = {"background": "void", "bandwidth": 60.0}
 SUBJECTS: dict[str, Subject] = {
     "dynaseg": Subject(
-        DynaSegSettings(steps=5, features=6, clusters=6, crop=12, imagenet=False, floor=1),
+        DynaSegSettings(steps=5, features=6, clusters=6, crop=12, compare_by="colour", floor=1),
         observe_dynaseg,
         {
             "extractor": With("resnet18-fpn", {"pretrained": False}),
             "features": 8, "clusters": 8, "blocks": 2, "weighting": "scf", "alpha": 1.0, "steps": 7,
             "learning_rate": 0.01, "momentum": 0.0, "weight_decay": 0.5, "floor": 6, "crop": None,
             "precision": "float32", "working_pixels": 300, "grouping": "labels",
-            "connected": With(False, {"grouping": "labels"}), "imagenet": True, "detail": 0.95, "seed": 1,
+            "connected": With(False, {"grouping": "labels"}), "compare_by": "imagenet", "detail": 0.95, "seed": 1,
         },
     ),
     "dynaseg_classes": Subject(
@@ -215,6 +215,7 @@ SUBJECTS: dict[str, Subject] = {
 WITHOUT: dict[str, dict[str, str]] = {
     "dynaseg": {
         "threads": THREADS,
+        "learned_level": "needs an image with entities; extensions/test_entity_levels.py has it",
         "pretrained": "needs a download; test_settings.py and test_network.py have it",
         "weights": "needs a file; test_fit.py has it",
     },

@@ -91,7 +91,7 @@ def test_the_settings_of_a_baseline_are_its_own() -> None:
 
 
 def test_by_default_distance_cuts_less_and_leaves_crumbs_out_and_components_nothing() -> None:
-    assert DistanceSettings() == DistanceSettings(minimum_area=20, prominence=2.0)
+    assert DistanceSettings() == DistanceSettings(minimum_area=20, prominence=8.0)
     assert ComponentsSettings() == ComponentsSettings(minimum_area=0)
     classes = np.zeros((12, 30), np.int32)
     classes[2:7, 2:7] = classes[1, 12] = 1

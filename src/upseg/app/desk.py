@@ -64,9 +64,9 @@ class Desk:
         own = self.settings.model
         if own not in found:
             folder = Path(own)
-            config = read_config(folder) if folder.is_dir() else None
-            method = METHODS[config.method] if config else find_model(own).implementation
-            found[own] = method, (config.description if config else "") or method.description
+            told = read_config(folder) if folder.is_dir() else None
+            method = METHODS[told.method] if told else find_model(own).implementation
+            found[own] = method, (told.description if told else "") or method.description
         return {own: found.pop(own), **found}
 
     def trained(self) -> dict[str, Path]:
@@ -175,7 +175,7 @@ class Desk:
         try:
             with session.lock:
                 session.document()
-            name = self.workers.images.run(export, session.folder, output, session.stem, form, runs)
+            name: str = self.workers.images.run(export, session.folder, output, session.stem, form, runs)
         except BaseException:
             shutil.rmtree(output, ignore_errors=True)
             raise

@@ -154,9 +154,9 @@ class Document:
             table[name] = Category(max((c.id for c in table.values()), default=0) + 1, name)
         categories = {}
         for key, fact in present.items():
-            name = self.names.get(str(key), fact["category"][1] if fact.get("category") else None)
-            if name:
-                categories[key] = table[name]
+            called = self.names.get(str(key), fact["category"][1] if fact.get("category") else None)
+            if called:
+                categories[key] = table[called]
         return categories
 
     def state(self) -> dict[str, Any]:
@@ -229,8 +229,8 @@ class Document:
 
     def _set(self, pins: Runs, change: Change, side: int) -> None:
         """Give the table its values before (0) or after (1) a change."""
-        for first, count, key in pins:
-            self.pinned[first : first + count] = key
+        for first, count, pin in pins:
+            self.pinned[first : first + count] = pin
         for piece, more in change.areas:
             self.areas[piece] += more if side else -more
         if change.detail is not None:

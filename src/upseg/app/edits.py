@@ -34,12 +34,14 @@ def join(document: Document, runs: Runs) -> None:
     names = {document.names.get(str(key)) for key in set(document.owners()[chosen].tolist())} - {None}
     key = document.next_key
     kept: dict[str, tuple[str | None, str | None]] = {str(key): (None, names.pop())} if len(names) == 1 else {}
-    document.do(Change("join", **_pins(document, chosen, key), names=kept, keys=1))
+    pins, before = _pins(document, chosen, key)
+    document.do(Change("join", pins, before, names=kept, keys=1))
 
 
 def erase(document: Document, runs: Runs) -> None:
     """Make some pieces void."""
-    document.do(Change("erase", **_pins(document, _chosen(document, runs), VOID_PIN)))
+    pins, before = _pins(document, _chosen(document, runs), VOID_PIN)
+    document.do(Change("erase", pins, before))
 
 
 def name(document: Document, groups: Sequence[Runs], category: str | None) -> None:
@@ -48,7 +50,8 @@ def name(document: Document, groups: Sequence[Runs], category: str | None) -> No
     if text is not None and not (0 < len(text) <= LONGEST_NAME and text.isprintable()):
         raise UpsegError(f"the name of a class has 1 to {LONGEST_NAME} printable characters, got {category!r:.120}")
     owners = document.owners()
-    values, names, keys = document.pinned.copy(), {}, 0
+    values, keys = document.pinned.copy(), 0
+    names: dict[str, tuple[str | None, str | None]] = {}
     for runs in groups:
         chosen = _chosen(document, runs)
         key = int(owners[chosen[0]])
@@ -57,8 +60,8 @@ def name(document: Document, groups: Sequence[Runs], category: str | None) -> No
         values[chosen] = key
         names[str(key)] = (document.names.get(str(key)), text)
     changed = np.flatnonzero(values != document.pinned)
-    pins = {"pins": to_runs(changed, values[changed]), "pins_before": to_runs(changed, document.pinned[changed])}
-    document.do(Change("name", **pins, names=names, keys=keys))
+    pins, before = to_runs(changed, values[changed]), to_runs(changed, document.pinned[changed])
+    document.do(Change("name", pins, before, names=names, keys=keys))
 
 
 def paint(document: Document, stroke: Stroke, radius: Number, runs: Runs) -> None:
@@ -218,9 +221,9 @@ def _area_changes(before: Any, after: Any) -> list[list[int]]:
     return [[int(piece), int(gained[piece])] for piece in np.flatnonzero(gained)]
 
 
-def _pins(document: Document, chosen: Int64[np.ndarray, " n"], key: int) -> dict[str, Runs]:
-    values = np.full(len(chosen), key)
-    return {"pins": to_runs(chosen, values), "pins_before": to_runs(chosen, document.pinned[chosen])}
+def _pins(document: Document, chosen: Int64[np.ndarray, " n"], key: int) -> tuple[Runs, Runs]:
+    """What some pieces are pinned to from now on, and before."""
+    return to_runs(chosen, np.full(len(chosen), key)), to_runs(chosen, document.pinned[chosen])
 
 
 def _chosen(document: Document, runs: Runs) -> Int64[np.ndarray, " n"]:

@@ -65,7 +65,8 @@ def likeness(
     if not (0 <= row < height and 0 <= column < width):
         raise UpsegError(f"the pixel must be within {height} rows and {width} columns, got ({row}, {column})")
     found = _segmenter(place).similarity(embedding, row / height, column / width)
-    return np.rint(found * 255).astype(np.uint8)
+    shares: UInt8[np.ndarray, "h w"] = np.rint(found * 255).astype(np.uint8)
+    return shares
 
 
 def draw_features(place: Place, on_step: Step, folder: Path, source: Path, max_pixels: int) -> None:

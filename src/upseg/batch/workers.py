@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from logging.handlers import QueueHandler
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -258,14 +257,17 @@ def _stop(pool: Sequence[_Worker], jobs: Sequence[ImageJob], *, gently: bool) ->
             discard_partials(jobs[worker.job])
 
 
-class _ToParent(QueueHandler):
+class _ToParent(logging.Handler):
     """Sends what is logged to the process that started this one, which logs it."""
 
-    queue: Connection
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Send it; the handler has made text of all that it holds."""
-        self.queue.send(record)
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send its text: what it was made of need not be what can be sent."""
+        facts = {"name": record.name, "levelno": record.levelno, "levelname": record.levelname}
+        self._connection.send(logging.makeLogRecord({**facts, "msg": record.getMessage()}))
 
 
 def _serve(connection: Connection, model: Model, device: str, level: int) -> None:

@@ -243,6 +243,8 @@ def _print_summary(summary: DatasetSummary) -> None:
         typer.echo(f"{summary.without_segments} samples have no segment")
     if summary.values:
         typer.echo(f"values: {summary.values}")
+    for note in summary.notes:
+        typer.echo(f"note: {note}")
     table = Table("id", "category", "kind", "images", "segments", "crowds", "share of pixels")
     for row in data["categories"]:
         table.add_row(

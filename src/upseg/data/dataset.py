@@ -40,6 +40,7 @@ class Dataset(ABC):
         reading: How images are read: which channels, how they are normalised.
         values: What the numbers of its label maps mean; None where the data set has its own rules.
         has_objects: Whether things are told apart; if not, as in class masks, they are crowds without anything wrong.
+        notes: What was found at opening that is not wrong, but that one may want to know.
 
     Example:
         >>> from upseg.data import ShapeScenes
@@ -50,6 +51,7 @@ class Dataset(ABC):
 
     values: LabelValues | None = None
     has_objects: bool = True
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -165,7 +167,7 @@ class Derived(Dataset):
         names = whole.names
         super().__init__((), whole.on_error, whole.problems, names=[names[index] for index in self._indices])
         self.decode_images, self.reading = whole.decode_images, whole.reading
-        self.values, self.has_objects = whole.values, whole.has_objects
+        self.values, self.has_objects, self.notes = whole.values, whole.has_objects, whole.notes
         self._whole = whole
 
     @property

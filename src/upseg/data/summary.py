@@ -44,6 +44,7 @@ class DatasetSummary:
         left_out: What annotations have but a label map cannot show, or nobody can use, one text each.
         left_out_kinds: How many of them there are of each kind.
         values: What the numbers of label maps mean; empty where the data set has its own rules.
+        notes: What was found at opening that is not wrong.
         without_segments: Number of samples without any segment.
         with_depth: Number of samples with depth.
         segments: Number of segments.
@@ -59,6 +60,7 @@ class DatasetSummary:
     left_out: list[str] = field(default_factory=list)
     left_out_kinds: Counter[str] = field(default_factory=Counter)
     values: str = ""
+    notes: list[str] = field(default_factory=list)
     without_segments: int = 0
     with_depth: int = 0
     segments: int = 0
@@ -119,6 +121,7 @@ class DatasetSummary:
                 for category, count in self.categories.items()
             ],
             "values": self.values or None,
+            "notes": self.notes,
             "left_out_kinds": dict(sorted(self.left_out_kinds.items())),
             "left_out": self.left_out,
             "problems": self.problems,
@@ -156,6 +159,7 @@ def summarise(dataset: Dataset, progress: Callable[[int, int], None] | None = No
                 summary.add(sample)
             if progress is not None:
                 progress(index + 1, len(dataset))
+    summary.notes = list(dataset.notes)
     summary.values = "" if dataset.values is None else str(dataset.values)
     summary.problems = [*dataset.problems, *_nothing_in(summary, has_objects=dataset.has_objects)]
     return summary

@@ -45,7 +45,7 @@ def draw_stroke(shape: tuple[int, int], points: Stroke, radius: Number = 0) -> B
         return mask
     box = np.zeros((bottom - top + 2 * reach, right - left + 2 * reach), bool)
     for start, end in zip(whole, [*whole[1:], whole[-1]], strict=True):
-        rows, columns = line(*start, *end)
+        rows, columns = line(*start, *end)  # type: ignore[no-untyped-call]
         rows, columns = rows - top + reach, columns - left + reach
         seen = (rows >= 0) & (rows < box.shape[0]) & (columns >= 0) & (columns < box.shape[1])
         box[rows[seen], columns[seen]] = True
@@ -89,7 +89,7 @@ def cut_region(
     present = np.unique(markers[markers > 0])
     if len(present) < 2:
         return region.astype(np.int32)
-    flooded = watershed(_blunt(gradient), markers, mask=region)
+    flooded = watershed(_blunt(gradient), markers, mask=region)  # type: ignore[no-untyped-call]
     table = np.zeros(int(present[-1]) + 1, np.int32)
     table[present] = np.arange(1, len(present) + 1)
     parts: Int32[np.ndarray, "h w"] = table[flooded]
@@ -142,4 +142,5 @@ def edge_strength(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h
     """
     grey = ndimage.gaussian_filter(image.mean(axis=2), 1.0)
     rows, columns = ndimage.sobel(grey, 0), ndimage.sobel(grey, 1)
-    return np.hypot(rows, columns).astype(np.float32)
+    strength: Float32[np.ndarray, "h w"] = np.hypot(rows, columns).astype(np.float32)
+    return strength

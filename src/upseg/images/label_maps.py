@@ -117,6 +117,7 @@ def parse_void(text: str | int | Iterable[int] | None) -> frozenset[int] | None:
 LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 """What counts as a label map when a folder is searched, in lower case; what a file is, its content tells."""
 _ORIENTATION_TAG = 274
+_PLACE_TAGS = ((273, 324), (279, 325))  # offsets and lengths, of strips or of tiles: without them tifffile gives zeros
 _MOST_CHANNELS = 4  # of grey that was saved as colours
 _MOST_LEVELS = 64  # of a pyramid
 _EXACT = 2**53  # up to here every whole number is a float of 64 bits
@@ -265,6 +266,8 @@ def _read_tiff(path: Path, max_pixels: int) -> StoredLabels:
             raise ImageError(
                 f"a label map has one number for each pixel, this file has {page.samplesperpixel} channels"
             )
+        if not all(any(tag in page.tags for tag in tags) for tags in _PLACE_TAGS):
+            raise ImageError("the file is damaged: it does not say where the pixels of its label map are")
         if len(page.dataoffsets) < math.prod(page.chunked):
             raise ImageError("the file is damaged: strips or tiles of its label map are missing")
         if page.imagedepth != 1:

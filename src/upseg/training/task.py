@@ -44,9 +44,11 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
     - `categories`: The classes, of methods that have them; a recipe leaves them out, and those of the training data are
       taken.
     - `loss_weights`: Of the losses; 0 switches one off.
-    - `pretrained`: Whether the encoder starts from published weights, which are downloaded once.
+    - `pretrained`: Whether the encoder starts from published weights, where it starts from nothing else: those of
+      `tf_efficientnet_lite0` come with the package, others are downloaded once.
     - `init_from`: What to start from, as `upseg.models.checkpoints.read_start` takes it: a checkpoint of the same
-      network, of which the averaged weights are taken where it has them, or a model. The optimiser starts anew.
+      network, of which the averaged weights are taken where it has them, or a model; of one of another method, for
+      `entity` and `cells`, its encoder. The optimiser starts anew.
     - `average`: Decay per step of the moving average of the weights, which is what is validated and exported, in
       [0, 1); 0 for the weights as they are.
 

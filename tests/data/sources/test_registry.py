@@ -15,8 +15,8 @@ def test_every_source_can_be_imported_and_has_typed_options() -> None:
         assert source.name == name
         assert callable(source.load_reader())
         assert all(option.default is not dataclasses.MISSING for option in dataclasses.fields(source.options_class()))
-    assert [f.name for f in dataclasses.fields(SOURCES["coco-stuff"].options_class())] == ["merged"]
-    assert [f.name for f in dataclasses.fields(SOURCES["coco-stuff27"].options_class())] == []
+    assert [f.name for f in dataclasses.fields(SOURCES["coco-stuff"].options_class())] == ["annotations", "merged"]
+    assert [f.name for f in dataclasses.fields(SOURCES["coco-stuff27"].options_class())] == ["annotations"]
 
 
 def test_name_and_place_in_one_text_or_in_two(tmp_path: Path) -> None:

@@ -241,3 +241,15 @@ def test_names_that_no_file_can_have_are_one_error(name, tmp_path) -> None:
     write_json(tmp_path / "labelme" / "a.json", {"shapes": [], "imagePath": name})
     with pytest.raises(DataError, match="is not there"):
         open_dataset("labelme", tmp_path / "labelme")[0]
+
+
+def test_rows_about_one_file_in_two_folders_names_are_one_image_and_noted(tmp_path) -> None:
+    for name in ("a.png", "b.png", "deep/b.png"):
+        write_image(tmp_path / "images" / name)
+    names = ["a.png", "images/a.png", "b.png", "deep/b.png"]
+    write_json(tmp_path / "x.json", coco_tables(names))
+    dataset = open_dataset("folder", tmp_path)
+    assert list(dataset.names) == ["a", "b", "deep/b"]
+    assert dataset.notes == ("1 images have several rows, whose annotations were joined: a",)
+    assert dataset.subset(["b"]).notes == dataset.notes
+    assert summarise(dataset).as_json()["notes"] == list(dataset.notes)

@@ -33,7 +33,7 @@ def loss_of(
 def lines_of_entities(
     features: torch.Tensor, labels: torch.Tensor, count: int, void: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    lines, entities = dominant_lines(features.detach(), labels, count, "eigh")
+    lines, entities = dominant_lines(features.detach(), labels, count)
     if void:
         lines[:, 0] = torch.eye(lines.shape[2], dtype=lines.dtype)[0]
     entities[:, 0] &= void

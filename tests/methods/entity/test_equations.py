@@ -79,7 +79,7 @@ class TestAttractionAndRepulsion:
 
     def test_gradchecks(self) -> None:
         raw, labels = random_raw(3, 3, 4, 3, 4), mixed_labels(4, 3, 4)
-        lines, present = eq.dominant_lines(eq.unit_features(raw), labels, 5, "eigh")
+        lines, present = eq.dominant_lines(eq.unit_features(raw), labels, 5)
 
         def losses(values: torch.Tensor) -> tuple[torch.Tensor, ...]:
             table = similarity_table(eq.unit_features(values), labels, lines)

@@ -71,7 +71,7 @@ class TestSimilarityTable:
     def test_against_the_loop(self, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
         monkeypatch.setattr(module, "BLOCK_ELEMENTS", block)
         features, labels = random_features(0), mixed_labels(1)
-        table = similarity_table(features.requires_grad_(), labels, dominant_lines(features, labels, 5, "eigh")[0])
+        table = similarity_table(features.requires_grad_(), labels, dominant_lines(features, labels, 5)[0])
         for image in range(3):
             truth, values = labels[image].numpy(), image_of(features.detach(), image)
             lines = loops.target_lines(values, truth)

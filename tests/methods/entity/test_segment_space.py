@@ -27,7 +27,7 @@ from upseg.methods.entity.equations import (
 
 def target_lines(features: torch.Tensor, labels: torch.Tensor, count: int, void: bool) -> tuple[torch.Tensor, ...]:
     """The lines, and which rows are entities."""
-    lines, entities = dominant_lines(features, labels, count, "eigh")
+    lines, entities = dominant_lines(features, labels, count)
     if void:
         lines[:, 0] = torch.eye(lines.shape[2], dtype=lines.dtype)[0]
     entities[:, 0] = void

@@ -20,7 +20,7 @@ from upseg.methods.entity import EntitySegmenter, EntitySettings
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.segmenter import level_sizes
 from upseg.models.registry import WEIGHTS_NAME
-from upseg.segmentation import Category
+from upseg.segmentation import Category, EmbeddingSegmenter
 
 SMALL = {"backbone": "convnext_atto", "channels": 8, "dimensions": 6}
 
@@ -198,6 +198,36 @@ class TestResolutions:
         segmenter = colour_segmenter(size=20, scales=(1.0, 2.0), tile=32, overlap=0)
         segmenter.segment(coloured(scene()), progress=lambda *call: calls.append(call))
         assert calls == [(done, 7) for done in range(1, 8)]
+
+
+class TestEmbedding:
+    def test_features_that_are_kept_give_the_same_segments(self) -> None:
+        segmenter = colour_segmenter(size=None)
+        image = coloured(scene())
+        embedding = segmenter.embed(image)
+        found = segmenter.segment_embedding(embedding, (60, 90))
+        assert np.array_equal(found.labels, segmenter.segment(image).labels)
+        assert isinstance(segmenter, EmbeddingSegmenter)
+
+    def test_another_bandwidth_groups_lines_that_are_farther_apart_and_is_noted(self) -> None:
+        segmenter = colour_segmenter(size=None)
+        lines = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0]]).T.reshape(3, 1, 2).repeat(1, 12, 6)  # 37 degrees apart
+        found = {bandwidth: segmenter.segment_embedding([lines], (12, 12), bandwidth) for bandwidth in (20.0, 60.0)}
+        assert [len(result) for result in found.values()] == [2, 1]
+        assert found[60.0].provenance["settings"]["bandwidth"] == 60.0
+
+    def test_pixels_of_one_object_are_alike_and_those_of_others_are_not(self) -> None:
+        segmenter = colour_segmenter(size=None)
+        labels = scene()
+        alike = segmenter.similarity(segmenter.embed(coloured(labels)), 0.5, 0.5)
+        assert alike.shape == labels.shape
+        own = labels == labels[30, 45]
+        assert alike[own].min() > 0.99
+        assert alike[~own].max() < 0.9
+
+    def test_the_picture_of_features_is_as_large_as_they_are(self) -> None:
+        segmenter = colour_segmenter(size=None)
+        assert segmenter.picture_of(segmenter.embed(coloured(scene()))).shape == (60, 90, 3)
 
 
 class TestParts:

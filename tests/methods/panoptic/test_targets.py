@@ -214,9 +214,9 @@ def test_a_perfect_prediction_has_no_loss() -> None:
         "semantic": 50 * torch.nn.functional.one_hot(batch.targets["semantic"].clamp(min=0), 2).permute(0, 3, 1, 2),
     }
     losses = panoptic_losses({name: output.float() for name, output in outputs.items()}, batch.targets, encoding)
-    assert losses.instance.item() == pytest.approx(0, abs=1e-6)
-    assert losses.semantic.item() == pytest.approx(0, abs=1e-6)
-    assert losses.dice.item() < 0.05
+    assert losses["instance"].item() == pytest.approx(0, abs=1e-6)
+    assert losses["semantic"].item() == pytest.approx(0, abs=1e-6)
+    assert losses["dice"].item() < 0.05
 
 
 def test_workers_can_have_them() -> None:

@@ -126,7 +126,7 @@ def test_each_task_can_be_switched_off() -> None:
     for tasks in (("semantic",), ("instance",), ("semantic", "depth")):
         task = PanopticTask(CATEGORIES, replace(SETTINGS, heads=tasks), pretrained=False)
         losses = panoptic_losses(task.network(batch.images), batch.targets, task.encoding, task.loss_weights, 10.0)
-        losses.total.backward()
+        losses["total"].backward()
         assert all(parameter.grad is not None for parameter in task.network.parameters())
 
 

@@ -84,9 +84,10 @@ function listModels() {
 
 // ---- choosing
 
+// The picture first: the list can come a moment later.
 function changed() {
   stage.draw();
-  panel.update();
+  stage.addEventListener("drawn", () => setTimeout(() => panel.update()), { once: true });
 }
 
 function lightUp(key) {

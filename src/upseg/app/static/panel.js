@@ -48,7 +48,14 @@ export class Panel {
     byId("classes").replaceChildren(...(segments?.classes ?? []).map((value) => make("option", { value })));
   }
 
+  // The rows are made anew when there are other segments; a choice only marks them.
   list(segments, chosen) {
+    if (segments && this.listed === segments && this.version === segments.version) {
+      for (const row of byId("list").querySelectorAll("button")) row.setAttribute("aria-pressed", String(chosen.has(Number(row.value))));
+      return;
+    }
+    this.listed = segments;
+    this.version = segments?.version;
     const totals = segments ? [...segments.totals].filter(([, area]) => area > 0) : [];
     byId("count").textContent = segments ? number(totals.length) : "";
     totals.sort((a, b) => b[1] - a[1]);

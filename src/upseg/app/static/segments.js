@@ -43,6 +43,7 @@ export class Segments {
 
   place({ detail, names, undo, redo, corrected }) {
     Object.assign(this, { detail, names, undo, redo, corrected });
+    this.version = (this.version ?? 0) + 1;
   }
 
   // Take over what the server says has changed.
@@ -67,6 +68,7 @@ export class Segments {
   // Follow the level of detail: colours and owners change, nothing is sent.
   showLevel(detail) {
     this.detail = detail;
+    this.version += 1;
     const own = this.tree.cut(detail);
     const { owners, pinned } = this;
     owners[0] = 0;

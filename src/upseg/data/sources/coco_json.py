@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class CocoTables(Dataset):
                 f"{annotation_file}: expected COCO's tables {', '.join(needed)}, but {' and '.join(missing)} "
                 f"{'is' if len(missing) == 1 else 'are'} missing or empty"
             )
-        keys = [self._key_of(row) for row in self._index.all_rows("images")]
+        keys = self._of_one_file([self._key_of(row) for row in self._index.all_rows("images")])
         first = {key: number for number, key in reversed([*enumerate(keys)])}
         self._rows = np.array(sorted(first.values()), np.int64)
         owners = np.searchsorted(self._rows, [first[key] for key in keys])
@@ -68,6 +69,9 @@ class CocoTables(Dataset):
         names = distinct_keys([keys[number] for number in self._rows])
         super().__init__(_categories(self._index), on_error, problems, names=names)
         self._by_id = {category.id: category for category in self.categories}
+        if self._joined:
+            shown = ", ".join(self._names[number] for number in sorted(self._joined)[:5])
+            self.notes = (f"{len(self._joined)} images have several rows, whose annotations were joined: {shown}",)
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -86,6 +90,19 @@ class CocoTables(Dataset):
     def find_image(self, row: Mapping[str, Any], shape: tuple[int, ...], truth: Path) -> LazyImage:
         """The image of a row of the table of images, whose ground truth is in the file `truth`."""
         return image_of(self.image_file(row), shape, truth)
+
+    def _of_one_file(self, keys: list[str]) -> list[str]:
+        """The same key for names of one file that differ in their folders, `a.jpg` and `images/a.jpg`."""
+        last = Counter(key.rpartition("/")[2] for key in dict.fromkeys(keys))
+        files: dict[Path, str] = {}
+        same: dict[str, str] = {}
+        for key in dict.fromkeys(key for key in keys if last[key.rpartition("/")[2]] > 1):
+            try:
+                path = next((found for folder in self.image_folders if (found := find_below(folder, key))), None)
+            except DataError:  # which of two is meant is asked when the sample is read
+                path = None
+            same[key] = key if path is None else files.setdefault(path, key)
+        return [same.get(key, key) for key in keys]
 
     def _key_of(self, row: Mapping[str, Any]) -> str:
         """What rows about one file share; a row that names no file is alone, and an error once it is read."""

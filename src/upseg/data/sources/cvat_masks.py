@@ -5,7 +5,6 @@ Source: https://docs.cvat.ai/docs/dataset_management/formats/format-smask/.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,15 +62,9 @@ class CvatMasks(Dataset):
             raise DataError(f"photos={photos} should be the folder with the images, but there is none")
         self._photos = Path(photos) if photos is not None else _image_folder(root)
         names, self._table = read_label_map_file(find_file(root, (LABEL_MAP,), "the colours of the classes"))
-        self._names = self._listed(split)
         categories = [Category(number, name) for number, name in names.items()]
         self._by_value = {category.id: category for category in categories}
-        super().__init__(categories, on_error)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' files without suffix, below their folder."""
-        return self._names
+        super().__init__(categories, on_error, names=self._listed(split))
 
     def _listed(self, split: str | None) -> list[str]:
         lists = {path.stem: path for path in (self.root / _LISTS).glob("*.txt")}

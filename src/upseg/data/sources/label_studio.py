@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +53,8 @@ class LabelStudio(Dataset):
             labels = sorted({label for task in self._tasks for label in labels_of(task)})
         self._by_name = {label: Category(number, label) for number, label in enumerate(labels, start=1)}
         self._images = [self._find(image_of_task(task)) for task in self._tasks]
-        self._names = distinct_keys([self._name(number) for number in range(len(self._tasks))])
-        super().__init__(self._by_name.values(), on_error)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' files without suffix."""
-        return self._names
+        names = distinct_keys([self._name(number) for number in range(len(self._tasks))])
+        super().__init__(self._by_name.values(), on_error, names=names)
 
     def load(self, index: int) -> Sample:
         """Read one task's regions."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,12 +38,7 @@ class LabelmeFolder(Dataset):
         self.root = root if split is None else root / split
         self.files = list_files(self.root, (".labelme.json", ".json"), "labelme's JSON files", recursive=True)
         self._keys = list(self.files.files)
-        super().__init__((), on_error)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The JSON files without suffix, below the folder."""
-        return self._keys
+        super().__init__((), on_error, names=self._keys)
 
     @property
     def categories(self) -> tuple[Category, ...]:

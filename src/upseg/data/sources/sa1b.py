@@ -61,7 +61,7 @@ class SA1B(Dataset):
 
     def whole_masks(self, index: int) -> Iterator[Bool[np.ndarray, "h w"]]:
         """The masks of one image as they are annotated, parts inside of wholes, one at a time."""
-        key = self._keys[index]
+        key = self.names[index]
         shape, rows = self._read(key)
         with truth_file(self._files.path(key), "an annotation of SA-1B"):
             for row in rows:

@@ -6,7 +6,6 @@ Source: https://docs.ultralytics.com/datasets/segment/.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -57,18 +56,13 @@ class Yolo(Dataset):
         self.images = [path for path, _ in found]
         if not self.images:
             raise DataError(f"{self.file}: its {split} names no image")
-        self._names = distinct_keys([name for _, name in found])
-        if len(set(self._names)) < len(self._names):
-            self._names = distinct_keys([path.relative_to(self.file.parent).as_posix() for path in self.images])
+        keys = distinct_keys([name for _, name in found])
+        if len(set(keys)) < len(keys):
+            keys = distinct_keys([path.relative_to(self.file.parent).as_posix() for path in self.images])
         problems = self._lonely_labels()
         if problems and on_error == "raise":
             raise DataError(f'{problems[0]} (on_error="skip" leaves them out)')
-        super().__init__([Category(n, str(listed[n])) for n in sorted(listed)], on_error, problems)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The images' files without suffix, below the folder that the YAML file names."""
-        return self._names
+        super().__init__([Category(n, str(listed[n])) for n in sorted(listed)], on_error, problems, names=keys)
 
     def load(self, index: int) -> Sample:
         """Read one image's lines."""

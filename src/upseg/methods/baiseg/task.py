@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from upseg.data.batches import Batch
 from upseg.data.sample import IGNORE, TruthSegment
+from upseg.errors import UpsegError
 from upseg.methods.baiseg.losses import LossWeights, baiseg_losses
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.segmenter import BaisegSegmenter
@@ -63,6 +64,11 @@ class BaisegTask(Task[BaisegNetwork, BaisegSegmenter]):
         self.loss_weights = loss_weights or LossWeights()
         _require_losses(self.settings, self.loss_weights)
         classes = class_count(self.categories, self.settings.background)
+        if classes < 2 and self.settings.semantic_width is not None:
+            raise UpsegError(
+                "baiseg tells classes apart, and this data has one class and no background beside it: "
+                "open the data with background=true, or give the setting background"
+            )
         network = BaisegNetwork(self.settings, classes, pretrained=pretrained)
         self.take_network(network, init_from=init_from, average=average, may_differ=("semantic.", "projection."))
         things = [category for category in self.categories if category.is_thing] or [OBJECT]

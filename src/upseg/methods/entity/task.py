@@ -36,8 +36,6 @@ class EntityTask(Task[EntityNetwork, EntitySegmenter]):
     Args:
         settings: Of the network and of the segmentation that it is trained for; both go into the model folder. None for
             those of the model that it starts from, or the defaults. What builds the network is always that model's.
-        pretrained: Whether the encoder starts from ImageNet weights, where it starts from nothing else; those of
-            `tf_efficientnet_lite0` come with the package, others are downloaded.
         reach: Only entities whose bounding boxes are at most so many pixels apart repel each other, for images with
             more objects than there are orthogonal lines; None for all pairs, as in the paper.
         contrast_queries: Of L_rc, the most pixels of an entity that are compared; the paper has 256.

@@ -115,7 +115,7 @@ def test_what_cannot_be_a_start_is_refused(tmp_path, monkeypatch) -> None:
         CellTask(init_from="absent")
     with pytest.raises(ModelError, match="dynaseg has no weights"):
         CellTask(init_from="dynaseg")
-    other = Checkpoint("mask_rcnn", {}, (), {}, {})
+    other = Checkpoint("mask_rcnn", weights={})
     monkeypatch.setattr("upseg.training.task.read_start", lambda start: other)
     with pytest.raises(ModelError, match="of the method mask_rcnn, which has no encoder"):
         CellTask(init_from=str(tmp_path))

@@ -26,7 +26,6 @@ class CellTask(Task[CellNetwork, CellSegmenter]):
     Args:
         settings: Of the network and of the segmentation that it is trained for; both go into the model folder. None for
             those of the model that it starts from, or the defaults. What builds the network is always that model's.
-        pretrained: Whether the encoder starts from ImageNet weights, where it starts from nothing else.
     """
 
     segmenter_class = CellSegmenter
