@@ -45,11 +45,11 @@ class CellSettings:
     tile: int = 1024
     overlap: int = 128
     foreground: float = 0.5
-    border_weight: float = 0.5
-    smoothing: float = 1.0
-    prominence: float = 0.05
-    minimum_area: float = 0.06
-    minimum_score: float = 0.7
+    border_weight: float = 0.25
+    smoothing: float = 1.5
+    prominence: float = 0.12
+    minimum_area: float = 0.12
+    minimum_score: float = 0.65
     threads: int | None = None
 
     def __post_init__(self) -> None:
