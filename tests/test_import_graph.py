@@ -191,9 +191,9 @@ def test_what_is_installed_only_for_development_is_not_imported() -> None:
 
 def test_the_core_imports_only_what_the_core_installs() -> None:
     allowed = distributions("core") | sys.stdlib_module_names | {"upseg", "click"}
-    # what `import upseg` and `upseg segment` may need: training, evaluation and the web page have extras
+    # what `import upseg` and `upseg segment` may need: training, evaluation, the web page and other engines have extras
     extras = [
-        *inside("training", "app", "metrics", "data.sources.nyuv2", "data.depth_models"),
+        *inside("training", "app", "metrics", "data.sources.nyuv2", "data.depth_models", "models.engines"),
         *(f"upseg.methods.{method}.task" for method in METHODS),
     ]
     core = {module: imports for module, imports in GRAPH.items() if not is_in(module, extras)}

@@ -6,13 +6,12 @@ The file holds what torch computes from pixels to raw maps, for images of any si
 from __future__ import annotations
 
 import importlib.util
-import io
 import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,9 +191,8 @@ def _write_onnx(flat: FlatNetwork, path: Path) -> Compute:
     # recorded with an image, not by `dynamo`, whose formulas for free sizes grow from layer to layer
     axes = {"image": {0: "batch", 2: "height", 3: "width"}}
     example = torch.zeros(1, 3, *_EXAMPLE)
-    with flat.as_given(), path.open("wb") as file, io.BytesIO() as recorded:
-        torch.onnx.export(flat, (example,), recorded, input_names=["image"], dynamic_axes=axes, dynamo=False)
-        file.write(recorded.getvalue())
+    with flat.as_given():
+        torch.onnx.export(flat, (example,), path, input_names=["image"], dynamic_axes=axes, dynamo=False)
     model = onnx.load(path)
     compute = flat.padded(_onnxruntime(path, 1))
     model.metadata_props.add(key=_FASTER, value=f"{_ratio(flat, compute):.2f}")
@@ -204,19 +202,22 @@ def _write_onnx(flat: FlatNetwork, path: Path) -> Compute:
 
 def _ratio(flat: FlatNetwork, compute: Compute) -> float:
     """Torch's time by the other's: the fastest of three passes in turn, of one thread each."""
-    image, taken = torch.zeros(1, 3, *_TIMED_SIZE), {flat: [], compute: []}  # type: ignore[var-annotated]
+    image = torch.zeros(1, 3, *_TIMED_SIZE)
+    runs: tuple[Callable[[Tensor], Any], ...] = (flat, compute)
+    taken: tuple[list[float], ...] = ([], [])
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
             for _ in range(4):  # the first warms up
-                for run, seconds in taken.items():
+                for run, seconds in zip(runs, taken, strict=True):
                     start = time.perf_counter()
                     run(image)
                     seconds.append(time.perf_counter() - start)
     finally:
         torch.set_num_threads(before)
-    return min(taken[flat][1:]) / min(taken[compute][1:])
+    torchs, others = (min(seconds[1:]) for seconds in taken)
+    return torchs / others
 
 
 def _times_as_fast(path: Path) -> float:
@@ -263,4 +264,4 @@ def _rebuilt(like: Any, parts: Sequence[Tensor]) -> Any:
     if isinstance(like, Tensor):
         return parts[0]
     named = dict(zip(_parts(like), parts, strict=True))
-    return type(like)(**named) if is_dataclass(like) else named
+    return replace(like, **named) if is_dataclass(like) and not isinstance(like, type) else named

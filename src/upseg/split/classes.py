@@ -182,7 +182,7 @@ def named_classes(name: str) -> MaskClasses | None:
         {category.id: category.name for category in categories},
         frozenset(category.id for category in categories if not category.is_thing),
         void,
-        int(name in _FROM_ZERO),
+        offset=int(name in _FROM_ZERO),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Int64, Integer
@@ -116,9 +116,9 @@ class DynaSegTask(Task[DynaSegNetwork, DynaSegClassSegmenter]):
     def on_validation_epoch_end(self) -> None:
         """Name the labels after the classes, and log the metrics."""
         if self.scores is not None:
-            confusion = self.scores.sum_confusion
-            together = self.all_gather(confusion).reshape(-1, *confusion.shape).sum(0).cpu().numpy()
-            assignment = assign_labels(together)[1:]
+            confusion = cast("Tensor", self.scores.sum_confusion)
+            together = cast("Tensor", self.all_gather(confusion)).reshape(-1, *confusion.shape)
+            assignment = assign_labels(together.sum(0).cpu().numpy())[1:]
             self.categories = label_categories(self.settings.clusters, self.classes, assignment)
         super().on_validation_epoch_end()
 
