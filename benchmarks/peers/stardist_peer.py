@@ -60,7 +60,9 @@ def train(folder: Path, minutes: float) -> None:
     images = [_normal(image) for image in images]
     order = np.random.default_rng(0).permutation(len(images))
     held, rest = order[:HELD], order[HELD:]
-    settings = Config2D(n_channel_in=3, n_rays=32, grid=(2, 2), train_patch_size=(192, 192), train_batch_size=8)
+    settings = Config2D(
+        n_channel_in=3, n_rays=32, grid=(2, 2), train_patch_size=(192, 192), train_batch_size=8, train_tensorboard=False
+    )
     model = StarDist2D(settings, name="model", basedir=str(folder / "stardist"))
     model.prepare_for_training()
     model.callbacks.append(UntilTime(60 * minutes, settings.train_learning_rate))
