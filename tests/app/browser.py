@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-WAIT = 120_000  # milliseconds: the tests may share their cores with others
+WAIT = 60_000  # milliseconds: the tests may share their cores with others
 
 
 def browser_path() -> str:

@@ -11,6 +11,8 @@ from tests.app.conftest import TREE
 from tests.app.serving import served
 from upseg.formats import read
 from upseg.hierarchy import Hierarchy
+from upseg.methods.entity import EntitySegmenter, EntitySettings
+from upseg.methods.entity.network import EntityNetwork
 from upseg.segmentation import Category, Segmentation
 
 SIDE = 100
@@ -340,7 +342,7 @@ def test_what_was_corrected_trains_a_model_that_can_be_chosen(open_page, server)
     page.page.select_option("#base", "nuclei")
     page.page.fill("#epochs", "1")
     page.page.click("#train")
-    expect(page.page.locator("#train-note")).to_contain_text("Trained", timeout=20 * WAIT)
+    expect(page.page.locator("#train-note")).to_contain_text("Trained", timeout=5 * WAIT)
     assert page.page.locator("#curve polyline").get_attribute("points")
     trained = page.page.locator("#model").input_value()
     assert trained.startswith("trained-")
@@ -350,13 +352,16 @@ def test_what_was_corrected_trains_a_model_that_can_be_chosen(open_page, server)
 
 
 @pytest.mark.slow
-def test_features_are_grouped_again_grown_and_looked_at(open_page) -> None:
+def test_features_are_grouped_again_grown_and_looked_at(open_page, server) -> None:
     from playwright.sync_api import expect
 
+    settings = EntitySettings(backbone="test_resnet", channels=8, dimensions=6)
+    network = EntityNetwork(settings.backbone, settings.channels, settings.dimensions, settings.positions).eval()
+    EntitySegmenter(settings, network=network).save_pretrained(server.desk.settings.folder / "models" / "lines")
     labels = np.kron(np.array([[1, 0], [0, 2]]), np.ones((48, 48), int))
     image = np.where(labels[..., None] > 0, np.float32(0.8), np.float32(0.1)).repeat(3, axis=2)
     page = open_page(Segmentation.from_labels(labels), image)
-    page.page.select_option("#model", "nuclei")
+    page.page.select_option("#model", "lines")
     page.page.click("[data-tool=grow]")
     page.click(20, 20)
     page.settle()

@@ -156,7 +156,7 @@ SUBJECTS: dict[str, Subject] = {
     "cells": Subject(
         CellSettings(
             "mobilenetv3_small_050", (8, 8, 8, 8), foreground=0.5, largest=64, tile=64, overlap=16, minimum_area=0.0,
-            minimum_score=0.0,
+            minimum_score=0.0, border_weight=0.5, smoothing=1.0, prominence=0.05,
         ),
         observe_learned(CellSegmenter, (), LARGE, lambda network: network.head.weight.mul_(40)),
         {

@@ -74,10 +74,20 @@ def exported(model: LearnedSegmenter[Any, Any], trained: Path, folder: Path) -> 
     return folder
 
 
-@pytest.mark.parametrize("make", [entity, panoptic, baiseg])
+@pytest.mark.parametrize("make", [entity, baiseg])
 def test_every_method_s_network_can_be_written(make: Any, tmp_path: Path) -> None:
     folder = exported(make(), tmp_path / "trained", tmp_path / "model")  # which compares five sizes with torch
     assert (folder / NETWORK_NAME).stat().st_size > 1000
+
+
+def test_a_transformer_s_positions_cannot_be_written_for_any_size(tmp_path: Path) -> None:
+    panoptic().save_pretrained(tmp_path / "trained")
+    command = [sys.executable, "-m", "upseg", "export-model", str(tmp_path / "trained"), str(tmp_path / "model")]
+    done = subprocess.run([*command, "--format", "onnx"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot write this network as ONNX" in done.stderr
+    assert done.stderr.count("\n") <= 2
+    assert not (tmp_path / "model" / NETWORK_NAME).exists()
 
 
 def test_a_file_of_other_weights_is_found_out(folder: Path) -> None:

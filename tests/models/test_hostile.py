@@ -12,6 +12,7 @@ import torch
 
 import upseg
 from upseg.errors import ModelError
+from upseg.methods.entity.extensions.cells import CellSegmenter
 from upseg.models.checkpoints import load_checkpoint
 from upseg.models.folders import packaged_models
 
@@ -25,9 +26,7 @@ def folder_with(tmp_path: Path, text: str | bytes) -> Path:
 
 
 def changed(**settings: Any) -> str:
-    config = json.loads((NUCLEI / "config.json").read_text(encoding="utf-8"))
-    config["settings"] |= settings
-    return json.dumps(config)
+    return json.dumps({"method": "entity", "settings": {"backbone": "resnet10t", "channels": 64} | settings})
 
 
 @pytest.mark.parametrize(
@@ -78,22 +77,21 @@ def test_a_pipe_in_place_of_a_configuration_does_not_hang(tmp_path) -> None:
 
 def test_weights_are_compared_before_the_network_takes_memory(tmp_path, monkeypatch) -> None:
     """The first of the two networks that are made has no values; with shapes that differ there is no second."""
-    from upseg.methods.entity.segmenter import EntitySegmenter
-
     made: list[str] = []
-    original = EntitySegmenter.make_network
+    original = CellSegmenter.make_network
 
-    def watched(self: EntitySegmenter) -> Any:
+    def watched(self: CellSegmenter) -> Any:
         network = original(self)
         made.append(next(network.parameters()).device.type)
         return network
 
-    monkeypatch.setattr(EntitySegmenter, "make_network", watched)
+    monkeypatch.setattr(CellSegmenter, "make_network", watched)
     upseg.load_model("nuclei", "cpu")
     assert made == ["meta", "cpu"]
     made.clear()
+    text = json.dumps({"method": "cells", "settings": {"channels": [2048, 64, 48, 32]}})
     with pytest.raises(ModelError, match="of another shape"):
-        upseg.load_model(folder_with(tmp_path, changed(channels=2048)), "cpu")
+        upseg.load_model(folder_with(tmp_path, text), "cpu")
     assert made == ["meta"]
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -263,9 +262,10 @@ def test_the_recipe_can_say_how_to_optimise(tmp_path, capsys) -> None:
     assert rates[-1] == pytest.approx(0)
 
 
-def test_the_recipe_wins_over_the_optimiser_of_the_method(tmp_path) -> None:
+def test_the_recipe_wins_over_the_optimiser_of_the_method(tmp_path, monkeypatch) -> None:
     training = opened(tmp_path, recipe(), "--optimization.learning_rate", "0.7", "--optimization.schedule=constant")
-    training.model.trainer = SimpleNamespace(estimated_stepping_batches=5)
+    monkeypatch.setattr(type(training.trainer), "estimated_stepping_batches", 5)
+    training.model.trainer = training.trainer
     configured = training.model.configure_optimizers()
     assert isinstance(configured["optimizer"], torch.optim.AdamW)
     assert {group["lr"] for group in configured["optimizer"].param_groups} == {0.7}

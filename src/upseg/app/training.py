@@ -20,7 +20,7 @@ from upseg.models.folders import packaged_models, read_config
 LEAST_IMAGES = 2
 """One to learn from and one to choose the checkpoint by."""
 MOST_EPOCHS = 200
-RECIPES = {"entity": "entity/corrected", "cells": "entity/cells-folder"}
+RECIPES = {"entity": "entity/corrected", "cells": "entity/cells"}
 """For each method that can be trained on a few corrected images, what trains it."""
 _LOOK_SECONDS = 1.0
 _TRAIN, _CHOSEN = "train/total", ("val/ap50", "val/image_ap50", "val/recall")

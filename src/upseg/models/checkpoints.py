@@ -102,7 +102,7 @@ def read_start(name_or_path: str | Path) -> Checkpoint:
     Raises:
         ModelError: If there is no such thing, it has no weights, or it is broken.
     """
-    if Path(name_or_path).is_file():
+    if Path(name_or_path).is_file() or Path(name_or_path).suffix == ".ckpt":
         return read_checkpoint(name_or_path)
     from upseg.models.registry import find_model  # it names what the tasks that import this module are for
 

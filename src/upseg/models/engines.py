@@ -191,8 +191,12 @@ def _write_onnx(flat: FlatNetwork, path: Path) -> Compute:
     # recorded with an image, not by `dynamo`, whose formulas for free sizes grow from layer to layer
     axes = {"image": {0: "batch", 2: "height", 3: "width"}}
     example = torch.zeros(1, 3, *_EXAMPLE)
-    with flat.as_given():
-        torch.onnx.export(flat, (example,), path, input_names=["image"], dynamic_axes=axes, dynamo=False)
+    try:
+        with flat.as_given():
+            torch.onnx.export(flat, (example,), path, input_names=["image"], dynamic_axes=axes, dynamo=False)
+    except Exception as error:  # the exporter's are of many kinds
+        reason = " ".join(str(error).split())
+        raise ModelError(f"torch cannot write this network as ONNX for images of any size ({reason:.200})") from error
     model = onnx.load(path)
     compute = flat.padded(_onnxruntime(path, 1))
     model.metadata_props.add(key=_FASTER, value=f"{_ratio(flat, compute):.2f}")

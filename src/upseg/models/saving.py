@@ -51,7 +51,7 @@ def save_pretrained(
     stored = {key: _stored(key, value, half=half) for key, value in weights.items()}
     with written_folder(target, config) as path:
         try:
-            model = build_model(target.name, config, path)
+            model = build_model(target.name, config, path, {"engine": "torch"})
             if not model.implementation.learned:
                 raise ModelError(f"the method {config.method} takes no weights")
             path.write_bytes(save(stored, metadata={"format": "pt"}))  # save_file makes files that only the owner reads

@@ -17,6 +17,10 @@ GRASS, CAT, DOG, SKY = range(4)
 IS_THING = np.array([False, True, True, False])
 
 
+DRAWN = {"boundary_threshold": 0.3, "dilations": 2, "marker_ratio": 0.6}
+"""Settings for boundaries as they are drawn here, wide and never certain."""
+
+
 def drawn_classes() -> np.ndarray:
     """48 x 80: a block of two cats that touch at column 28, a dog, grass, and sky above and below."""
     classes = np.full((48, 80), GRASS)
@@ -49,7 +53,7 @@ def grouped(
     boundary = drawn_boundary() if boundary is None else boundary
     if semantic is None and classes is None:
         semantic = probabilities(drawn_classes())
-    return group_instances(boundary, semantic, classes, is_thing, BaisegSettings(**changes))
+    return group_instances(boundary, semantic, classes, is_thing, BaisegSettings(**{**DRAWN, **changes}))
 
 
 def assert_consistent(found: Grouping) -> None:
