@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import uvicorn
+from PIL import Image
 
 from upseg.app.document import RESULT, adopt
 from upseg.app.pictures import store_picture
@@ -27,6 +28,7 @@ class Served:
     def session(self, result: Segmentation, image: np.ndarray, name: str = "photo.png", **facts) -> str:
         """Work that is there already, as the worker process would have written it."""
         session = self.desk.sessions.create(name, **facts)
+        Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(session.source, format="PNG")
         write(result, session.folder / RESULT, format="npz")
         store_picture(image, session.folder)
         adopt(session.folder)

@@ -116,8 +116,8 @@ export class Training {
     await this.update();
     if (over?.status !== "done") return;
     this.draw(over);
-    this.note.textContent = `Trained: the model ${over.result.model} can be chosen above.`;
     await this.learned(over.result.model);
+    this.note.textContent = `Trained: the model ${over.result.model} can be chosen above.`;
   }
 
   draw({ result }) {
