@@ -40,7 +40,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "dynaseg": Method(
-        "fits a small network to the one image: needs no weights and no training",
+        "a hierarchy of regions of the one image, or a small network fitted to it: needs no training",
         "upseg.methods.dynaseg:DynaSegSettings",
         "upseg.methods.dynaseg:DynaSegSegmenter",
         reports_progress=True,
