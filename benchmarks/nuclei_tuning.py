@@ -35,11 +35,11 @@ from upseg.metrics.cell_matching import CellMatching
 RESULTS = Path(__file__).resolve().parent / "results"
 GRID = {
     "foreground": (0.4, 0.5, 0.6),
-    "border_weight": (0.0, 0.5, 1.0),
-    "smoothing": (0.5, 1.0, 1.5),
-    "prominence": (0.05, 0.1, 0.15),
+    "border_weight": (0.0, 0.25, 0.5),
+    "smoothing": (1.0, 1.5, 2.0),
+    "prominence": (0.05, 0.12, 0.2),
     "minimum_area": (0.06, 0.12),
-    "minimum_score": (0.0, 0.7),
+    "minimum_score": (0.65, 0.8),
 }
 Values = tuple[float, ...]
 HEADINGS = (*GRID, "AP50", "AP75", "AP50, mean of images")
