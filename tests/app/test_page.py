@@ -352,7 +352,8 @@ def test_what_was_corrected_trains_a_model_that_can_be_chosen(open_page, server)
             break
         page.page.wait_for_timeout(100)
     else:
-        raise AssertionError(f"not segmented with the trained model: {page.page.locator('#messages').all_inner_texts()}")
+        said = page.page.locator("#messages").all_inner_texts()
+        raise AssertionError(f"not segmented with the trained model: {said}")
 
 
 @pytest.mark.slow
