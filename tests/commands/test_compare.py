@@ -125,6 +125,27 @@ class TestCommand:
         assert "7 1 - 7 2" in out
         assert (tmp_path / "upseg-compare" / "7.agreement.png").exists()
 
+    def test_annotators_of_a_folder_of_files_alone_and_beside_results(self, command, tmp_path) -> None:
+        (tmp_path / "people").mkdir()
+        for name, columns in {"7": (20, 20, 40), "8": (20, 30)}.items():
+            cells = np.empty((1, len(columns)), object)
+            for number, column in enumerate(columns):
+                cells[0, number] = {"Segmentation": np.asarray(halves(column)).astype(np.uint16)}
+            savemat(tmp_path / "people" / f"{name}.mat", {"groundTruth": cells})
+            halves(20).save(tmp_path / "found" / f"{name}.png")
+        code, out, _ = command("people", "--json")
+        pairs = json.loads(out)["pairs"]
+        assert code == 0
+        assert [(row["image"], row["first"], row["second"], row["adjusted_rand"] == 1) for row in pairs] == [
+            ("7", "people 1", "people 2", True),
+            ("7", "people 1", "people 3", False),
+            ("7", "people 2", "people 3", False),
+            ("8", "people 1", "people 2", False),
+        ]
+        code, out, _ = command("found", "people", "--json")
+        assert code == 0
+        assert sum(row["first"] == "found" and row["adjusted_rand"] == 1 for row in json.loads(out)["pairs"]) == 3
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
