@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy.io import savemat
 from sklearn.metrics import adjusted_rand_score
@@ -112,6 +113,19 @@ class TestCommand:
         Image.fromarray(pixels).save(tmp_path / "photo.png")
         halves(24, (32, 48)).save(tmp_path / "true.tif")
         code, out, _ = command("true.tif", "dynaseg", "-i", "photo.png", "--device", "cpu", "--json")
+        assert code == 0
+        assert json.loads(out)["pairs"][0]["matched"] == 2
+
+    def test_images_of_two_channels_need_one_to_be_named(self, command, tmp_path) -> None:
+        pixels = np.zeros((2, 32, 48), np.uint8)
+        pixels[1, :, 24:] = 255
+        tifffile.imwrite(tmp_path / "photo.tif", pixels, photometric="minisblack", planarconfig="separate")
+        halves(24, (32, 48)).save(tmp_path / "true.png")
+        asked = ("true.png", "dynaseg", "-i", "photo.tif", "--device", "cpu", "--json")
+        code, _, err = command(*asked)
+        assert code == 2
+        assert "--channels" in err
+        code, out, _ = command(*asked, "--channels", "1")
         assert code == 0
         assert json.loads(out)["pairs"][0]["matched"] == 2
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upseg.commands.options import AsJson, Device, Quiet
+from upseg.commands.options import AsJson, Channels, Device, Normalize, Quiet, channel_numbers
 from upseg.errors import UpsegError
 
 if TYPE_CHECKING:
     from upseg.comparison import Agreement
+    from upseg.images.options import ReadingOptions
     from upseg.segmentation import Segmentation
 
 _MOST_NAMED = 5  # images that some folder lacks
@@ -68,6 +69,8 @@ def compare(
     sources: _Sources,
     image: _Image = None,
     output: _Output = Path("upseg-compare"),
+    channels: Channels = None,
+    normalize: Normalize = None,
     device: Device = "auto",
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -80,8 +83,10 @@ def compare(
     """
     from upseg.comparison import compare as compare_segmentations
     from upseg.formats.csv_table import write_rows
+    from upseg.images.options import ReadingOptions
 
-    found = [_source(text, name, image, device) for text, name in zip(sources, _names(sources), strict=True)]
+    reading = ReadingOptions(channel_numbers(channels), normalize=normalize)
+    found = [_source(text, name, image, device, reading) for text, name in zip(sources, _names(sources), strict=True)]
     pairs: list[list[Any]] = []
     matches: list[list[Any]] = []
     borders: dict[str, float] = {}
@@ -94,7 +99,7 @@ def compare(
         except ValueError as error:
             raise UpsegError(f"{key}: {error}") from error
         borders[key] = agreement.border_agreement
-        _draw(agreement, photo, output / f"{key}.agreement.png")
+        _draw(agreement, photo, reading, output / f"{key}.agreement.png")
         pairs += _pair_rows(key, agreement)
         matches += _match_rows(key, agreement)
     write_rows(output / "agreement.csv", _COLUMNS, pairs)
@@ -120,9 +125,9 @@ def _names(texts: Sequence[str]) -> list[str]:
     raise UpsegError("each of the segmentations must be named once")
 
 
-def _source(text: str, name: str, image: Path | None, device: str) -> _Source:
+def _source(text: str, name: str, image: Path | None, device: str, reading: ReadingOptions) -> _Source:
     from upseg.models.folders import CONFIG_NAME, model_folder
-    from upseg.models.registry import load_model
+    from upseg.models.registry import find_model
 
     path = Path(text)
     if path.is_file():
@@ -133,7 +138,9 @@ def _source(text: str, name: str, image: Path | None, device: str) -> _Source:
         raise UpsegError(
             f"{text} is no file or folder of results; to segment with a model, name the image with --image"
         )
-    return _Source(name, segment=load_model(text, device).segment)
+    model = find_model(text)
+    segmenter, own = model.load(device), reading.over(model.reading)
+    return _Source(name, segment=lambda photo: segmenter.segment(own.read(photo)))
 
 
 def _result_files(folder: Path) -> dict[str, Path]:
@@ -188,14 +195,13 @@ def _say_left_out(names: set[str]) -> None:
         typer.echo(f"upseg: left out, because not in every folder: {len(names)} ({first})", err=True)
 
 
-def _draw(agreement: Agreement, photo: Path | None, path: Path) -> None:
+def _draw(agreement: Agreement, photo: Path | None, reading: ReadingOptions, path: Path) -> None:
     from PIL import Image
 
     from upseg.files import atomic_path
-    from upseg.images.reading import read_image
 
     try:
-        drawn = agreement.picture(None if photo is None else read_image(photo))
+        drawn = agreement.picture(None if photo is None else reading.read(photo))
     except ValueError as error:
         raise UpsegError(f"{photo}: {error}") from error
     with atomic_path(path) as partial:
