@@ -110,7 +110,7 @@ class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
         count: int = 10,  # noqa: ARG002
         *,
         semantic_map: SemanticMap | None = None,
-    ) -> UInt8[np.ndarray, "h w 3"]:
+    ) -> UInt8[np.ndarray, "h2 w2 3"]:
         """The boundary map and the stages of the extraction, side by side.
 
         Paper: Fig. 6 and 7. They have the size at which the network sees the image. Without a `semantic_map` a model
