@@ -87,19 +87,19 @@ def write_split_pictures(
     reading: ReadingOptions,
     quiet: bool,
 ) -> bool:
-    """Write `NAME.KIND.jpg` for each class mask, as `write_pictures` does for images; its arguments, and
+    """Write `NAME.KIND.jpg` for each class mask, as `write_pictures` does for images.
 
     Args:
         masks: Class masks, folders and globs.
-        output: As there.
-        kinds: As there.
+        output: The folder of results; made if need be.
+        kinds: Of `KINDS`.
         model: As `find_splitter` takes it.
-        settings: As there.
-        device: As there.
+        settings: What shall differ from the model's own.
+        device: As `upseg.load_model` takes it.
         images: The folder of the photos.
         classes: What the values in masks mean.
-        reading: As there.
-        quiet: As there.
+        reading: How to read the photos.
+        quiet: Whether to say nothing but what failed.
 
     Returns:
         Whether all masks were done.

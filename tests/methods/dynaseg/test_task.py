@@ -150,9 +150,9 @@ def test_what_cannot_be_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         DynaSegTask(settings=SETTINGS, weighting="sum")
     with pytest.raises(ValueError, match="alpha above 0"):
         DynaSegTask(settings=SETTINGS, alpha=0.0)
-    with pytest.raises(ValueError, match="the extractor cnn has no pretrained weights"):
+    with pytest.raises(ValueError, match="the extractor cnn has no backbone"):
         DynaSegTask(settings=SETTINGS, pretrained=True)
-    with pytest.raises(ValueError, match="leave pretrained and frozen_backbone out"):
+    with pytest.raises(ValueError, match="set pretrained and frozen_backbone to false"):
         DynaSegTask(settings=SETTINGS, frozen_backbone=True)
 
 

@@ -33,7 +33,7 @@ LARGEST_STRIDE = 32
 class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
     """Segments images into instances with a trained network, or cuts the class masks that it is given into instances.
 
-    Paper: Wang and Bai, "BAISeg: Boundary Assisted Weakly Supervised Instance Segmentation", Sec. 3.5, Appendix C.
+    Paper: Wang and Bai, "BAISeg: Boundary Assisted Weakly Supervised Instance Segmentation", Sec. 3.6, Appendix C.
 
     It is made as any `LearnedSegmenter` is; without `categories` it knows one nameless class of things.
     """

@@ -72,7 +72,7 @@ class DynaSegTask(Task[DynaSegNetwork, DynaSegClassSegmenter]):
         self.settings = settings or DynaSegClassesSettings()
         self.weighting, self.alpha = weighting, PAPER_ALPHA[weighting] if alpha is None else alpha
         if (pretrained or frozen_backbone) and not self.settings.has_backbone:
-            raise ValueError("the extractor cnn has no pretrained weights; leave pretrained and frozen_backbone out")
+            raise ValueError("the extractor cnn has no backbone: set pretrained and frozen_backbone to false")
         started = self.settings.has_backbone if pretrained is None else pretrained
         network = build_class_network(self.settings, pretrained=started and init_from is None)
         self.frozen_backbone = frozen_backbone
@@ -85,7 +85,7 @@ class DynaSegTask(Task[DynaSegNetwork, DynaSegClassSegmenter]):
         self.mean_loss, self.mean_labels = MeanMetric(), MeanMetric()
         self.went_on = False
 
-    def train(self, mode: bool = True) -> DynaSegTask:  # noqa: FBT001, FBT002 - as torch has it
+    def train(self, mode: bool = True) -> DynaSegTask:
         """Change the mode of all but a frozen backbone."""
         super().train(mode)
         if self.frozen_backbone:

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-
 SAMPLES = 65_536
 """The lines are found from about so many pixels, evenly spread: of a photo all would take a tenth of a second."""
 
@@ -15,8 +14,9 @@ SAMPLES = 65_536
 def colour_features(features: Float[Tensor, "d h w"]) -> UInt8[np.ndarray, "h w 3"]:
     """Colour each pixel by its cosines with the three lines that fit all the features best.
 
-    Paper: Fig. 2a. A principal component analysis of lines: red, green and blue are |f·v| for the eigenvectors v of the three largest
-    eigenvalues of Σ f fᵀ. The sign of a feature changes nothing; pixels of one colour may still be of different lines.
+    Paper: Fig. 2a. A principal component analysis of lines: red, green and blue are |f·v| for the eigenvectors v of the
+    three largest eigenvalues of Σ f fᵀ. The sign of a feature changes nothing; pixels of one colour may still be of
+    different lines.
 
     Args:
         features: (d, H, W), unit length.
