@@ -77,7 +77,7 @@ class DynaSegTask(Task[DynaSegNetwork, DynaSegClassSegmenter]):
         network = build_class_network(self.settings, pretrained=started and init_from is None)
         self.frozen_backbone = frozen_backbone
         if frozen_backbone:
-            cast("Module", network.extractor.backbone).requires_grad_(False).eval()  # Lightning keeps modes as they are
+            cast("Module", network.extractor.backbone).requires_grad_(False)
         self.take_network(network, init_from=init_from, average=average)
         self.classes = tuple(categories)
         self.categories = label_categories(self.settings.clusters)
