@@ -135,6 +135,10 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
         self.log("loss", losses["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return losses["total"]
 
+    def on_train_start(self) -> None:
+        """Have parts that do not learn go to evaluation mode: Lightning itself never calls `train`."""
+        self.train()
+
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
         """Move the average once per step of the optimiser, however many batches it gathers."""
         super().optimizer_step(*arguments, **keywords)
