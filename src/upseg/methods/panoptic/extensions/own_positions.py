@@ -32,7 +32,7 @@ def at_own_positions(
     for axis, part in enumerate(wide(relative).chunk(2, dim=1)):
         places = torch.arange(part.shape[2 + axis], dtype=part.dtype, device=part.device)
         # positions count from the centre of the first pixel, `extent` from its edge
-        own = positional_embedding(normalise(places, extent[axis], grid[axis]), frequencies, dim=0)  # type: ignore[type-var]
+        own = positional_embedding(normalise(places, extent[axis], grid[axis]), frequencies, dim=0)
         own = own[:, :, None] if axis == 0 else own[:, None, :]
         sine, cosine = own[0::2], own[1::2]
         ahead, beside = part[:, 0::2], part[:, 1::2]
