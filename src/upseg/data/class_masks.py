@@ -18,9 +18,10 @@ class ClassMasks(Derived):
 
     Example:
         >>> from upseg.data import ShapeScenes
-        >>> scenes = ShapeScenes(1, size=(64, 64), classes=["ellipse"], seed=3)
-        >>> len(scenes[0].segments) > 1, len(ClassMasks(scenes)[0].segments)
-        (True, 1)
+        >>> scenes = ShapeScenes(1, size=(64, 64), seed=3)
+        >>> sample = ClassMasks(scenes)[0]
+        >>> len(sample.segments) == len({segment.category for segment in scenes[0].segments})
+        True
     """
 
     def __init__(self, dataset: Dataset) -> None:
