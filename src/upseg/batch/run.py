@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from upseg import __version__
+from upseg.batch.blocks import BlockJob, block_key, check_blocks
 from upseg.batch.inputs import InputImage, OutputPlan, earlier_results, find_images, plan_outputs
 from upseg.batch.jobs import ImageJob, ImageResult, ResultOptions, Status, StepCallback, run_job
 from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
 from upseg.batch.workers import run_in_workers, threads_of_an_image
 from upseg.errors import UpsegError
 from upseg.files import printable
-from upseg.formats import FORMATS, formats_that_need
+from upseg.formats import FOLDER_SUFFIXES, FORMATS, formats_that_need
 from upseg.formats.csv_table import write_summary
 from upseg.images.options import ReadingOptions
 from upseg.models.registry import Model, find_model
@@ -95,6 +96,8 @@ def segment_files(
     reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     options: ResultOptions = ResultOptions(),  # noqa: B008 - frozen
     overwrite: bool = False,
+    memory: int | None = None,
+    shard: tuple[int, int] | None = None,
     observer: BatchObserver | None = None,
 ) -> BatchSummary:
     """Segment files, folders and globs into a folder of results.
@@ -116,6 +119,10 @@ def segment_files(
         options: What becomes of the segments before they are written. With the format `csv` the file `summary.csv` in
             the folder of results has one row for each image.
         overwrite: Whether files that upseg did not write, or wrote for another image, may be replaced.
+        memory: Bytes that a process may take: images are then never whole in memory, but segmented in blocks. What was
+            computed of an image goes to a folder beside its results, from which a stopped run goes on.
+        shard: (i, n) to do only every n-th image, from the i-th (from 1): n calls, on as many machines that share the
+            folder of results, do all. Each has its own `summary.i-of-n.csv`.
         observer: Told how it goes.
 
     Raises:
@@ -123,6 +130,9 @@ def segment_files(
     """
     started = time.perf_counter()
     check_workers(workers)
+    part, parts = shard or (1, 1)
+    if not 1 <= part <= parts:
+        raise UpsegError(f"a shard is i of n with 1 <= i <= n, got {part} of {parts}")
     if not formats:
         raise UpsegError("at least one format must be given")
     chosen, folder, formats = find_model(model, **(settings or {})), Path(output), tuple(dict.fromkeys(formats))
@@ -135,6 +145,10 @@ def segment_files(
             f"the model {printable(chosen.name)} finds one level only; take dynaseg (with grouping=hierarchy), "
             f"or leave {unfit[0]} out"
         )
+    if memory is not None:
+        check_blocks(chosen, formats, options)
+    elif folders := [name for name in formats if name in FOLDER_SUFFIXES]:
+        raise UpsegError(f"{folders[0]} is written of images in blocks; say how much memory they may take (--memory)")
     journal = Journal(folder)
     images = find_images(paths, folder, journal.knows)
     reading = reading.over(chosen.reading)
@@ -145,9 +159,15 @@ def segment_files(
     digest = digest_of(facts if options == ResultOptions() else [*facts, asdict(options)])
 
     def describe(image: InputImage, stem: Path) -> tuple[ImageJob, str]:
-        return ImageJob(image.path, str(image.name), stem, formats, reading, options=options), digest
+        job = ImageJob(image.path, str(image.name), stem, formats, reading, options=options)
+        if memory is None:
+            return job, digest
+        facts = {f.name: getattr(job, f.name) for f in fields(job)}
+        return BlockJob(**facts, memory=memory, key=block_key(digest, image.path)), digest
 
-    plans = plan_outputs(images, formats, folder, paths, reserved=SUMMARY if "csv" in formats else None)
+    summary = SUMMARY if shard is None else SUMMARY.with_suffix(f".{part}-of-{parts}.csv")
+    plans = plan_outputs(images, formats, folder, paths, reserved=summary if "csv" in formats else None)
+    plans = dict(list(plans.items())[part - 1 :: parts])  # of all images, so that names do not depend on the shards
     stale = stale_results(plans, journal)
     results = run_batch(
         plans,
@@ -160,7 +180,7 @@ def segment_files(
         observer=observer or BatchObserver(),
     )
     if "csv" in formats:
-        _summarize(results, {image.path: str(image.name) for image in images}, folder)
+        _summarize(results, {image.path: str(image.name) for image in images}, folder / summary)
     return BatchSummary(folder, results, time.perf_counter() - started, stale=stale)
 
 
@@ -176,7 +196,7 @@ def stale_results(plans: Mapping[InputImage, OutputPlan], journal: Journal) -> t
     )
 
 
-def _summarize(results: Sequence[ImageResult], names: Mapping[Path, str], folder: Path) -> None:
+def _summarize(results: Sequence[ImageResult], names: Mapping[Path, str], path: Path) -> None:
     """Write one row for each image that is done; cheap, so that it is done anew every time.
 
     Raises:
@@ -187,9 +207,9 @@ def _summarize(results: Sequence[ImageResult], names: Mapping[Path, str], folder
     if not tables:
         return
     try:
-        write_summary(tables, folder / SUMMARY)
+        write_summary(tables, path)
     except OSError as error:
-        raise UpsegError(f"{printable(folder / SUMMARY)} cannot be written ({error.strerror or error})") from error
+        raise UpsegError(f"{printable(path)} cannot be written ({error.strerror or error})") from error
 
 
 def check_workers(workers: int) -> None:

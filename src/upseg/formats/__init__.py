@@ -184,6 +184,8 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
+FOLDER_SUFFIXES = {"ome-zarr": ".ome.zarr"}
+"""Formats of folders, which only `upseg.formats.banded` writes."""
 _OTHER_SUFFIXES = {
     ".tiff": "tif",
     ".panoptic.png": "panoptic",
@@ -268,7 +270,10 @@ def output_paths(stem_path: str | Path, format: str) -> list[Path]:  # noqa: A00
         >>> [path.name for path in output_paths("out/photo", "panoptic")]
         ['photo.panoptic.json', 'photo.panoptic.png']
     """
-    stem, chosen = Path(stem_path), _by_name(format)
+    stem = Path(stem_path)
+    if format in FOLDER_SUFFIXES:
+        return [stem.with_name(stem.name + FOLDER_SUFFIXES[format])]
+    chosen = _by_name(format)
     return [stem.with_name(stem.name + suffix) for suffix in (chosen.suffix, *chosen.companions)]
 
 
