@@ -96,7 +96,7 @@ def test_a_slide_as_aperio_writes_it(tmp_path) -> None:
     regions = open_regions(tmp_path / "a.svs")
     assert regions.pixel_size == PixelSize(0.499, "um")
     found = RgbRegions(regions).read(slice(100, 230), slice(7, 300))
-    assert np.abs(found - smooth[100:230, 7:300] / 255).mean() < 0.03
+    assert np.abs(found - smooth[100:230, 7:300] / 255).mean() < 0.05
 
 
 def test_only_the_tiles_of_a_region_are_decoded_and_few_are_kept(tmp_path, monkeypatch) -> None:

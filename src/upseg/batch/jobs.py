@@ -162,10 +162,14 @@ class ImageJob:
         Raises:
             UpsegError: If something is wrong with this input.
         """
-        image = self.reading.read(self.path)
+        image = self.read()
         found, depth = _segment(image, segmenter, on_step, with_depth=bool(formats_that_need("depth", self.formats)))
         found = self.options.apply(found.with_provenance({**found.provenance, **self.origin()}), self.path)
         return Outcome(found, image, depth)
+
+    def read(self) -> Float32[np.ndarray, "h w 3"]:
+        """The pixels."""
+        return self.reading.read(self.path)
 
     def origin(self) -> dict[str, Any]:
         """Which pixels are segmented."""

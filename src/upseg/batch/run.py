@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,10 +15,11 @@ from upseg.batch.blocks import BlockJob, block_key, check_blocks
 from upseg.batch.inputs import InputImage, OutputPlan, earlier_results, find_images, plan_outputs
 from upseg.batch.jobs import ImageJob, ImageResult, ResultOptions, Status, StepCallback, run_job
 from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
+from upseg.batch.stacks import DEFAULT_LINK, PROJECTION, ProjectionJob, StackJob, check_planes
 from upseg.batch.workers import run_in_workers, threads_of_an_image
 from upseg.errors import UpsegError
 from upseg.files import printable
-from upseg.formats import FOLDER_SUFFIXES, FORMATS, formats_that_need
+from upseg.formats import FORMATS, formats_that_need
 from upseg.formats.csv_table import write_summary
 from upseg.images.options import ReadingOptions
 from upseg.models.registry import Model, find_model
@@ -98,6 +99,8 @@ def segment_files(
     overwrite: bool = False,
     memory: int | None = None,
     shard: tuple[int, int] | None = None,
+    planes: str | None = None,
+    link: float = DEFAULT_LINK,
     observer: BatchObserver | None = None,
 ) -> BatchSummary:
     """Segment files, folders and globs into a folder of results.
@@ -123,6 +126,9 @@ def segment_files(
             computed of an image goes to a folder beside its results, from which a stopped run goes on.
         shard: (i, n) to do only every n-th image, from the i-th (from 1): n calls, on as many machines that share the
             folder of results, do all. Each has its own `summary.i-of-n.csv`.
+        planes: Of files with several: `all`, or a stretch such as `3-9`, to segment each by itself and join segments
+            to objects; `max-projection` to segment their maximum. None to segment the one that `reading` says.
+        link: The least IoU at which segments of neighbouring planes are one object, in (0, 1].
         observer: Told how it goes.
 
     Raises:
@@ -145,25 +151,27 @@ def segment_files(
             f"the model {printable(chosen.name)} finds one level only; take dynaseg (with grouping=hierarchy), "
             f"or leave {unfit[0]} out"
         )
-    if memory is not None:
-        check_blocks(chosen, formats, options)
-    elif folders := [name for name in formats if name in FOLDER_SUFFIXES]:
-        raise UpsegError(f"{folders[0]} is written of images in blocks; say how much memory they may take (--memory)")
+    _check_kind(chosen, formats, options, memory, planes)
     journal = Journal(folder)
     images = find_images(paths, folder, journal.knows)
     reading = reading.over(chosen.reading)
     pixels, normalize = reading.facts(), reading.facts().get("normalize")
     facts = [__version__, chosen.fingerprint(), pixels.get("channels"), pixels.get("page")]
     facts += [] if normalize is None else [normalize]
+    facts += [] if planes is None else [planes, link]
     # without options the digest is that of versions that had none, so that their results are still known
     digest = digest_of(facts if options == ResultOptions() else [*facts, asdict(options)])
 
     def describe(image: InputImage, stem: Path) -> tuple[ImageJob, str]:
-        job = ImageJob(image.path, str(image.name), stem, formats, reading, options=options)
-        if memory is None:
-            return job, digest
-        facts = {f.name: getattr(job, f.name) for f in fields(job)}
-        return BlockJob(**facts, memory=memory, key=block_key(digest, image.path)), digest
+        facts: dict[str, Any] = {"formats": formats, "reading": reading, "options": options}
+        facts |= {"path": image.path, "name": str(image.name), "stem": stem}
+        if memory is not None:
+            return BlockJob(**facts, memory=memory, key=block_key(digest, image.path)), digest
+        if planes == PROJECTION:
+            return ProjectionJob(**facts), digest
+        if planes is not None:
+            return StackJob(**facts, planes=planes, link=link), digest
+        return ImageJob(**facts), digest
 
     summary = SUMMARY if shard is None else SUMMARY.with_suffix(f".{part}-of-{parts}.csv")
     plans = plan_outputs(images, formats, folder, paths, reserved=summary if "csv" in formats else None)
@@ -182,6 +190,26 @@ def segment_files(
     if "csv" in formats:
         _summarize(results, {image.path: str(image.name) for image in images}, folder / summary)
     return BatchSummary(folder, results, time.perf_counter() - started, stale=stale)
+
+
+def _check_kind(
+    model: Model, formats: Sequence[str], options: ResultOptions, memory: int | None, planes: str | None
+) -> None:
+    """Refuse formats and options that do not fit to images in blocks, to stacks, or to plain images.
+
+    Raises:
+        UpsegError: If one does not.
+    """
+    if memory is not None and planes is not None:
+        raise UpsegError("images in blocks are single planes: choose one with page (--page), or leave memory out")
+    if memory is not None:
+        check_blocks(model, formats, options)
+    elif planes is not None:
+        check_planes(planes, formats, options)
+    if memory is None and "ome-zarr" in formats:
+        raise UpsegError("ome-zarr is written of images in blocks; say how much memory they may take (--memory)")
+    if planes in (None, PROJECTION) and "tracks" in formats:
+        raise UpsegError("tracks are of several planes; say which (--planes)")
 
 
 def stale_results(plans: Mapping[InputImage, OutputPlan], journal: Journal) -> tuple[Path, ...]:

@@ -94,6 +94,18 @@ _Shard = Annotated[
     str | None,
     typer.Option(metavar="I/N", help="Do every N-th image from the I-th: for job arrays; N runs do all of them."),
 ]
+_Planes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|A-B|max-projection",
+        help="Of files with several planes: segment each and join segments to objects, into tif (a label stack) and "
+        "tracks; or segment their maximum.",
+    ),
+]
+_Link = Annotated[
+    float | None,
+    typer.Option(metavar="IOU", help="With --planes: overlap at which segments are one object; without it 0.25."),
+]
 _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier results of the image.")
 ]
@@ -125,6 +137,8 @@ def segment(
     max_pixels: _MaxPixels = None,
     memory: _Memory = None,
     shard: _Shard = None,
+    planes: _Planes = None,
+    link: _Link = None,
     overwrite: _Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -145,11 +159,12 @@ def segment(
 
     start_logging(verbose=verbose)
     model = model or ("dynaseg" if preset or assignments else "photos")
-    if memory is not None and not formats:
-        formats = ["tif"]
+    if not formats and (memory is not None or planes not in (None, "max-projection")):
+        formats = ["tif"] if planes is None else ["tif", "tracks"]
     given, kinds = apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
-    blocks = {} if memory is None else {"memory": parse_memory(memory)}
-    part = {} if shard is None else {"shard": _shard_of(shard)}
+    parts: dict[str, Any] = {"planes": planes, **({} if link is None else {"link": _share_of(link, planes)})}
+    parts |= {} if memory is None else {"memory": parse_memory(memory)}
+    parts |= {} if shard is None else {"shard": _shard_of(shard)}
     reader: dict[str, Any] = {
         "model": model,
         "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed, engine=engine),
@@ -162,8 +177,8 @@ def segment(
         "options": ResultOptions(min_area, max_area, clear_border, pixel_size, levels),
     }
     if PIPE in (*paths, str(output)):
-        if blocks:
-            raise typer.BadParameter("an image from or to - is whole in memory; leave --memory out")
+        if memory or planes:
+            raise typer.BadParameter("an image from or to - is one plane in memory; leave --memory and --planes out")
         if kinds:
             raise typer.BadParameter(f"{kinds[0]} are written to a folder; leave the - out")
         segment_pipe(paths, output, named=formats, **common)
@@ -176,7 +191,7 @@ def segment(
             return
     summary = run_and_report(
         lambda display: segment_files(
-            paths, output, workers=workers, overwrite=overwrite, observer=display, **common, **blocks, **part
+            paths, output, workers=workers, overwrite=overwrite, observer=display, **common, **parts
         ),
         "image",
         "segmented",
@@ -193,6 +208,12 @@ def _shard_of(text: str) -> tuple[int, int]:
     if not (part.isdecimal() and parts.isdecimal()):
         raise UpsegError(f"--shard must be I/N, such as 3/10, got {text!r}")
     return int(part), int(parts)
+
+
+def _share_of(link: float, planes: str | None) -> float:
+    if planes is None or not 0 < link <= 1:
+        raise UpsegError(f"--link must be an IoU in (0, 1], with --planes, got {link:g}")
+    return link
 
 
 def _formats(named: Sequence[str] | None, *, overlay: bool, depth: bool, levels: bool) -> list[str]:

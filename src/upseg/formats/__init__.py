@@ -184,8 +184,8 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
-FOLDER_SUFFIXES = {"ome-zarr": ".ome.zarr"}
-"""Formats of folders, which only `upseg.formats.banded` writes."""
+OTHER_FORMATS = {"ome-zarr": ".ome.zarr", "tracks": ".tracks.txt"}
+"""How files end that are not of one label map: `upseg.formats.banded` and `.stacks` write them."""
 _OTHER_SUFFIXES = {
     ".tiff": "tif",
     ".panoptic.png": "panoptic",
@@ -271,8 +271,8 @@ def output_paths(stem_path: str | Path, format: str) -> list[Path]:  # noqa: A00
         ['photo.panoptic.json', 'photo.panoptic.png']
     """
     stem = Path(stem_path)
-    if format in FOLDER_SUFFIXES:
-        return [stem.with_name(stem.name + FOLDER_SUFFIXES[format])]
+    if format in OTHER_FORMATS:
+        return [stem.with_name(stem.name + OTHER_FORMATS[format])]
     chosen = _by_name(format)
     return [stem.with_name(stem.name + suffix) for suffix in (chosen.suffix, *chosen.companions)]
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
-from jaxtyping import Int32
+from jaxtyping import UInt32
 
 from upseg.errors import FormatError, ImageError
 from upseg.files import atomic_path, printable
@@ -48,6 +47,8 @@ def write_banded(segmentation: BandedSegmentation, path: Path, format: str) -> P
 
 def _write_tif(segmentation: BandedSegmentation, path: Path) -> Path:
     """A BigTIFF of unsigned 32-bit integers in deflate-compressed tiles; scores and provenance as ImageDescription."""
+    import tifffile
+
     facts = {
         "upseg": VERSION,
         "segments": len(segmentation),
@@ -69,7 +70,7 @@ def _write_tif(segmentation: BandedSegmentation, path: Path) -> Path:
     return path
 
 
-def _tiles(segmentation: BandedSegmentation) -> Iterator[Int32[np.ndarray, "h w"]]:
+def _tiles(segmentation: BandedSegmentation) -> Iterator[UInt32[np.ndarray, "h w"]]:
     for rows in segmentation.bands(multiple=_TILE):
         labels = segmentation.labels_at(rows).astype(np.uint32)
         for top in range(0, len(labels), _TILE):

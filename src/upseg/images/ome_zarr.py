@@ -48,6 +48,7 @@ class ZarrRegions:
     Attributes:
         levels: (height, width) of each resolution.
         chunk: (height, width) of a chunk.
+        planes: How many there are.
         pixel_size: From the first coordinate transformation, where the axes have a unit.
 
     Raises:
@@ -74,6 +75,8 @@ class ZarrRegions:
         self.levels = tuple((array.shape[-2], array.shape[-1]) for array in self._arrays)
         self.chunk = self._arrays[0].chunks[-2:]
         self.pixel_size = _pixel_size(described)
+        lengths = zip(names[:-2], self._arrays[0].shape, strict=False)
+        self.planes = math.prod(length for name, length in lengths if name != "c")
         self._places = self._plane_index(page)
 
     def read(self, rows: slice, columns: slice, level: int = 0) -> Pixels:
@@ -94,7 +97,7 @@ class ZarrRegions:
         """The index of each axis before the rows; None for the channels."""
         shape = self._arrays[0].shape
         counted = [(name, length) for name, length in zip(self._names[:-2], shape, strict=False) if name != "c"]
-        count = math.prod(length for _, length in counted)
+        count = self.planes
         if page is None and count > 1:
             raise ImageError(
                 f"this image holds {count} planes (axes {''.join(self._names)}, lengths {shape}); choose one, counted "

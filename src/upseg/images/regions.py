@@ -94,6 +94,57 @@ def open_regions(path: str | Path, *, channels: Sequence[int] | None = None, pag
         raise ImageError(f"{printable(path)}: {error}") from error
 
 
+def plane_count(path: Path, channels: Sequence[int] | None = None) -> int:
+    """How many planes a file or an OME-Zarr folder has; 1 of what is no TIFF.
+
+    Args:
+        path: Of the image.
+        channels: That will be picked: with them, planes of unknown meaning count as channels.
+
+    Raises:
+        ImageError: If it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            from upseg.images.ome_zarr import ZarrRegions
+
+            return ZarrRegions(path, page=0).planes
+        with path.open("rb") as file:
+            signature = file.read(4)
+        if not signature.startswith(TIFF_SIGNATURES):
+            return 1
+        from upseg.images.tiff import count_planes
+
+        return count_planes(path, channels)
+    except OSError as error:
+        raise ImageError(f"{printable(path)}: cannot be read ({error.strerror or error})") from error
+    except ImageError as error:
+        raise ImageError(f"{printable(path)}: {error}") from error
+
+
+def max_projection(
+    path: Path, *, channels: Sequence[int] | None = None, normalize: str = "auto"
+) -> Float32[np.ndarray, "h w 3"]:
+    """The largest sample of all planes at each pixel and channel, RGB in [0, 1]; two planes are in memory at a time.
+
+    Args:
+        path: A TIFF or an OME-Zarr folder.
+        channels: As `upseg.images.reading.read_image` takes it.
+        normalize: As there, of the maximum.
+
+    Raises:
+        ImageError: If a plane cannot be read.
+    """
+    brightest: Shaped[np.ndarray, "h w c"] | None = None
+    for page in range(plane_count(path, channels)):
+        regions = open_regions(path, channels=channels, page=page)
+        height, width = regions.levels[0]
+        values = regions.read(slice(0, height), slice(0, width)).values
+        brightest = values if brightest is None else np.maximum(brightest, values)
+    assert brightest is not None  # noqa: S101 - every image has a plane
+    return Pixels(brightest).to_rgb(parse_normalization(normalize))
+
+
 def noted_pixel_size(path: Path) -> PixelSize | None:
     """What the metadata of a TIFF or an OME-Zarr say; None where they say nothing, or it is neither."""
     if not path.is_dir():

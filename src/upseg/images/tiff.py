@@ -90,6 +90,18 @@ def read_tiff(path: Path, *, channels: Sequence[int] | None, page: int | None, m
             return _read_series(file, path, channels, page, max_pixels)
 
 
+def count_planes(path: Path, channels: Sequence[int] | None) -> int:
+    """How many planes `read_tiff` can be asked for.
+
+    Raises:
+        ImageError: If the file is damaged.
+    """
+    with decoding_errors(), tifffile.TiffFile(path) as file:
+        if not file.series:
+            raise ImageError("this TIFF file holds no image")
+        return layout_of(file.series[0], channels).plane_count
+
+
 def describes_itself(file: tifffile.TiffFile) -> bool:
     """Whether the OME-XML of a file names no other file, and no more planes than the file has."""
     text = file.ome_metadata or ""
