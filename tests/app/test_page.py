@@ -127,8 +127,8 @@ def test_two_fingers_zoom_and_move_and_choose_nothing(open_page) -> None:
     page.settle()
     assert page.chosen() == 0
     # the edge of the photo's halves was below the second finger, and went with it
-    assert page.pixel(50, 190, "photo") == pytest.approx(left, abs=3)
-    assert page.pixel(50, 210, "photo") == pytest.approx(right_of_it, abs=3)
+    assert page.pixel(50, 190, "photo") == pytest.approx(left, abs=10)
+    assert page.pixel(50, 210, "photo") == pytest.approx(right_of_it, abs=10)
     page.press("0")
     assert page.pixel(50, 299, "photo") == before
 
