@@ -46,7 +46,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(slide, tmp
     command = [sys.executable, "-m", "upseg", "segment", str(slide), "-o", str(output), "-m", "nuclei", *GIVEN]
     process = subprocess.Popen([*command, "--memory", "4GB", "-f", "tif", "-f", "geojson", "-q"])
     work = output / f"slide{WORK_SUFFIX}"
-    until = time.monotonic() + 300
+    until = time.monotonic() + 1200
     while len(tiles := list(work.glob("tile-*.npy"))) < 3 and time.monotonic() < until:
         assert process.poll() is None
         time.sleep(0.005)

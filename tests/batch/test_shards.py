@@ -10,7 +10,7 @@ from upseg.batch.run import segment_files
 from upseg.cli import app
 from upseg.errors import UpsegError
 
-SETTINGS = {"grouping": "components", "steps": 1}
+SETTINGS = {"compare_by": "colour"}
 
 
 @pytest.fixture

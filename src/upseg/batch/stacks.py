@@ -20,7 +20,7 @@ from upseg.images.regions import max_projection, plane_count
 
 PROJECTION = "max-projection"
 STACK_FORMATS = ("tif", "tracks")
-DEFAULT_LINK = 0.25
+DEFAULT_LINK = 0.5
 """The least IoU of segments of neighbouring planes that are one object, where nobody says another."""
 
 

@@ -104,7 +104,7 @@ _Planes = Annotated[
 ]
 _Link = Annotated[
     float | None,
-    typer.Option(metavar="IOU", help="With --planes: overlap at which segments are one object; without it 0.25."),
+    typer.Option(metavar="IOU", help="With --planes: overlap at which segments are one object; without it 0.5."),
 ]
 _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier results of the image.")
