@@ -6,7 +6,7 @@ hash that the recipes leave alone; the class mask is the union of all nuclei) or
 instances: connected components of the *ground-truth* class masks, the watershed of their distance transform, the model
 with the ground-truth class masks, and the model with its own semantic map. AP is TP / (TP + FP + FN) at an IoU over all
 objects, as cell papers define it, and mAP that of VOC, by class and score. The distance watershed has a prominence of 1
-pixel for nuclei and scenes, where that is its best, and what `upseg split` has, 8, for photos. Also for the objects that
+pixel for nuclei and scenes, where that is its best, and what `upseg split` has, 8, for photos. Also for objects that
 touch another object of their class, which is where the methods differ: the share that is found at IoU 0.5.
 
 With `--tuning` on other images: those on which the settings of the mask extraction were tuned, which are scenes of
