@@ -6,12 +6,13 @@ hash that the recipes leave alone; the class mask is the union of all nuclei) or
 instances: connected components of the *ground-truth* class masks, the watershed of their distance transform, the model
 with the ground-truth class masks, and the model with its own semantic map. AP is TP / (TP + FP + FN) at an IoU over all
 objects, as cell papers define it, and mAP that of VOC, by class and score. The distance watershed has a prominence of 1
-pixel for nuclei and scenes, where that is its best, and what `upseg split` has, 8, for photos. Also for the objects that touch another
-object of their class, which is where the methods differ: the share that is found at IoU 0.5.
+pixel for nuclei and scenes, where that is its best, and what `upseg split` has, 8, for photos. Also for objects that
+touch another object of their class, which is where the methods differ: the share that is found at IoU 0.5.
 
 With `--tuning` on other images: those on which the settings of the mask extraction were tuned, which are scenes of
-another seed, or the images that the recipes `baiseg/dsb2018` and `baiseg/photos` take out of their training part. The
-difference between the two reports is what tuning flatters; settings are tried there with `--set`.
+another seed, the images that the recipe `baiseg/dsb2018` takes out of its training part to choose a checkpoint, or some
+of the photos that `baiseg/photos` learns from. The difference between the two reports is what tuning flatters; settings
+are tried there with `--set`.
 
     python benchmarks/baiseg_instances.py MODEL [--data shapes] [--tuning] [--images 200] [--picture instances.png]
     UPSEG_DATA=... python benchmarks/baiseg_instances.py MODEL --data photos [--tuning]
@@ -68,7 +69,7 @@ PARTS = {
         ],
     ),
 }
-"""As in the recipes: the share that is left alone, of the others the share for tuning, and the data sets."""
+"""The share that is left alone, as in the recipes, of the others the share for tuning, and the data sets."""
 IMAGES = {False: 200, True: 40}
 """At most, unless told otherwise: to evaluate, and as many as the settings were tuned on."""
 EXTRACTION = (

@@ -20,7 +20,7 @@ class One(Dataset):
         super().__init__([CAT, DOG], names=["one"])
         self.labels = np.array(labels)
 
-    def load(self, index: int) -> Sample:  # noqa: ARG002
+    def load(self, index: int) -> Sample:
         image = np.zeros((*self.labels.shape, 3), np.float32)
         return Sample.from_labels(image, self.labels, categories={1: CAT, 2: DOG, 3: CAT}, crowds={3}, name="one")
 

@@ -25,7 +25,8 @@ def scene() -> Sample:
 def pasted(count: int = 1, **changed: object) -> Sample:
     """The first of many seeds that pastes anything."""
     tried = (
-        paste_objects(scene(), Pasting(count=count, **{**EXACT, **changed}), np.random.default_rng(n)) for n in range(40)
+        paste_objects(scene(), Pasting(count=count, **{**EXACT, **changed}), np.random.default_rng(n))
+        for n in range(40)
     )
     return next(sample for sample in tried if len(sample.segments) > 2)
 

@@ -59,8 +59,8 @@ class PastedObjects(SampleTransform):
     """Another transform, then objects of the sample pasted into it once more so that they touch others of their class.
 
     An object is a connected part of all that is of one class of things, so class masks are enough to make them
-    (`ClassMasks`): a part may be several objects, but its contour is one of objects. What is pasted is mirrored, scaled,
-    turned, brighter or darker, and a segment of its own. The place is a random one at which the contours of both meet.
+    (`ClassMasks`): a part may be several objects, but its contour is one of objects. What is pasted is mirrored,
+    scaled, turned, brighter or darker, and a segment of its own, at a random place where the contours of both meet.
 
     Args:
         augmentation: The other transform.

@@ -114,9 +114,7 @@ def make_backbone(
         makes_patches = hasattr(create_timm_model(name, {}, pretrained=False, needed="be known"), "patch_embed")
     if makes_patches:
         return VitBackbone(name, layers, patch=patch, pretrained=pretrained)
-    return ConvTokens(
-        name, layers or CONVOLUTIONAL_LEVELS, patch=patch or CONVOLUTIONAL_PATCH, pretrained=pretrained
-    )
+    return ConvTokens(name, layers or CONVOLUTIONAL_LEVELS, patch=patch or CONVOLUTIONAL_PATCH, pretrained=pretrained)
 
 
 class UpsamplingDecoder(nn.Module):

@@ -15,7 +15,9 @@ def test_codes_of_the_way_become_codes_of_the_centre() -> None:
     extent = (5.5, 7.0)
     own = torch.stack(
         torch.meshgrid(
-            normalise(torch.arange(6.0), extent[0], GRID[0]), normalise(torch.arange(7.0), extent[1], GRID[1]), indexing="ij"
+            normalise(torch.arange(6.0), extent[0], GRID[0]),
+            normalise(torch.arange(7.0), extent[1], GRID[1]),
+            indexing="ij",
         )
     )[None]
     centres = torch.rand(1, 2, 6, 7, generator=torch.Generator().manual_seed(0)) - 0.5
