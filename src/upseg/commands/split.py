@@ -137,16 +137,17 @@ def split(
 def _settings(model: str, assignments: Sequence[str] | None) -> dict[str, Any]:
     """The model's settings by name, typed as they are there."""
     from upseg.settings import parse_assignments
-    from upseg.split.baselines import splitter_settings
+    from upseg.split.baselines import find_splitter
 
-    return parse_assignments(assignments, splitter_settings(model)) if assignments else {}
+    return parse_assignments(assignments, type(find_splitter(model).settings)) if assignments else {}
 
 
 def _mask_classes(
     named: str | None, stuff: Sequence[str] | None, void: str | None, masks: Sequence[str]
 ) -> MaskClasses:
     """What the values in masks mean, from the options, or from the table beside the masks."""
-    from upseg.split.classes import MaskClasses, classes_beside, named_classes, read_class_names
+    from upseg.data.sources.label_images import read_class_names
+    from upseg.split.classes import MaskClasses, classes_beside, named_classes
 
     if named is None:
         folders = [Path(mask) if Path(mask).is_dir() else Path(mask).parent for mask in masks]
