@@ -11,6 +11,10 @@ from jaxtyping import Bool, Float64, Int32, Int64, Integer
 from scipy import ndimage
 from skimage.measure import label as label_components
 
+LabelMap = Integer[np.ndarray, "h w"]
+"""(H, W) the number of what each pixel belongs to."""
+Mask = Bool[np.ndarray, "h w"]
+"""(H, W) whether each pixel belongs to something."""
 _BLOCK = 1 << 18  # pixels
 
 
