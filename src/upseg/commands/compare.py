@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 _MOST_NAMED = 5  # images that some folder lacks
 _COLUMNS = ("image", "first", "second", "variation_of_information", "adjusted_rand", "matched", "mean_iou")
 
-_Sources = Annotated[
-    list[str], typer.Argument(metavar="A B ...", help="Result files, folders of them, or models to segment with.")
-]
-_Image = Annotated[
-    Path | None, typer.Option("--image", "-i", help="The image, or the folder of images; models need it.")
-]
-_Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures and tables.")]
-
 
 @dataclass(frozen=True)
 class _Source:
@@ -58,9 +50,15 @@ class _Source:
 
 
 def compare(
-    sources: _Sources,
-    image: _Image = None,
-    output: _Output = Path("upseg-compare"),
+    sources: Annotated[
+        list[str], typer.Argument(metavar="A B ...", help="Result files, folders of them, or models to segment with.")
+    ],
+    image: Annotated[
+        Path | None, typer.Option("--image", "-i", help="The image, or the folder of images; models need it.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures and tables.")] = Path(
+        "upseg-compare"
+    ),
     device: Device = "auto",
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -200,17 +198,14 @@ def _say_left_out(names: set[str]) -> None:
 
 
 def _draw(agreement: Agreement, photo: Path | None, path: Path) -> None:
-    from PIL import Image
-
-    from upseg.files import atomic_path
+    from upseg.files import write_picture
     from upseg.images.reading import read_image
 
     try:
         drawn = agreement.picture(None if photo is None else read_image(photo))
     except ValueError as error:
         raise UpsegError(f"{photo}: {error}") from error
-    with atomic_path(path) as partial:
-        Image.fromarray(drawn).save(partial, format="PNG")
+    write_picture(path, drawn)
 
 
 def _pair_rows(key: str, agreement: Agreement) -> list[list[Any]]:

@@ -17,6 +17,7 @@ from upseg.commands.options import (
     Debug,
     Device,
     Engine,
+    MaxPixels,
     Normalize,
     Output,
     Quiet,
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
     from upseg.images.options import ReadingOptions
 
 
+KINDS = ("features", "boundaries", "snapshots")
+"""Pictures of how a model came to its segments: what `--format` takes beside the formats of segments."""
+_QUALITY = 92  # of their JPEG
 _SNAPSHOTS = 10
+PIPE = "-"
 _Paths = Annotated[list[str], typer.Argument(help="Images, folders (searched throughout) and globs.")]
 _Model = Annotated[
     str | None,
@@ -80,7 +85,7 @@ _PixelSize = Annotated[
 ]
 _Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Images segmented side by side.")]
 _Page = Annotated[int | None, typer.Option(min=0, help="Which plane of a TIFF stack to segment, from 0.")]
-_MaxPixels = Annotated[int | None, typer.Option(min=1, help="Refuse larger images; without it 200,000,000.")]
+
 _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier results of the image.")
 ]
@@ -109,7 +114,7 @@ def segment(
     channels: Channels = None,
     normalize: Normalize = None,
     page: _Page = None,
-    max_pixels: _MaxPixels = None,
+    max_pixels: MaxPixels = None,
     overwrite: _Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -123,13 +128,12 @@ def segment(
     """
     from upseg.batch.jobs import ResultOptions
     from upseg.batch.run import segment_files
-    from upseg.commands.pictures import apart, write_pictures
-    from upseg.commands.segment import PIPE, segment_pipe
     from upseg.images.options import ReadingOptions
 
     start_logging(verbose=verbose)
     model = model or ("dynaseg" if preset or assignments else "photos")
-    given, kinds = apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
+    named = [*(formats or ()), *(() if snapshots is None else ("snapshots",))]
+    given, kinds = [name for name in named if name not in KINDS], [name for name in named if name in KINDS]
     reader: dict[str, Any] = {
         "model": model,
         "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed, engine=engine),
@@ -183,7 +187,63 @@ def _settings(model: str, assignments: Sequence[str] | None, **options: Any) -> 
     return {**typed, **{key: value for key, value in options.items() if value is not None}}
 
 
-PIPE = "-"
+def write_pictures(
+    paths: Sequence[str],
+    output: Path,
+    kinds: Sequence[str],
+    *,
+    model: str,
+    settings: Mapping[str, Any],
+    device: str,
+    reading: ReadingOptions,
+    count: int,
+    quiet: bool,
+) -> bool:
+    """Write `NAME.KIND.jpg` for each image, each file whole or not at all; later ones replace earlier ones.
+
+    Args:
+        paths: Images, folders and globs.
+        output: The folder of results; made if need be.
+        kinds: Of `KINDS`.
+        model: As `upseg.load_model` takes it.
+        settings: What shall differ from the model's own.
+        device: As `upseg.load_model` takes it.
+        reading: How to read the images.
+        count: Of the pictures of a series.
+        quiet: Whether to say nothing but what failed.
+
+    Returns:
+        Whether all images were done.
+
+    Raises:
+        UpsegError: If the model does not draw such pictures, or there is no image.
+    """
+    from upseg.batch.inputs import find_images
+    from upseg.batch.journal import Journal
+    from upseg.files import printable, write_picture
+    from upseg.models.registry import find_model
+
+    found = find_model(model, **settings)
+    if unfit := [kind for kind in kinds if kind not in found.implementation.pictures]:
+        draws = ", ".join(found.implementation.pictures) or "none"
+        raise UpsegError(f"{printable(model)} is a model of {found.method}, whose pictures are {draws}, not {unfit[0]}")
+    images, segmenter = find_images(paths, output, Journal(output).knows), found.load(device)
+    whole = True
+    for image in images:
+        try:
+            if image.problem is not None:
+                raise UpsegError(image.problem)
+            pixels = reading.over(found.reading).read(image.path)
+            for kind in kinds:
+                target = output / f"{image.key}.{kind}.jpg"
+                drawn = segmenter.picture(pixels, kind, count)  # type: ignore[attr-defined]
+                write_picture(target, drawn, quality=_QUALITY)
+                if not quiet:
+                    typer.echo(f"-> {printable(target)}")
+        except UpsegError as error:
+            whole = False
+            typer.echo(str(error), err=True)
+    return whole
 
 
 def segment_pipe(
