@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -69,7 +69,10 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
             ImageError: If the image cannot be read.
         """
         with self.reading(image) as pixels:
-            tree = self._refined(pixels, progress)
+            grids = [grid for _, grid in self._resolutions(pixels)]
+            step = Steps(sum(map(len, grids)) + len(grids), progress)
+            size = pixels.shape[-2], pixels.shape[-1]
+            tree = self._refined(self._features(pixels, step), size, self.settings, step)
         return Segmentation.from_labels(
             tree.labels, scores=tree.scores, parents=tree.parents, provenance=self.provenance()
         )
@@ -131,7 +134,7 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         """
         with self.reading(image) as pixels:
             step = Steps(sum(len(grid) for _, grid in self._resolutions(pixels)), progress)
-            return [features.half().cpu() for _, features in self._features(pixels, step)]
+            return [features.half().cpu() for features in self._features(pixels, step)]
 
     @torch.inference_mode()
     def segment_embedding(
@@ -145,13 +148,9 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
             bandwidth: Of the mean shift, in degrees, in (0, 90]; None for that of the settings.
         """
         chosen = self.settings if bandwidth is None else replace(self.settings, bandwidth=bandwidth)
-        tree: SegmentTree | None = None
+        lines = (F.normalize(features.to(self.device).float(), dim=0) for features in embedding)
         with torch_threads(self.settings.threads):
-            for features in embedding:
-                lines = F.normalize(features.to(self.device).float(), dim=0)
-                tree = self._with_resolution(tree, lines, size, chosen)
-        assert tree is not None  # noqa: S101  (there is always one resolution)
-        tree = tree.resized(size)
+            tree = self._refined(lines, size, chosen)
         facts = self.provenance()
         facts["settings"] = {**facts["settings"], "bandwidth": chosen.bandwidth}
         return Segmentation.from_labels(tree.labels, scores=tree.scores, parents=tree.parents, provenance=facts)
@@ -179,14 +178,22 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         """The features of the highest resolution as colours; see `colour_features`."""
         return colour_features(embedding[-1].float())
 
-    def _refined(self, image: Float32[Tensor, "1 3 h w"], progress: Progress | None) -> SegmentTree:
+    def _refined(
+        self,
+        resolutions: Iterator[Float[Tensor, "d _ _"]],
+        size: tuple[int, int],
+        settings: EntitySettings,
+        step: Callable[[], None] = lambda: None,
+    ) -> SegmentTree:
         """Segments at the image's size: the lowest resolution's, refined by each of the others in turn."""
-        size = (image.shape[-2], image.shape[-1])
-        resolutions = self._resolutions(image)
-        step = Steps(sum(len(grid) for _, grid in resolutions) + len(resolutions), progress)
         tree: SegmentTree | None = None
-        for _, features in self._features(image, step):
-            tree = self._with_resolution(tree, features, size, self.settings)
+        for features in resolutions:
+            found = self._group(features, size[0] * size[1], settings)
+            if tree is None:
+                tree = SegmentTree(found.labels, found.scores)
+            else:
+                least = max(1, scaled_area(settings.minimum_added_area, found.labels.size, size[0] * size[1]))
+                tree = refine(tree.resized(found.labels.shape), found.labels, found.scores, minimum_area=least)
             del features  # before those of the next resolution are made
             step()
         assert tree is not None  # noqa: S101  (there is always one resolution)
@@ -200,26 +207,10 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         sizes = level_sizes(image.shape[-2], image.shape[-1], settings)
         return [(size, TileGrid(*size, settings.tile, settings.overlap, multiple)) for size in sizes]
 
-    def _features(
-        self, image: Float32[Tensor, "1 3 h w"], step: Steps
-    ) -> Iterator[tuple[tuple[int, int], Float[Tensor, "d _ _"]]]:
+    def _features(self, image: Float32[Tensor, "1 3 h w"], step: Steps) -> Iterator[Float[Tensor, "d _ _"]]:
         for size, grid in self._resolutions(image):
             reduced = resize_image(image, size).clamp(0, 1).to(self.device)
-            yield size, run_in_tiles(self.network, reduced, grid, lines=True, progress=step)
-
-    def _with_resolution(
-        self,
-        tree: SegmentTree | None,
-        features: Float[Tensor, "d h w"],
-        size: tuple[int, int],
-        settings: EntitySettings,
-    ) -> SegmentTree:
-        """The segments of the resolutions so far, refined by those of the next one; `size` is the image's."""
-        found = self._group(features, size[0] * size[1], settings)
-        if tree is None:
-            return SegmentTree(found.labels, found.scores)
-        least = max(1, scaled_area(settings.minimum_added_area, found.labels.size, size[0] * size[1]))
-        return refine(tree.resized(found.labels.shape), found.labels, found.scores, minimum_area=least)
+            yield run_in_tiles(self.network, reduced, grid, lines=True, progress=step)
 
     def _group(
         self, features: Float[Tensor, "d h w"], image_pixels: int, settings: EntitySettings | None = None
