@@ -27,5 +27,4 @@ def stretch_contrast(
     low, high = np.percentile(image[::step, ::step], (dark, bright))
     if not high > low:
         return np.zeros(image.shape, np.float32)
-    stretched: Float32[np.ndarray, "h w c"] = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
-    return stretched
+    return np.asarray(np.clip((image - low) / (high - low), 0, 1).astype(np.float32))
