@@ -33,11 +33,7 @@ if TYPE_CHECKING:
     from upseg.images.options import ReadingOptions
 
 
-KINDS = ("features", "boundaries", "snapshots")
-"""Pictures of how a model came to its segments: what `--format` takes beside the formats of segments."""
-_QUALITY = 92  # of their JPEG
 _SNAPSHOTS = 10
-PIPE = "-"
 _Paths = Annotated[list[str], typer.Argument(help="Images, folders (searched throughout) and globs.")]
 _Model = Annotated[
     str | None,
@@ -60,8 +56,9 @@ _Formats = Annotated[
         "--format",
         "-f",
         help="png, tif, coco, panoptic, geojson, labelme, imagej, svg, npz, overlay, overlay-jpg, csv, cutouts, "
-        "levels, hierarchy, hierarchy-coco or depth; repeatable. Without any: png and overlay. Of how a model came to "
-        "its segments: features (entity), boundaries (baiseg), snapshots (dynaseg), as pictures.",
+        "levels, hierarchy, hierarchy-coco, depth or (with --memory) ome-zarr; repeatable. Without any: png and "
+        "overlay. Of how a model came to its segments: features (entity), boundaries (baiseg), snapshots (dynaseg), as "
+        "pictures.",
     ),
 ]
 _Overlay = Annotated[bool, typer.Option("--overlay", help="Also draw the segments over the image.")]
@@ -85,7 +82,30 @@ _PixelSize = Annotated[
 ]
 _Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Images segmented side by side.")]
 _Page = Annotated[int | None, typer.Option(min=0, help="Which plane of a TIFF stack to segment, from 0.")]
-
+_Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Segment in blocks, in no more memory than this, such as 4GB: images of any size (TIFF, OME-Zarr, SVS); "
+        "for nuclei, into tif, geojson or ome-zarr.",
+    ),
+]
+_Shard = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Do every N-th image from the I-th: for job arrays; N runs do all of them."),
+]
+_Planes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|A-B|max-projection",
+        help="Of files with several planes: segment each and join segments to objects, into tif (a label stack) and "
+        "tracks; or segment their maximum.",
+    ),
+]
+_Link = Annotated[
+    float | None,
+    typer.Option(metavar="IOU", help="With --planes: overlap at which segments are one object; without it 0.5."),
+]
 _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier results of the image.")
 ]
@@ -115,6 +135,10 @@ def segment(
     normalize: Normalize = None,
     page: _Page = None,
     max_pixels: MaxPixels = None,
+    memory: _Memory = None,
+    shard: _Shard = None,
+    planes: _Planes = None,
+    link: _Link = None,
     overwrite: _Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -126,14 +150,20 @@ def segment(
     A second run with the same arguments does only what is missing. One broken image never stops the rest. `-` is
     standard input, and as `-o -` standard output.
     """
+    from upseg.batch.blocks import parse_memory
     from upseg.batch.jobs import ResultOptions
     from upseg.batch.run import segment_files
+    from upseg.commands.pictures import apart, write_pictures
     from upseg.images.options import ReadingOptions
 
     start_logging(verbose=verbose)
     model = model or ("dynaseg" if preset or assignments else "photos")
-    named = [*(formats or ()), *(() if snapshots is None else ("snapshots",))]
-    given, kinds = [name for name in named if name not in KINDS], [name for name in named if name in KINDS]
+    if not formats and (memory is not None or planes not in (None, "max-projection")):
+        formats = ["tif"] if planes is None else ["tif", "tracks"]
+    given, kinds = apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
+    parts: dict[str, Any] = {"planes": planes, **({} if link is None else {"link": _share_of(link, planes)})}
+    parts |= {} if memory is None else {"memory": parse_memory(memory)}
+    parts |= {} if shard is None else {"shard": _shard_of(shard)}
     reader: dict[str, Any] = {
         "model": model,
         "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed, engine=engine),
@@ -146,6 +176,8 @@ def segment(
         "options": ResultOptions(min_area, max_area, clear_border, pixel_size, levels),
     }
     if PIPE in (*paths, str(output)):
+        if memory or planes:
+            raise typer.BadParameter("an image from or to - is one plane in memory; leave --memory and --planes out")
         if kinds:
             raise typer.BadParameter(f"{kinds[0]} are written to a folder; leave the - out")
         segment_pipe(paths, output, named=formats, **common)
@@ -157,7 +189,9 @@ def segment(
                 raise typer.Exit(1)
             return
     summary = run_and_report(
-        lambda display: segment_files(paths, output, workers=workers, overwrite=overwrite, observer=display, **common),
+        lambda display: segment_files(
+            paths, output, workers=workers, overwrite=overwrite, observer=display, **common, **parts
+        ),
         "image",
         "segmented",
         as_json=as_json,
@@ -166,6 +200,19 @@ def segment(
     )
     if summary.failures:
         raise typer.Exit(1)
+
+
+def _shard_of(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal()):
+        raise UpsegError(f"--shard must be I/N, such as 3/10, got {text!r}")
+    return int(part), int(parts)
+
+
+def _share_of(link: float, planes: str | None) -> float:
+    if planes is None or not 0 < link <= 1:
+        raise UpsegError(f"--link must be an IoU in (0, 1], with --planes, got {link:g}")
+    return link
 
 
 def _formats(named: Sequence[str] | None, *, overlay: bool, depth: bool, levels: bool) -> list[str]:
@@ -187,63 +234,7 @@ def _settings(model: str, assignments: Sequence[str] | None, **options: Any) -> 
     return {**typed, **{key: value for key, value in options.items() if value is not None}}
 
 
-def write_pictures(
-    paths: Sequence[str],
-    output: Path,
-    kinds: Sequence[str],
-    *,
-    model: str,
-    settings: Mapping[str, Any],
-    device: str,
-    reading: ReadingOptions,
-    count: int,
-    quiet: bool,
-) -> bool:
-    """Write `NAME.KIND.jpg` for each image, each file whole or not at all; later ones replace earlier ones.
-
-    Args:
-        paths: Images, folders and globs.
-        output: The folder of results; made if need be.
-        kinds: Of `KINDS`.
-        model: As `upseg.load_model` takes it.
-        settings: What shall differ from the model's own.
-        device: As `upseg.load_model` takes it.
-        reading: How to read the images.
-        count: Of the pictures of a series.
-        quiet: Whether to say nothing but what failed.
-
-    Returns:
-        Whether all images were done.
-
-    Raises:
-        UpsegError: If the model does not draw such pictures, or there is no image.
-    """
-    from upseg.batch.inputs import find_images
-    from upseg.batch.journal import Journal
-    from upseg.files import printable, write_picture
-    from upseg.models.registry import find_model
-
-    found = find_model(model, **settings)
-    if unfit := [kind for kind in kinds if kind not in found.implementation.pictures]:
-        draws = ", ".join(found.implementation.pictures) or "none"
-        raise UpsegError(f"{printable(model)} is a model of {found.method}, whose pictures are {draws}, not {unfit[0]}")
-    images, segmenter = find_images(paths, output, Journal(output).knows), found.load(device)
-    whole = True
-    for image in images:
-        try:
-            if image.problem is not None:
-                raise UpsegError(image.problem)
-            pixels = reading.over(found.reading).read(image.path)
-            for kind in kinds:
-                target = output / f"{image.key}.{kind}.jpg"
-                drawn = segmenter.picture(pixels, kind, count)  # type: ignore[attr-defined]
-                write_picture(target, drawn, quality=_QUALITY)
-                if not quiet:
-                    typer.echo(f"-> {printable(target)}")
-        except UpsegError as error:
-            whole = False
-            typer.echo(str(error), err=True)
-    return whole
+PIPE = "-"
 
 
 def segment_pipe(

@@ -42,7 +42,7 @@ def write_geojson(segmentation: Segmentation, path: Path) -> Path:
     """Write a FeatureCollection with a Polygon or MultiPolygon for each segment."""
     height, width = segmentation.shape
     note = note_of(segmentation, height=height, width=width)
-    features = (polygon_feature(segment.id, _properties(segment), parts) for segment, parts in outlines(segmentation))
+    features = (polygon_feature(segment.id, properties_of(segment), parts) for segment, parts in outlines(segmentation))
     return write_features(path, {"upseg": note}, features)
 
 
@@ -57,8 +57,8 @@ def write_features(path: Path, notes: Mapping[str, Any], features: Iterable[Mapp
     return path
 
 
-def _properties(segment: Segment) -> dict[str, Any]:
-    """Flat, so that a GIS shows them as columns, where all but the area may be null; then what QuPath looks for."""
+def properties_of(segment: Segment) -> dict[str, Any]:
+    """Of a segment: flat, so that a GIS shows columns, all but the area may be null; then what QuPath looks for."""
     category = segment.category
     measured = {"Area px^2": segment.area, "Score": segment.score}
     for_qupath: dict[str, Any] = {

@@ -6,10 +6,10 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, UInt8
+from jaxtyping import Bool, Float64, Int32, UInt8
 
 from upseg.functional.label_maps import segment_areas, segment_centroids
 from upseg.hierarchy import Hierarchy
@@ -31,6 +31,7 @@ class LabelledSegments:
     segments: tuple[Segment, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     hierarchy: Hierarchy | None = field(default=None, repr=False)
+    features: UInt8[np.ndarray, "h2 w2 3"] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 2 or self.labels.dtype != np.int32:
@@ -68,9 +69,31 @@ class LabelledSegments:
         height, width = self.shape
         return f"Segmentation({len(self)} segments, {height}x{width})"
 
-    def mask(self, segment_id: int) -> Bool[np.ndarray, "h w"]:
-        """The (H, W) boolean mask of one segment."""
-        return np.asarray(self.labels == self[segment_id].id)
+    def mask(self, segment_id: int, *, parts: bool = False) -> Bool[np.ndarray, "h w"]:
+        """The (H, W) boolean mask of one segment, with `parts` also of all the segments that are parts of it.
+
+        Example:
+            >>> from upseg import Segmentation
+            >>> result = Segmentation.from_labels(np.array([[7, 9, 0]]), parents={9: 7})
+            >>> result.mask(1).tolist(), result.mask(1, parts=True).tolist()
+            ([[True, False, False]], [[True, True, False]])
+        """
+        wanted = [self[segment_id].id, *(self.parts_of(segment_id) if parts else ())]
+        mask: Bool[np.ndarray, "h w"] = np.isin(self.labels, wanted) if parts else self.labels == segment_id
+        return mask
+
+    def parts_of(self, segment_id: int) -> list[int]:
+        """The ids of the segments that are parts of one, of parts of it, and so on."""
+        return [segment.id for segment in self if self[segment_id].id in self.wholes_of(segment.id)]
+
+    def wholes_of(self, segment_id: int) -> list[int]:
+        """The ids of the segments that one is a part of, the nearest first."""
+        wholes: list[int] = []
+        parent = self[segment_id].parent
+        while parent is not None and parent not in wholes:
+            wholes.append(parent)
+            parent = self[parent].parent
+        return wholes
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.labels, dtype=dtype, copy=copy)
@@ -79,17 +102,6 @@ class LabelledSegments:
     def shape(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return self.labels.shape[0], self.labels.shape[1]
-
-    def check_size(self, image: Float32[np.ndarray, "_ _ 3"] | None) -> None:
-        """Refuse an image, where there is one, of another height and width.
-
-        Raises:
-            ValueError: If it is one.
-        """
-        if image is not None and image.shape[:2] != self.shape:
-            raise ValueError(
-                f"the image must have the segmentation's height and width {self.shape}, got {image.shape[:2]}"
-            )
 
     @property
     def centroids(self) -> Float64[np.ndarray, "k 2"]:
@@ -104,7 +116,10 @@ class LabelledSegments:
 
     def masks(self) -> Bool[np.ndarray, "k h w"]:
         """All masks as a (K, H, W) stack: H * W bytes for each segment."""
-        return np.asarray(self.labels == np.arange(1, len(self) + 1, dtype=np.int32)[:, None, None])
+        stack: Bool[np.ndarray, "k h w"] = (
+            self.labels[None] == np.arange(1, len(self) + 1, dtype=np.int32)[:, None, None]
+        )
+        return stack
 
     def to_supervision(self) -> Any:
         """`Detections` of supervision, which must be installed: boxes, masks, scores, and classes with their names."""
@@ -148,7 +163,8 @@ class LabelledSegments:
         """
         from upseg.images.reading import read_image
 
-        return np.asarray(room("selection").cutout(self, segment_id, read_image(image), margin))
+        cut: UInt8[np.ndarray, "h w 4"] = room("selection").cutout(self, segment_id, read_image(image), margin)
+        return cut
 
     def table(self, image: ImageLike | None = None, pixel_size: PixelSize | float | str | None = None) -> Table:
         """Measurements, one row for each segment: see `upseg.measurements`.
@@ -171,11 +187,13 @@ class LabelledSegments:
         from upseg.images.reading import read_image
 
         pixels = None if image is None else read_image(image)
-        return cast("Table", room("measurements").measure(self, pixels, pixel_size))
+        columns: Table = room("measurements").measure(self, pixels, pixel_size)
+        return columns
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; its suffix chooses the format (see `upseg.formats`). Whole or not at all."""
-        return cast("Path", room("formats").write(self, path))
+        written: Path = room("formats").write(self, path)
+        return written
 
     def overlay(self, image: ImageLike, *, alpha: float = 0.5, outlines: bool = True) -> UInt8[np.ndarray, "h w 3"]:
         """Draw the segments in colour over the image they came from.
@@ -190,8 +208,9 @@ class LabelledSegments:
         """
         from upseg.images.reading import read_image
 
+        drawn: UInt8[np.ndarray, "h w 3"]
         drawn = room("formats").draw_overlay(self, read_image(image), alpha=alpha, outlines=outlines)
-        return np.asarray(drawn)
+        return drawn
 
     def show(self, image: ImageLike | None = None) -> None:
         """Show a picture of the segments, over their image if it is given: in a notebook there, else in a window."""
@@ -201,10 +220,12 @@ class LabelledSegments:
         Image.fromarray(drawn).show()
 
     def _repr_png_(self) -> bytes:
-        return cast("bytes", room("formats").picture_of(self))
+        data: bytes = room("formats").picture_of(self)
+        return data
 
     def _repr_html_(self) -> str:
-        return cast("str", room("formats").html_of(self))
+        text: str = room("formats").html_of(self)
+        return text
 
 
 def room(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +27,8 @@ from upseg.segmentation import Progress, Segmentation
 
 LEAST_GROWTH = 1.1
 """A resolution whose sides are less than this many times those of the one before is not worth another pass."""
+PICTURE_PIXELS = 1_000_000
+"""The picture of the features that comes with a result has about so many at most."""
 LARGEST_STRIDE = 32
 """Of the network: tiles begin at multiples of it."""
 
@@ -63,19 +65,18 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
             progress: Called with (tiles and resolutions done, those there are).
 
         Returns:
-            Each segment with its score, the mean of |f . mode| over its cluster, and the segment it is a part of.
+            Each segment with its score, the mean of |f . mode| over its cluster, and the segment it is a part of; and
+            the picture of the features of the lowest resolution (Fig. 2a).
 
         Raises:
             ImageError: If the image cannot be read.
         """
         with self.reading(image) as pixels:
-            grids = [grid for _, grid in self._resolutions(pixels)]
-            step = Steps(sum(map(len, grids)) + len(grids), progress)
-            size = pixels.shape[-2], pixels.shape[-1]
-            tree = self._refined(self._features(pixels, step), size, self.settings, step)
-        return Segmentation.from_labels(
+            tree, features = self._refined(pixels, progress)
+        found = Segmentation.from_labels(
             tree.labels, scores=tree.scores, parents=tree.parents, provenance=self.provenance()
         )
+        return replace(found, features=features)
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h w"]:
@@ -134,7 +135,7 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         """
         with self.reading(image) as pixels:
             step = Steps(sum(len(grid) for _, grid in self._resolutions(pixels)), progress)
-            return [features.half().cpu() for features in self._features(pixels, step)]
+            return [features.half().cpu() for _, features in self._features(pixels, step)]
 
     @torch.inference_mode()
     def segment_embedding(
@@ -148,9 +149,13 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
             bandwidth: Of the mean shift, in degrees, in (0, 90]; None for that of the settings.
         """
         chosen = self.settings if bandwidth is None else replace(self.settings, bandwidth=bandwidth)
-        lines = (F.normalize(features.to(self.device).float(), dim=0) for features in embedding)
+        tree: SegmentTree | None = None
         with torch_threads(self.settings.threads):
-            tree = self._refined(lines, size, chosen)
+            for features in embedding:
+                lines = F.normalize(features.to(self.device).float(), dim=0)
+                tree = self._with_resolution(tree, lines, size, chosen)
+        assert tree is not None  # noqa: S101  (there is always one resolution)
+        tree = tree.resized(size)
         facts = self.provenance()
         facts["settings"] = {**facts["settings"], "bandwidth": chosen.bandwidth}
         return Segmentation.from_labels(tree.labels, scores=tree.scores, parents=tree.parents, provenance=facts)
@@ -179,25 +184,22 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         return colour_features(embedding[-1].float())
 
     def _refined(
-        self,
-        resolutions: Iterator[Float[Tensor, "d _ _"]],
-        size: tuple[int, int],
-        settings: EntitySettings,
-        step: Callable[[], None] = lambda: None,
-    ) -> SegmentTree:
-        """Segments at the image's size: the lowest resolution's, refined by each of the others in turn."""
+        self, image: Float32[Tensor, "1 3 h w"], progress: Progress | None
+    ) -> tuple[SegmentTree, UInt8[np.ndarray, "_ _ 3"]]:
+        """Segments at the image's size, the lowest resolution's refined by each of the others; and its features."""
+        size = (image.shape[-2], image.shape[-1])
+        resolutions = self._resolutions(image)
+        step = Steps(sum(len(grid) for _, grid in resolutions) + len(resolutions), progress)
         tree: SegmentTree | None = None
-        for features in resolutions:
-            found = self._group(features, size[0] * size[1], settings)
-            if tree is None:
-                tree = SegmentTree(found.labels, found.scores)
-            else:
-                least = max(1, scaled_area(settings.minimum_added_area, found.labels.size, size[0] * size[1]))
-                tree = refine(tree.resized(found.labels.shape), found.labels, found.scores, minimum_area=least)
+        drawn: UInt8[np.ndarray, "_ _ 3"] | None = None
+        for _, features in self._features(image, step):
+            drawn = _drawn(features) if drawn is None else drawn
+            tree = self._with_resolution(tree, features, size, self.settings)
             del features  # before those of the next resolution are made
             step()
         assert tree is not None  # noqa: S101  (there is always one resolution)
-        return tree.resized(size)
+        assert drawn is not None  # noqa: S101
+        return tree.resized(size), drawn
 
     def _resolutions(self, image: Float32[Tensor, "1 3 h w"]) -> list[tuple[tuple[int, int], TileGrid]]:
         """The sizes at which an image is looked at, lowest first, and the tiles of each."""
@@ -207,10 +209,26 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         sizes = level_sizes(image.shape[-2], image.shape[-1], settings)
         return [(size, TileGrid(*size, settings.tile, settings.overlap, multiple)) for size in sizes]
 
-    def _features(self, image: Float32[Tensor, "1 3 h w"], step: Steps) -> Iterator[Float[Tensor, "d _ _"]]:
+    def _features(
+        self, image: Float32[Tensor, "1 3 h w"], step: Steps
+    ) -> Iterator[tuple[tuple[int, int], Float[Tensor, "d _ _"]]]:
         for size, grid in self._resolutions(image):
             reduced = resize_image(image, size).clamp(0, 1).to(self.device)
-            yield run_in_tiles(self.network, reduced, grid, lines=True, progress=step)
+            yield size, run_in_tiles(self.network, reduced, grid, lines=True, progress=step)
+
+    def _with_resolution(
+        self,
+        tree: SegmentTree | None,
+        features: Float[Tensor, "d h w"],
+        size: tuple[int, int],
+        settings: EntitySettings,
+    ) -> SegmentTree:
+        """The segments of the resolutions so far, refined by those of the next one; `size` is the image's."""
+        found = self._group(features, size[0] * size[1], settings)
+        if tree is None:
+            return SegmentTree(found.labels, found.scores)
+        least = max(1, scaled_area(settings.minimum_added_area, found.labels.size, size[0] * size[1]))
+        return refine(tree.resized(found.labels.shape), found.labels, found.scores, minimum_area=least)
 
     def _group(
         self, features: Float[Tensor, "d h w"], image_pixels: int, settings: EntitySettings | None = None
@@ -231,6 +249,11 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
                 trim=round(settings.trim * scale),
                 seed=settings.seed,
             )
+
+
+def _drawn(features: Float[Tensor, "d h w"]) -> UInt8[np.ndarray, "_ _ 3"]:
+    step = max(1, round((features[0].numel() / PICTURE_PIXELS) ** 0.5))
+    return colour_features(features[:, ::step, ::step].float().cpu())
 
 
 def level_sizes(height: int, width: int, settings: EntitySettings) -> list[tuple[int, int]]:
