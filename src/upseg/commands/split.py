@@ -21,12 +21,14 @@ from upseg.commands.options import (
     channel_numbers,
     run_and_report,
 )
-from upseg.errors import UpsegError
+from upseg.errors import ModelError, UpsegError
 
 if TYPE_CHECKING:
     from upseg.split.classes import MaskClasses
 
 _NO_VOID = "none"
+PHOTOS_MODEL = "things"
+"""The model that comes with upseg for class masks that have a photo."""
 
 _Masks = Annotated[
     list[str],
@@ -150,9 +152,13 @@ def split(
 
 
 def _splitter(model: str | None, images: Path | None) -> str:
-    from upseg.split.baselines import default_splitter
-
-    return default_splitter(has_photos=images is not None) if model is None else model
+    """The model; where nobody names one, for masks alone only who knows the objects can choose."""
+    if model is None and images is None:
+        raise ModelError(
+            "class masks alone can be split in two ways: say --model components or --model distance, or, for the "
+            f"model {PHOTOS_MODEL}, give the folder of their photos with --images"
+        )
+    return PHOTOS_MODEL if model is None else model
 
 
 def _settings(model: str, assignments: Sequence[str] | None) -> dict[str, Any]:

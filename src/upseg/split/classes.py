@@ -115,11 +115,7 @@ class MaskClasses:
 
 
 def named_classes(name: str) -> MaskClasses | None:
-    """What the values mean in the class masks of a data set; None if there is none of that name.
-
-    Args:
-        name: One of `CLASS_SETS`.
-    """
+    """What the values mean in the class masks of a set of `CLASS_SETS`; None if there is none of that name."""
     if name not in CLASS_SETS:
         return None
     module, void, offset = CLASS_SETS[name]
@@ -127,10 +123,7 @@ def named_classes(name: str) -> MaskClasses | None:
 
 
 def classes_beside(folder: Path) -> MaskClasses | None:
-    """What a table in a folder of masks, or beside it, says: `categories.json`, or CVAT's `labelmap.txt`.
-
-    Returns:
-        None where there is none.
+    """What `categories.json` or CVAT's `labelmap.txt` in a folder of masks, or beside it, says; None without them.
 
     Raises:
         DataError: If it is no list of categories.

@@ -39,11 +39,7 @@ class MaskJob(ImageJob):
     needs_photo: bool = False
 
     def segment(self, segmenter: Splitter, on_step: StepCallback | None = None) -> Outcome:
-        """Read the mask, and its photo where that is needed, and split the mask.
-
-        Raises:
-            DataError: If the mask or the photo cannot be read, or they do not belong together.
-        """
+        """Split the mask; errors as of `read`."""
         semantic_map, pixels = self.read()
         found = segmenter.split(pixels, semantic_map, **progress_option(on_step))
         facts = {"image": self.image, "mask": self.name, **(self.reading.facts() if pixels is not None else {})}
