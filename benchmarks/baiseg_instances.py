@@ -44,12 +44,13 @@ from upseg.data.shapes import Difficulty, ShapeScenes
 from upseg.data.sources import open_dataset
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
+from upseg.functional.label_maps import connected_components
 from upseg.methods.baiseg import BaisegSegmenter
 from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.mask_iou import label_map_ious
 from upseg.metrics.voc_mask_ap import VocMaskAP
 from upseg.segmentation import Category, Segmentation
-from upseg.split.baselines import DistanceSettings, component_objects, distance_objects
+from upseg.split.baselines import DistanceSettings, distance_objects
 from upseg.training.recipes import find_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -171,7 +172,7 @@ def methods(
         return run
 
     found: dict[str, Callable[[Sample], Segmentation]] = {
-        "components of the class masks": baseline(component_objects),
+        "components of the class masks": baseline(connected_components),
         "distance watershed of the class masks": baseline(partial(distance_objects, prominence=prominence)),
         "baiseg, given the class masks": lambda s: segmenter.segment(s.image, semantic_map=given(s)),
     }

@@ -26,11 +26,12 @@ from upseg.data.sample import Sample
 from upseg.data.sources import open_dataset
 from upseg.formats.montage import side_by_side
 from upseg.formats.overlay import draw_overlay
+from upseg.functional.label_maps import connected_components
 from upseg.functional.resizing import resize_image
 from upseg.methods.baiseg import BaisegSegmenter
 from upseg.methods.baiseg.segmenter import working_sizes
 from upseg.segmentation import Category, Segmentation
-from upseg.split.baselines import component_objects
+from upseg.split.baselines import remove_small_objects
 
 HEIGHT = 320
 """Of the pictures, in pixels, at most."""
@@ -68,7 +69,7 @@ def draw(sample: Sample, segmenter: BaisegSegmenter, things: dict[int, str], pat
     ids = class_map(sample)
     ids = np.where(np.isin(ids, list(things)), ids, 0)
     found = segmenter.segment(sample.image, semantic_map=Segmentation.from_labels(ids, categories=named(sample, ids)))
-    components = component_objects(ids, minimum_area=segmenter.settings.minimum_area)
+    components = remove_small_objects(connected_components(ids), segmenter.settings.minimum_area)
     photo = np.rint(sample.image * 255).astype(np.uint8)
     pictures = [
         photo,

@@ -105,7 +105,7 @@ def measured(work: Callable[[], tuple[object, str]]) -> Figures:
 
 def open_with_upseg(root: Path) -> Figures:
     from upseg.data.sources import open_dataset
-    from upseg.data.sources.coco_instances import CocoInstances  # imported before the clock runs
+    from upseg.data.sources.coco_layouts import CocoInstances  # imported before the clock runs
 
     assert CocoInstances.__name__
 
@@ -126,7 +126,7 @@ def parse_with_json(root: Path) -> Figures:
 
 def start_worker(root: Path) -> Figures:
     """What a worker of a DataLoader does first; the pickled data set lies in a file, as if it came through a pipe."""
-    from upseg.data.sources.coco_instances import CocoInstances
+    from upseg.data.sources.coco_layouts import CocoInstances
 
     assert CocoInstances.__name__
 

@@ -28,7 +28,7 @@ from skimage.color import rgb2gray
 from skimage.filters import sobel
 from skimage.segmentation import felzenszwalb, slic, watershed
 
-from upseg.data.sources.coco_instances import CocoInstances
+from upseg.data.sources.coco_layouts import CocoInstances
 from upseg.hierarchy import Hierarchy, level_details
 from upseg.methods.dynaseg import DynaSegSegmenter, DynaSegSettings
 from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL

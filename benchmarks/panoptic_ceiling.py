@@ -29,7 +29,7 @@ from torch import Tensor
 
 from upseg.data.dataset import Dataset
 from upseg.data.sample import Sample
-from upseg.data.sources.coco_panoptic import CocoPanoptic
+from upseg.data.sources.coco_layouts import CocoPanoptic
 from upseg.methods.panoptic.encodings import make_encoding
 from upseg.methods.panoptic.grouping import group_panoptic
 from upseg.methods.panoptic.segmenter import network_size

@@ -93,7 +93,9 @@ def made_up_maps(size: tuple[int, int], noise: float, device: str) -> tuple[Tens
     squares = rows[:, None] * 16 + columns
     centres = torch.rand(squares.max() + 1, 2, generator=generator) * 1.9 - 0.95
     inside = squares % 3 != 0
-    instance = PositionalEncoding(FREQUENCIES).targets(centres[squares].permute(2, 0, 1)[None], inside[None])[0]
+    instance = PositionalEncoding(frequencies=FREQUENCIES).targets(
+        centres[squares].permute(2, 0, 1)[None], inside[None]
+    )[0]
     classes = torch.where(inside, squares % THINGS, THINGS + squares % (CLASSES - THINGS))
     semantic = 5.0 * F.one_hot(classes, CLASSES).permute(2, 0, 1).float().contiguous()
     maps = []
@@ -112,7 +114,7 @@ def random_maps(size: tuple[int, int], device: str) -> tuple[Tensor, Tensor]:
 def measure_search(options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each way to decode the same map."""
     predicted = made_up_maps((SIDE, SIDE), 0.3, options.device)[0].flatten(1)
-    codes, encoding = codes_of_cells(options.device), PositionalEncoding(FREQUENCIES, (GRID, GRID))
+    codes, encoding = codes_of_cells(options.device), PositionalEncoding((GRID, GRID), FREQUENCIES)
     ways: dict[str, tuple[Callable[[], Tensor], int]] = {
         "rows, then columns": (lambda: decode_pixels(predicted, encoding).numbers, options.repeats),
         "every cell, matrix products": (partial(by_products, predicted, codes), 2),

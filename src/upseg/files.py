@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 MOST_BYTES = 1 << 30
 """Of a file that is read whole: what is larger would not fit into memory once it is parsed."""
 
@@ -37,6 +39,12 @@ def check_openable(path: str | os.PathLike[str]) -> None:
         return  # opening it will say why
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ValueError("this is not a regular file")
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file is changed: its size, and when that was."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def is_there(path: str | os.PathLike[str]) -> bool:
@@ -121,6 +129,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text in UTF-8, whole or not at all; returns the path."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_picture(path: Path, pixels: np.ndarray, **options: Any) -> Path:
+    """Write pixels as Pillow takes them, whole or not at all: JPEG where the name ends so, else PNG; returns the path.
+
+    Args:
+        path: The file.
+        pixels: (H, W) or (H, W, 3), integers.
+        options: Of Pillow's writer.
+    """
+    from PIL import Image
+
+    with atomic_path(path) as partial:
+        kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
+        Image.fromarray(pixels).save(partial, format=kind, **options)
+    return path
 
 
 def remove_partials(path: str | Path) -> int:

@@ -196,8 +196,7 @@ class Hierarchy:
         chosen[list(nodes)] = True
         for number in range(len(self.tree.merges) - 1, -1, -1):
             chosen[self.tree.children[number]] |= chosen[self.tree.regions + number]
-        mask: Bool[np.ndarray, "h w"] = chosen[self.atoms - 1]
-        return mask
+        return np.asarray(chosen[self.atoms - 1])
 
     @cached_property
     def areas(self) -> Int64[np.ndarray, " n"]:

@@ -6,7 +6,7 @@ would take them one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -59,10 +59,7 @@ def measure(
         >>> table["centroid_column"].tolist(), table["perimeter"].tolist()
         ([0.5, 3.0], [0.0, 0.0])
     """
-    if image is not None and image.shape[:2] != segmentation.shape:
-        raise ValueError(
-            f"the image must have the segmentation's height and width {segmentation.shape}, got {image.shape[:2]}"
-        )
+    segmentation.check_size(image)
     table = _facts(segmentation)
     if shapes:
         table |= _shapes(segmentation)
@@ -177,25 +174,17 @@ def _perimeters(labels: Int32[np.ndarray, "h w"], count: int) -> Float64[np.ndar
 def _intensities(labels: Int32[np.ndarray, "h w"], image: Float32[np.ndarray, "h w 3"]) -> Table:
     flat = labels.ravel()
     areas = segment_areas(labels)
-    order = np.argsort(flat, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(areas)[:-1]])
+    order = np.argsort(flat, kind="stable")[areas[0] :]  # without void
+    starts = np.concatenate([[0], np.cumsum(areas[1:])[:-1]]).astype(np.int64)[: len(areas) - 1]
     table: Table = {}
-    for name, values in zip(CHANNELS, _channels(image), strict=True):
+    for name, values in zip(CHANNELS, image.reshape(-1, 3).T, strict=True):
         ordered = values[order]
-        occupied = areas > 0
-        low, high = np.zeros(len(areas)), np.zeros(len(areas))
-        low[occupied] = np.minimum.reduceat(ordered, starts[occupied])
-        high[occupied] = np.maximum.reduceat(ordered, starts[occupied])
+        low, high = (extreme.reduceat(ordered, starts).astype(float) for extreme in (np.minimum, np.maximum))
         mean = np.bincount(flat, values, len(areas)) / np.maximum(areas, 1)
         deviation = values - mean[flat]
         spread = np.sqrt(np.bincount(flat, deviation * deviation, len(areas)) / np.maximum(areas, 1))
-        table |= {f"mean_{name}": mean[1:], f"min_{name}": low[1:], f"max_{name}": high[1:], f"std_{name}": spread[1:]}
+        table |= {f"mean_{name}": mean[1:], f"min_{name}": low, f"max_{name}": high, f"std_{name}": spread[1:]}
     return table
-
-
-def _channels(image: Float32[np.ndarray, "h w 3"]) -> Iterator[Float32[np.ndarray, " n"]]:
-    for channel in range(3):
-        yield image[..., channel].ravel()
 
 
 def _in_units(table: Table, size: PixelSize) -> Table:

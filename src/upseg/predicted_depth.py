@@ -65,5 +65,4 @@ class PredictedDepth:
         height = np.full(self.shape, np.nan, np.float32)
         height[known] = -np.log(self.values[known]) if self.is_metric else self.values[known]
         low, high = (height[known].min(), height[known].max()) if known.any() else (0.0, 0.0)
-        nearness: Float32[np.ndarray, "h w"] = (height - low) / (high - low) if low < high else height - low + 1
-        return nearness
+        return np.asarray((height - low) / (high - low) if low < high else height - low + 1)

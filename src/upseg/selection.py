@@ -42,10 +42,7 @@ def split(
     segmentation: Segmentation, segment_id: int, strokes: Sequence[Stroke], image: Float32[np.ndarray, "h w 3"] | None
 ) -> Segmentation:
     """Cut one segment into several; see `Segmentation.split`."""
-    if image is not None and image.shape[:2] != segmentation.shape:
-        raise ValueError(
-            f"the image must have the segmentation's height and width {segmentation.shape}, got {image.shape[:2]}"
-        )
+    segmentation.check_size(image)
     box = box_slices(segmentation, segment_id, margin=1)
     region = segmentation.labels[box] == segment_id
     shifted = [[(row - box[0].start, column - box[1].start) for row, column in stroke] for stroke in strokes]
@@ -112,10 +109,7 @@ def cutout(
     Raises:
         ValueError: If the image has another size.
     """
-    if image.shape[:2] != segmentation.shape:
-        raise ValueError(
-            f"the image must have the segmentation's height and width {segmentation.shape}, got {image.shape[:2]}"
-        )
+    segmentation.check_size(image)
     box = box_slices(segmentation, segment_id, margin)
     colours = np.rint(np.clip(image[box], 0, 1) * 255).astype(np.uint8)
     opacity = np.where(segmentation.labels[box] == segment_id, np.uint8(255), np.uint8(0))

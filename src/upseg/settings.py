@@ -87,7 +87,8 @@ def build_settings(settings_class: type, values: Mapping[str, Any], *, preset: s
         check_most(checked)
     except ValueError as error:
         raise ModelError(str(error)) from error
-    missing = [f.name for f in _fields(settings_class) if _is_required(f) and f.name not in checked]
+    required = [f.name for f in _fields(settings_class) if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in required if name not in checked]
     from_preset = getattr(settings_class, "preset", None)
     if from_preset is None and preset not in (None, "default"):
         raise ModelError(f"{settings_class.__name__} has no presets, but {preset!r} was asked for")
@@ -103,10 +104,6 @@ def _fields(settings_class: type) -> Sequence[Field[Any]]:
     if not is_dataclass(settings_class):
         raise TypeError(f"settings must be a dataclass, got {settings_class!r}")
     return [f for f in fields(settings_class) if f.init]
-
-
-def _is_required(f: Field[Any]) -> bool:
-    return f.default is MISSING and f.default_factory is MISSING
 
 
 def _type_of(settings_class: type, key: str) -> Any:

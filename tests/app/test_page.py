@@ -319,7 +319,12 @@ def test_a_folder_of_images_is_chosen_or_dropped(browser, tmp_path) -> None:
             what = {"items": [], "files": [str(tmp_path / "mine")], "dragOperationsMask": 1}
             drop.send("Input.dispatchDragEvent", {"type": kind, "x": 500, "y": 400, "data": what})
         expect(page.page.locator("#sessions li")).to_have_count(4, timeout=WAIT)
-        assert sorted(session.facts["name"] for session in running.desk.sessions.all()) == ["a.png", "a.png", "b.png", "b.png"]
+        assert sorted(session.facts["name"] for session in running.desk.sessions.all()) == [
+            "a.png",
+            "a.png",
+            "b.png",
+            "b.png",
+        ]
         page.close()
         assert page.wrong == []
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.training.tiny import losses, recipe, rows, write
 from upseg.cli import main
-from upseg.commands import train as command
+from upseg.commands import options
 from upseg.models.registry import load_model
 from upseg.training.recipes import recipes
 
@@ -110,6 +110,6 @@ def test_wrong_usage_is_one_line_and_exit_code_2(upseg_train, tmp_path, argument
 
 
 def test_without_the_extra_it_says_what_to_install(upseg_train, monkeypatch) -> None:
-    found = command.find_spec
-    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "omegaconf" else found(name))
+    found = options.find_spec
+    monkeypatch.setattr(options, "find_spec", lambda name: None if name == "omegaconf" else found(name))
     assert upseg_train("-c", "x") == (2, "", 'upseg: training needs omegaconf: pip install "upseg[train]"\n')

@@ -15,7 +15,6 @@ from upseg.evaluation.predictions import (
     DEPTH_SUFFIXES,
     SEGMENTATION_SUFFIXES,
     Matching,
-    classified,
     match_predictions,
     read_depth,
     reader_of,
@@ -51,7 +50,6 @@ def test_every_format_that_can_be_read_is_found_and_read(form: str, tmp_path: Pa
     found = matched(tmp_path, "street/a.b")
     assert (found.missing, found.extra) == ((), ())
     assert reader_of(None)(found.files["street/a.b"]) == SEGMENTATION
-    assert classified(found.files.values())
 
 
 def test_the_file_for_all_images_beside_them_is_no_prediction_too_many(tmp_path: Path) -> None:
@@ -149,17 +147,6 @@ def test_what_is_no_depth_is_named(tmp_path: Path) -> None:
     for path in tmp_path.iterdir():
         with pytest.raises(DataError, match=path.name):
             read_depth(path)
-
-
-def test_classes_are_told_by_the_first_file_with_a_segment(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"damaged")
-    Segmentation.from_labels(np.zeros((2, 2), int)).save(tmp_path / "b.png")
-    files = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png"]
-    assert not classified(files[:2])
-    SEGMENTATION.save(files[2])
-    assert classified(files)
-    Segmentation.from_labels(LABELS).save(files[2])
-    assert not classified(files)
 
 
 def test_images_that_only_their_suffix_tells_apart_have_each_its_prediction(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_the_crop_of_nyu_applies_to_images_of_its_size() -> None:
     predicted[45:471, 41:601] = 2.0
     sample = Sample(np.zeros((480, 640, 3), np.float32), np.zeros((480, 640), np.int32), (), depth)
     protocol = PROTOCOLS["nyu-depth"]
-    totals = protocol.accumulators((), False)
+    totals = protocol.accumulators(())
     protocol.update(totals, 0, sample, predicted)
     assert protocol.scores(totals)["rmse"] == 0
     predicted[470, 600] = 4.0

@@ -18,7 +18,6 @@ from upseg.formats.depth import (
     colour_depth,
     depth_colours,
     read_depth_png,
-    write_depth_picture,
     write_depth_png,
 )
 from upseg.predicted_depth import PredictedDepth
@@ -142,12 +141,6 @@ def test_the_picture_goes_from_the_farthest_to_the_nearest() -> None:
 
 def test_nothing_known_is_grey() -> None:
     np.testing.assert_array_equal(colour_depth(metres(0, 0)), 128)
-
-
-def test_the_picture_file_is_the_drawing(tmp_path: Path) -> None:
-    depth = metres(1, 2, 3)
-    with Image.open(write_depth_picture(depth, tmp_path / "new" / "a.png")) as image:
-        np.testing.assert_array_equal(np.asarray(image), colour_depth(depth))
 
 
 class TestBesideASegmentation:

@@ -21,8 +21,7 @@ from upseg.errors import ImageError, ModelError
 from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
 from upseg.models.learned import LearnedSegmenter
 from upseg.models.registry import CONFIG_NAME, METHODS, WEIGHTS_NAME, load_model
-from upseg.segmentation import DepthSegmenter, PictureSegmenter, Segmentation, Segmenter
-from upseg.split.baselines import Splitter
+from upseg.segmentation import DepthSegmenter, PictureSegmenter, Segmentation, Segmenter, Splitter
 
 SIZES = [(1, 1), (1, 7), (7, 1), (5, 3), (33, 47)]
 """Sizes that no stride, window or tile divides."""

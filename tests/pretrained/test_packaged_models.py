@@ -11,6 +11,7 @@ import torch
 
 from upseg.batch.run import BatchSummary, segment_files
 from upseg.cli import main
+from upseg.commands.split import PHOTOS_MODEL
 from upseg.errors import ModelError
 from upseg.methods.entity import EntitySegmenter, EntitySettings
 from upseg.methods.entity.network import EntityNetwork
@@ -19,7 +20,6 @@ from upseg.models.folders import ModelConfig, read_config
 from upseg.models.registry import find_model, load_model, settings_class
 from upseg.models.saving import save_pretrained
 from upseg.segmentation import Segmentation
-from upseg.split.baselines import PHOTOS_MODEL
 
 SETTINGS = {"backbone": "test_convnext", "channels": 8, "dimensions": 6, "size": None, "bandwidth": 5.0, "threads": 1}
 OWN = sorted(model_folders.packaged_models().values())

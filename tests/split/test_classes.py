@@ -5,9 +5,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from upseg.data.sources.label_images import read_class_names
 from upseg.errors import DataError, UpsegError
 from upseg.segmentation import Category
-from upseg.split.classes import MaskClasses, classes_beside, named_classes, read_class_names
+from upseg.split.classes import MaskClasses, classes_beside, named_classes
 
 PIXELS = np.array([[0, 2, 2], [255, 9, 2]], np.uint8)
 
@@ -19,23 +20,23 @@ def mask(tmp_path) -> Path:
 
 
 def test_a_value_is_a_class_0_is_none_and_255_is_void(mask) -> None:
-    found = MaskClasses().read(mask)
+    found = MaskClasses().read(mask)[0]
     assert found.labels.tolist() == [[0, 1, 1], [0, 2, 1]]
     assert [segment.category for segment in found] == [Category(2, "class-2"), Category(9, "class-9")]
 
 
 def test_void_can_be_other_values_or_none(mask) -> None:
-    assert MaskClasses(void=frozenset({2, 9})).read(mask).labels.tolist() == [[0, 0, 0], [1, 0, 0]]
-    assert MaskClasses(void=frozenset()).read(mask).labels.tolist() == [[0, 1, 1], [2, 3, 1]]
+    assert MaskClasses(void=frozenset({2, 9})).read(mask)[0].labels.tolist() == [[0, 0, 0], [1, 0, 0]]
+    assert MaskClasses(void=frozenset()).read(mask)[0].labels.tolist() == [[0, 1, 1], [2, 3, 1]]
 
 
 def test_a_mask_of_nothing_but_255_is_asked_about(tmp_path) -> None:
     path = tmp_path / "binary.png"
     Image.fromarray(np.array([[0, 255]], np.uint8)).save(path)
     with pytest.raises(DataError, match=r"binary\.png: its only value beside 0 is 255, .* --void none"):
-        MaskClasses().read(path)
-    assert MaskClasses(void=frozenset()).read(path)[1].category == Category(255, "class-255")
-    assert len(MaskClasses(void=frozenset({255})).read(path)) == 0
+        MaskClasses().read(path)[0]
+    assert MaskClasses(void=frozenset()).read(path)[0][1].category == Category(255, "class-255")
+    assert len(MaskClasses(void=frozenset({255})).read(path)[0]) == 0
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "I;16"])
@@ -49,12 +50,12 @@ def test_every_kind_of_label_map_is_read(tmp_path, mode) -> None:
     image.save(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as saved:
         assert saved.mode == mode
-    assert MaskClasses().read(tmp_path / "a.png").labels.tolist() == [[0, 1]]
+    assert MaskClasses().read(tmp_path / "a.png")[0].labels.tolist() == [[0, 1]]
 
 
 def test_an_empty_mask_has_no_segments(tmp_path) -> None:
     Image.new("L", (3, 2)).save(tmp_path / "a.png")
-    assert len(MaskClasses().read(tmp_path / "a.png")) == 0
+    assert len(MaskClasses().read(tmp_path / "a.png")[0]) == 0
 
 
 @pytest.mark.parametrize("palette", [False, True])
@@ -69,13 +70,13 @@ def test_colours_of_cvat_are_classes_by_its_label_map(tmp_path, palette) -> None
     image.save(masks / "a.png")
     classes = classes_beside(masks)
     assert classes is not None
-    found = classes.read(masks / "a.png")
+    found = classes.read(masks / "a.png")[0]
     assert found.labels.tolist() == [[0, 1], [2, 1]]
     assert [segment.category for segment in found] == [Category(2, "old cell"), Category(1, "cell")]
     assert classes.facts() != MaskClasses(classes.names).facts()
     Image.fromarray(pixels + 1).save(masks / "a.png")
     with pytest.raises(DataError, match=r"a\.png: .*the colour \(1, 1, 1\)"):
-        classes.read(masks / "a.png")
+        classes.read(masks / "a.png")[0]
 
 
 def test_names_come_from_the_list_and_kinds_from_the_options() -> None:
@@ -115,15 +116,15 @@ def test_a_table_beside_the_masks_names_classes(tmp_path) -> None:
 
 def test_values_that_the_list_has_not_are_named(mask, tmp_path) -> None:
     with pytest.raises(DataError, match=r"a\.png: it has values that are not in the list of classes: 9; add"):
-        MaskClasses({2: "cell"}).read(mask)
+        MaskClasses({2: "cell"}).read(mask)[0]
     Image.fromarray(np.arange(1, 9, dtype=np.uint8)[None]).save(mask)
     with pytest.raises(DataError, match=r"1, 3, 4, 5, 6, \.\.\.; add"):
-        MaskClasses({2: "cell"}).read(mask)
+        MaskClasses({2: "cell"}).read(mask)[0]
 
 
 def test_negative_values_are_void(tmp_path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.array([[0, 3, -4]], np.int16))
-    assert MaskClasses().read(tmp_path / "a.tif").labels.tolist() == [[0, 1, 0]]
+    assert MaskClasses().read(tmp_path / "a.tif")[0].labels.tolist() == [[0, 1, 0]]
 
 
 @pytest.mark.parametrize(
@@ -177,9 +178,9 @@ def test_0_is_a_person_in_the_pixel_maps_of_coco_stuff(tmp_path: Path) -> None:
     """They hold each id minus one, and 255 where nothing is known."""
     path = tmp_path / "a.png"
     Image.fromarray(np.array([[0, 0, 1, 255]], np.uint8)).save(path)
-    found = named_classes("coco-stuff").read(path)
+    found = named_classes("coco-stuff").read(path)[0]
     assert found.labels.tolist() == [[1, 1, 2, 0]]
     assert [segment.category for segment in found] == [Category(1, "person"), Category(2, "bicycle")]
-    assert [segment.category.name for segment in named_classes("coco").read(path)] == [
+    assert [segment.category.name for segment in named_classes("coco").read(path)[0]] == [
         "person"
     ]  # 0 is none, 1 a person

@@ -7,7 +7,7 @@ import pytest
 from upseg.errors import ModelError
 from upseg.models.registry import METHODS
 from upseg.segmentation import Category, Segmentation
-from upseg.split.baselines import BASELINES, ComponentsSettings, DistanceSettings, find_splitter, splitter_settings
+from upseg.split.baselines import BASELINES, ComponentsSettings, DistanceSettings, find_splitter
 
 CELL, SKY = Category(4, "cell"), Category(2, "sky", is_thing=False)
 
@@ -73,7 +73,6 @@ def test_a_method_with_a_way_to_split_is_taken(monkeypatch) -> None:
     model = find_splitter("halves", levels=3)
     assert model.method == "halves"
     assert model.settings.levels == 3
-    assert splitter_settings("halves").__name__ == "ThresholdSettings"
 
 
 def test_a_folder_that_is_called_like_a_baseline_is_a_folder_if_it_is_a_path(tmp_path, monkeypatch) -> None:
@@ -85,14 +84,9 @@ def test_a_folder_that_is_called_like_a_baseline_is_a_folder_if_it_is_a_path(tmp
             find_splitter(name)
 
 
-def test_the_settings_of_a_baseline_are_its_own() -> None:
-    assert splitter_settings("components") is ComponentsSettings
-    assert splitter_settings("distance") is DistanceSettings
-
-
 def test_by_default_distance_cuts_less_and_leaves_crumbs_out_and_components_nothing() -> None:
-    assert DistanceSettings() == DistanceSettings(minimum_area=20, prominence=8.0)
-    assert ComponentsSettings() == ComponentsSettings(minimum_area=0)
+    assert find_splitter("distance").settings == DistanceSettings(minimum_area=20, prominence=8.0)
+    assert find_splitter("components").settings == ComponentsSettings(minimum_area=0)
     classes = np.zeros((12, 30), np.int32)
     classes[2:7, 2:7] = classes[1, 12] = 1
     assert len(find_splitter("distance").load().split(None, Segmentation.from_labels(classes))) == 1

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from upseg.app.changes import Change, Journal, PixelChange, Runs, to_runs
-from upseg.files import atomic_path, read_json
+from upseg.files import atomic_path, read_json, write_text
 from upseg.formats import read
 from upseg.functional.label_maps import segment_areas, segment_boxes
 from upseg.hierarchy import Hierarchy, MergeTree
@@ -289,8 +289,7 @@ def adopt(folder: Path) -> None:
         "segments": segments,
         "provenance": dict(result.provenance),
     }
-    with atomic_path(folder / FACTS) as partial:
-        partial.write_text(json.dumps(facts), encoding="utf-8")
+    write_text(folder / FACTS, json.dumps(facts))
 
 
 def _facts_of(score: float | None, category: Category | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from upseg.app.document import PIECES, Document
 from upseg.errors import UpsegError
-from upseg.files import atomic_path, read_json
+from upseg.files import read_json, write_text
 
 _ID = re.compile(r"[0-9a-f]{24}")
 _META = "session.json"
@@ -87,8 +87,7 @@ class Session:
         """Note facts about it."""
         with self.lock:
             self.facts.update(facts)
-            with atomic_path(self.folder / _META) as partial:
-                partial.write_text(json.dumps(self.facts), encoding="utf-8")
+            write_text(self.folder / _META, json.dumps(self.facts))
 
     def as_json(self) -> dict[str, Any]:
         """For the page, without paths."""

@@ -16,7 +16,7 @@ from upseg.app.workers import Place, Step
 from upseg.batch.jobs import ImageJob, run_job
 from upseg.batch.workers import threads_of_an_image
 from upseg.errors import UpsegError
-from upseg.files import atomic_path
+from upseg.files import write_picture
 from upseg.formats import FORMATS, output_paths, write
 from upseg.formats.depth import PICTURE_SUFFIX
 from upseg.images.options import ReadingOptions
@@ -137,8 +137,7 @@ def write_truth(place: Place, on_step: Step, folders: Sequence[tuple[Path, str]]
     for done, (folder, name) in enumerate(folders, start=1):
         document = Document(folder)
         write(document.segmentation(), root / "labels" / f"{name}.tif", format="tif")
-        with atomic_path(root / "images" / f"{name}.png") as partial:
-            Image.fromarray(np.load(folder / "picture-0.npy", mmap_mode="r")).save(partial, format="PNG")
+        write_picture(root / "images" / f"{name}.png", np.load(folder / "picture-0.npy", mmap_mode="r"))
         on_step(done, len(folders))
     return len(folders)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
 import traceback
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from upseg.batch.jobs import lacks_memory
+from upseg.batch.workers import die_with_parent
 from upseg.errors import UpsegError
 from upseg.models.registry import Model, find_model
 
@@ -154,7 +154,7 @@ def _death(code: int | None) -> str:
 def _serve(connection: Connection, model: str | Path | None, device: str) -> None:
     """What the process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     place = Place(model, device)
     while True:
         try:
@@ -173,13 +173,6 @@ def _done(task: Task, arguments: tuple[Any, ...], place: Place, connection: Conn
         if lacks_memory(error):
             return "failed", "there is not enough memory for this"
         return "broken", traceback.format_exc()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 class Workers:

@@ -145,16 +145,15 @@ def threads_of_an_image() -> Iterator[None]:
     The order of sums, and with it the last digits of scores, depends on the number of threads. Models whose setting
     `threads` is a number keep to that.
     """
-    torch = sys.modules.get("torch")
-    if torch is None:
+    if "torch" not in sys.modules:
         yield
         return
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(_MOST_THREADS, before))
-    try:
+    import torch
+
+    from upseg.models.calling import torch_threads
+
+    with torch_threads(min(_MOST_THREADS, torch.get_num_threads())):
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _start(model: Model, device: str) -> _Worker:
@@ -276,7 +275,7 @@ def _serve(connection: Connection, model: Model, device: str, level: int) -> Non
     logger.setLevel(level)
     logger.addHandler(_ToParent(connection))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     try:
         segmenter = model.load(device)
     except UpsegError as error:
@@ -297,7 +296,8 @@ def _serve(connection: Connection, model: Model, device: str, level: int) -> Non
         return  # the parent is gone
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Wait for the process that started this one to end, and end with it."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -2,63 +2,48 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from upseg.commands.options import Device, Verbose, start_logging
-from upseg.errors import UpsegError
-
-_NEEDED = ("fastapi", "uvicorn")
-
-_Photos = Annotated[
-    list[str] | None, typer.Argument(help="Images, folders (searched throughout) and globs to go through.")
-]
-_Model = Annotated[
-    str, typer.Option("--model", "-m", help="A name from `upseg models`, a model folder, or owner/name of a hub model.")
-]
-_Host = Annotated[str, typer.Option(help="The address to listen on; one that others reach needs --token.")]
-_Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for any that is free.")]
-_Token = Annotated[
-    str | None,
-    typer.Option(envvar="UPSEG_TOKEN", help="What a browser or script must show, 16 characters at least."),
-]
-_Open = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
-_Folder = Annotated[
-    Path | None, typer.Option("--sessions", help="Where work is kept; without it ~/.local/state/upseg/app.")
-]
-_MaxPixels = Annotated[int | None, typer.Option(min=1, help="Refuse larger images; without it 200,000,000.")]
-_MaxMegabytes = Annotated[
-    int, typer.Option("--max-upload", min=1, help="The largest file that is taken, in megabytes.")
-]
-_MaxGigabytes = Annotated[int, typer.Option("--max-stored", min=1, help="What all work may take, in gigabytes.")]
-_Days = Annotated[float, typer.Option(min=0.01, help="After how many days without use work is removed.")]
+from upseg.commands.options import Device, MaxPixels, Verbose, check_installed, start_logging
 
 
 def app(
-    photos: _Photos = None,
-    model: _Model = "dynaseg",
-    host: _Host = "127.0.0.1",
-    port: _Port = 8765,
-    token: _Token = None,
-    open_page: _Open = False,
-    sessions: _Folder = None,
+    photos: Annotated[
+        list[str] | None, typer.Argument(help="Images, folders (searched throughout) and globs to go through.")
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="A name from `upseg models`, a model folder, or owner/name of a hub model."),
+    ] = "dynaseg",
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; one that others reach needs --token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for any that is free.")] = 8765,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="UPSEG_TOKEN", help="What a browser or script must show, 16 characters at least."),
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    sessions: Annotated[
+        Path | None, typer.Option("--sessions", help="Where work is kept; without it ~/.local/state/upseg/app.")
+    ] = None,
     device: Device = "auto",
-    max_pixels: _MaxPixels = None,
-    max_upload: _MaxMegabytes = 512,
-    max_stored: _MaxGigabytes = 20,
-    days: _Days = 30.0,
+    max_pixels: MaxPixels = None,
+    max_upload: Annotated[
+        int, typer.Option("--max-upload", min=1, help="The largest file that is taken, in megabytes.")
+    ] = 512,
+    max_stored: Annotated[int, typer.Option("--max-stored", min=1, help="What all work may take, in gigabytes.")] = 20,
+    days: Annotated[float, typer.Option(min=0.01, help="After how many days without use work is removed.")] = 30.0,
     verbose: Verbose = False,
 ) -> None:
     """Open the page: segment a photo, point at what is wanted, correct it, take it away.
 
     The page is served on this machine alone, loads nothing from elsewhere, and keeps work as one goes.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise UpsegError(f'the page needs {", ".join(missing)}: pip install "upseg[app]"')
+    check_installed("the page", "app", "fastapi", "uvicorn")
     from upseg.app.server import serve
     from upseg.app.settings import AppSettings, default_folder
     from upseg.batch.inputs import find_images

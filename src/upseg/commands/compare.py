@@ -23,17 +23,6 @@ ANNOTATIONS = ".mat"
 """Of BSDS500: several people's segmentations of one image."""
 _COLUMNS = ("image", "first", "second", "variation_of_information", "adjusted_rand", "matched", "mean_iou")
 
-_Sources = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="A B ...", help="Result files, folders of them, models to segment with, or BSDS500's annotations."
-    ),
-]
-_Image = Annotated[
-    Path | None, typer.Option("--image", "-i", help="The image, or the folder of images; models need it.")
-]
-_Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures and tables.")]
-
 
 @dataclass(frozen=True)
 class _Source:
@@ -66,9 +55,18 @@ class _Source:
 
 
 def compare(
-    sources: _Sources,
-    image: _Image = None,
-    output: _Output = Path("upseg-compare"),
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B ...", help="Result files, folders of them, models to segment with, or BSDS500's annotations."
+        ),
+    ],
+    image: Annotated[
+        Path | None, typer.Option("--image", "-i", help="The image, or the folder of images; models need it.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures and tables.")] = Path(
+        "upseg-compare"
+    ),
     channels: Channels = None,
     normalize: Normalize = None,
     device: Device = "auto",
@@ -196,16 +194,13 @@ def _say_left_out(names: set[str]) -> None:
 
 
 def _draw(agreement: Agreement, photo: Path | None, reading: ReadingOptions, path: Path) -> None:
-    from PIL import Image
-
-    from upseg.files import atomic_path
+    from upseg.files import write_picture
 
     try:
         drawn = agreement.picture(None if photo is None else reading.read(photo))
     except ValueError as error:
         raise UpsegError(f"{photo}: {error}") from error
-    with atomic_path(path) as partial:
-        Image.fromarray(drawn).save(partial, format="PNG")
+    write_picture(path, drawn)
 
 
 def _pair_rows(key: str, agreement: Agreement) -> list[list[Any]]:

@@ -10,47 +10,46 @@ from typing import Annotated
 import typer
 
 from upseg.commands.options import AsJson, Channels, Normalize, channel_numbers
+from upseg.errors import UpsegError
 
 _SHOWN = 20
 
-_Source = Annotated[
-    str,
-    typer.Argument(metavar="SOURCE", help="A folder of results, or a data set as name:path (`upseg data sources`)."),
-]
-_Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write, or of some layouts a .json file.")]
-_To = Annotated[
-    str,
-    typer.Option(
-        "--to",
-        help="yolo, coco, coco-panoptic, coco-results, cvat, labelme or label-studio; or a format of `upseg segment`, "
-        "one file for each image.",
-    ),
-]
-_Images = Annotated[Path | None, typer.Option("--images", help="Folder of the images that the results belong to.")]
-_Split = Annotated[str | None, typer.Option(help="Of the data set, such as train or val.")]
-_Options = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="An option of the layout: split of yolo, cvat, coco and coco-panoptic, ids of coco-results (the ground "
-        "truth's COCO file), prefix of label-studio (what it needs before an image's name); or of the data set; "
-        "repeatable.",
-    ),
-]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Allow what is there already to be replaced.")]
-
 
 def convert(
-    source: _Source,
-    output: _Output,
-    to: _To,
-    images: _Images = None,
-    split: _Split = None,
-    assignments: _Options = None,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A folder of results, or a data set as name:path (`upseg data sources`)."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder to write, or of some layouts a .json file.")
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="yolo, coco, coco-panoptic, coco-results, cvat, labelme or label-studio; or a format of `upseg "
+            "segment`, one file for each image.",
+        ),
+    ],
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the images that the results belong to.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Of the data set, such as train or val.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the layout: split of yolo, cvat, coco and coco-panoptic, ids of coco-results (the "
+            "ground truth's COCO file), prefix of label-studio (what it needs before an image's name); or of the data "
+            "set; repeatable.",
+        ),
+    ] = None,
     channels: Channels = None,
     normalize: Normalize = None,
-    overwrite: _Overwrite = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Allow what is there already to be replaced.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write results or ground truth as another tool keeps them; exit code 1 if an image is not in it."""
@@ -91,16 +90,10 @@ def _divided(assignments: list[str], names: tuple[str, ...]) -> tuple[dict[str, 
 
 def _dataset_options(source: str, assignments: list[str]) -> dict[str, object]:
     """Options of the data set, typed as its reader has them."""
+    from upseg.commands.data import dataset_options
     from upseg.data.sources import SOURCES
-    from upseg.errors import DataError, ModelError, UpsegError
-    from upseg.settings import parse_assignments
 
-    if not assignments:
-        return {}
     name = source.partition(":")[0]
-    if name not in SOURCES:
+    if assignments and name not in SOURCES:
         raise UpsegError(f"there is no option {assignments[0].partition('=')[0]!r} of this layout")
-    try:
-        return parse_assignments(assignments, SOURCES[name].options_class())
-    except ModelError as error:
-        raise DataError(f"{name}: {error}") from error
+    return dataset_options(name, assignments) if assignments else {}

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upseg.commands.options import AsJson, Channels, Device, Normalize, channel_numbers
+from upseg.commands.options import (
+    AsJson,
+    Channels,
+    DatasetOptions,
+    Device,
+    ImageNames,
+    Normalize,
+    Split,
+    channel_numbers,
+    check_picture_name,
+    print_list,
+    print_table,
+)
 from upseg.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from upseg.data.dataset import Dataset
     from upseg.data.summary import DatasetSummary
 
-_MOST_PROBLEMS = 20  # listed on the terminal; JSON has all
-_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 data_app = typer.Typer(help="Data sets: which can be read, what is in them, what they look like.", no_args_is_help=True)
 
@@ -31,35 +42,14 @@ class _Prediction(StrEnum):
 
 _Source = Annotated[str, typer.Argument(metavar="DATASET", help="A name that `upseg data sources` lists.")]
 _Path = Annotated[Path, typer.Argument(help="Its folder, as its official archives unpack.")]
-_Split = Annotated[str | None, typer.Option(help="Such as train or val; without it the validation split.")]
-_Images = Annotated[Path | None, typer.Option(help="A text file with the names of the images to use, one in a line.")]
-_Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the data set; repeatable.")
-]
-_Fast = Annotated[bool, typer.Option("--fast", help="Do not decode the images, only read the ground truth.")]
-_Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write, .png or .jpg.")]
-_Count = Annotated[int, typer.Option("--count", "-n", min=1, help="How many samples to draw.")]
-_Seed = Annotated[int | None, typer.Option(help="Choose them at random; without it the first ones.")]
-_Names = Annotated[list[str] | None, typer.Option("--name", help="Draw the sample of this name; repeatable.")]
-_DepthFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the depth, one NAME.png per image.")]
-_DepthModel = Annotated[
-    str, typer.Option("--model", "-m", help="Folder of a transformers depth model, or owner/name on the hub.")
-]
-_Predicts = Annotated[
-    _Prediction | None,
-    typer.Option(
-        help="What larger numbers of the model mean: nearer (disparity) or farther; else what it says itself."
-    ),
-]
-_Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier labels of the image.")
-]
 
 
 @data_app.command()
 def sources(as_json: AsJson = False) -> None:
     """List the data sets that can be read."""
     from dataclasses import fields
+
+    from rich.table import Column
 
     from upseg.data.sources import SOURCES
 
@@ -74,26 +64,19 @@ def sources(as_json: AsJson = False) -> None:
     ]
     if as_json:
         typer.echo(json.dumps({"sources": rows}, indent=2))
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("name", "description", "what the folder holds", "options (--set)")
-    table.columns[2].overflow = "fold"
-    for row in rows:
-        table.add_row(*map(escape, row.values()))
-    Console().print(table)
+    else:
+        layout = Column("what the folder holds", overflow="fold")
+        print_table(("name", "description", layout, "options (--set)"), (row.values() for row in rows))
 
 
 @data_app.command()
 def check(
     source: _Source,
     path: _Path,
-    split: _Split = None,
-    images: _Images = None,
-    assignments: _Assignments = None,
-    fast: _Fast = False,
+    split: Split = None,
+    images: ImageNames = None,
+    assignments: DatasetOptions = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Do not decode the images, only read the ground truth.")] = False,
     channels: Channels = None,
     normalize: Normalize = None,
     as_json: AsJson = False,
@@ -118,33 +101,28 @@ def check(
 def show(
     source: _Source,
     path: _Path,
-    output: _Output,
-    split: _Split = None,
-    images: _Images = None,
-    assignments: _Assignments = None,
-    count: _Count = 4,
-    seed: _Seed = None,
-    names: _Names = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, .png or .jpg.")],
+    split: Split = None,
+    images: ImageNames = None,
+    assignments: DatasetOptions = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many samples to draw.")] = 4,
+    seed: Annotated[int | None, typer.Option(help="Choose them at random; without it the first ones.")] = None,
+    names: Annotated[list[str] | None, typer.Option("--name", help="Draw the sample of this name; repeatable.")] = None,
     channels: Channels = None,
     normalize: Normalize = None,
 ) -> None:
     """Draw samples of a data set: image, segments and names side by side."""
-    from PIL import Image
-
     from upseg.data.picture import draw_samples
-    from upseg.files import atomic_path
+    from upseg.files import write_picture
 
-    kind = _SUFFIXES.get(output.suffix.lower())
-    if kind is None:
-        raise DataError(f"{output}: the name of the picture must end in .png or .jpg")
+    check_picture_name(output)
     dataset = open_for_command(source, path, split, images, assignments, channels, normalize)
     chosen = dataset.subset(names) if names else dataset
     wanted = range(len(chosen)) if names else _choice(len(chosen), count, seed)
     samples = [sample for sample in map(chosen.read, wanted) if sample is not None]
     if not samples:
         raise DataError(f"none of the samples can be drawn: {'; '.join(chosen.problems[:3])}")
-    with atomic_path(output) as partial:
-        Image.fromarray(draw_samples(samples)).save(partial, format=kind)
+    write_picture(output, draw_samples(samples))
     typer.echo(f"{len(samples)} of {len(dataset)} samples -> {output}")
 
 
@@ -152,16 +130,25 @@ def show(
 def pseudo_depth(
     source: _Source,
     path: _Path,
-    output: _DepthFolder,
-    model: _DepthModel,
-    predicts: _Predicts = None,
-    split: _Split = None,
-    images: _Images = None,
-    assignments: _Assignments = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the depth, one NAME.png per image.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Folder of a transformers depth model, or owner/name on the hub.")
+    ],
+    predicts: Annotated[
+        _Prediction | None,
+        typer.Option(
+            help="What larger numbers of the model mean: nearer (disparity) or farther; else what it says itself."
+        ),
+    ] = None,
+    split: Split = None,
+    images: ImageNames = None,
+    assignments: DatasetOptions = None,
     device: Device = "auto",
     channels: Channels = None,
     normalize: Normalize = None,
-    overwrite: _Overwrite = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier labels of the image.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Label the images of a data set with the relative depth that a model sees in them; needs the extra `depth`.
@@ -183,7 +170,7 @@ def pseudo_depth(
         typer.echo(json.dumps(asdict(summary), indent=2))
     else:
         typer.echo(f"{summary.written} images labelled, {summary.skipped} already done -> {output}")
-        _print_list("failures", list(summary.failures))
+        _print_all("failures", summary.failures)
     if summary.failures:
         raise typer.Exit(1)
 
@@ -208,24 +195,24 @@ def open_for_command(
 ) -> Dataset:
     """A data set as the commands' options name it: only the names in the file `images`, `key=value` options applied."""
     from upseg.data.sources import SOURCES, open_dataset
-    from upseg.settings import parse_assignments
 
-    options: dict[str, Any] = {}
-    if assignments and source in SOURCES:
-        try:
-            options = parse_assignments(assignments, SOURCES[source].options_class())
-        except ModelError as error:
-            raise DataError(f"{source}: {error}") from error
-    chosen = channel_numbers(channels)
-    reading: dict[str, Any] = {"channels": chosen, "normalize": normalize}
+    options = dataset_options(source, assignments) if assignments and source in SOURCES else {}
+    reading: dict[str, Any] = {"channels": channel_numbers(channels), "normalize": normalize}
     return open_dataset(source, path, split=split, on_error="skip", images=images, **reading, **options)
 
 
-def _print_summary(summary: DatasetSummary) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def dataset_options(source: str, assignments: Sequence[str]) -> dict[str, Any]:
+    """Options `key=value` of a data set that there is, typed as its reader has them."""
+    from upseg.data.sources import SOURCES
+    from upseg.settings import parse_assignments
 
+    try:
+        return parse_assignments(assignments, SOURCES[source].options_class())
+    except ModelError as error:
+        raise DataError(f"{source}: {error}") from error
+
+
+def _print_summary(summary: DatasetSummary) -> None:
     data = summary.as_json()
     typer.echo(
         f"{summary.samples} samples, {summary.segments} segments, {data['labelled_share']:.1%} of pixels labelled"
@@ -245,29 +232,25 @@ def _print_summary(summary: DatasetSummary) -> None:
         typer.echo(f"values: {summary.values}")
     for note in summary.notes:
         typer.echo(f"note: {note}")
-    table = Table("id", "category", "kind", "images", "segments", "crowds", "share of pixels")
-    for row in data["categories"]:
-        table.add_row(
+    rows = [
+        (
             "" if row["id"] is None else str(row["id"]),
-            "(no category)" if row["name"] is None else escape(row["name"]),
+            "(no category)" if row["name"] is None else row["name"],
             "thing" if row["is_thing"] else "stuff",
             *(str(row[key]) for key in ("images", "segments", "crowds")),
             f"{row['pixels'] / summary.pixels:.2%}" if summary.pixels else "",
         )
-    if data["categories"]:
-        Console().print(table)
+        for row in data["categories"]
+    ]
+    if rows:
+        print_table(("id", "category", "kind", "images", "segments", "crowds", "share of pixels"), rows)
     for kind, count in sorted(summary.left_out_kinds.items()):
         typer.echo(f"left out: {count} x {kind}")
-    _print_list("masks that a label map cannot show or nobody can use", summary.left_out)
-    _print_list("problems", summary.problems)
+    _print_all("masks that a label map cannot show or nobody can use", summary.left_out)
+    _print_all("problems", summary.problems)
 
 
-def _print_list(title: str, texts: list[str]) -> None:
+def _print_all(title: str, texts: Sequence[str]) -> None:
     if not texts:
         typer.echo(f"no {title}")
-        return
-    typer.echo(f"{len(texts)} {title}:")
-    for text in texts[:_MOST_PROBLEMS]:
-        typer.echo(f"  {text}")
-    if len(texts) > _MOST_PROBLEMS:
-        typer.echo(f"  ... and {len(texts) - _MOST_PROBLEMS} more (all of them with --json)")
+    print_list(title, texts)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upseg.commands.options import Channels, Normalize
+from upseg.commands.options import (
+    Channels,
+    DatasetOptions,
+    ImageNames,
+    Normalize,
+    Split,
+    check_picture_name,
+    print_list,
+    print_table,
+)
 from upseg.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,8 +26,6 @@ if TYPE_CHECKING:
     from upseg.evaluation.run import Evaluation
     from upseg.segmentation import Segmenter
 
-_MOST_NAMED = 20  # on the terminal; JSON has all
-_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 _NAMES = """
 bsds500, voc-regions, coco-stuff27, entity, cells, coco-panoptic, cityscapes-panoptic, coco-instances,
@@ -46,11 +53,7 @@ _Truth = Annotated[
     ),
 ]
 _All = Annotated[bool, typer.Option("--all", help="Print all scores, not only those that people quote.")]
-_Split = Annotated[str | None, typer.Option(help="Such as train or val; without it the validation split.")]
-_Images = Annotated[Path | None, typer.Option(help="A text file with the names of the images to use, one in a line.")]
-_Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the data set; repeatable.")
-]
+
 _DepthScale = Annotated[float, typer.Option(help="The integer that is one metre in predicted depth maps.")]
 _Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the report to this JSON file.")]
 _Baseline = Annotated[
@@ -69,9 +72,9 @@ def evaluate(
     predictions: _Predictions = None,
     model: _Model = None,
     device: _Device = "auto",
-    split: _Split = None,
-    images: _Images = None,
-    assignments: _Assignments = None,
+    split: Split = None,
+    images: ImageNames = None,
+    assignments: DatasetOptions = None,
     depth_scale: _DepthScale = 1000.0,
     channels: Channels = None,
     normalize: Normalize = None,
@@ -89,11 +92,11 @@ def evaluate(
     An image without prediction, a prediction without image, and what is damaged is named; the exit code is then 1.
     """
     from upseg.data.sources.folders import read_names
-    from upseg.evaluation.run import write_ranking
-    from upseg.files import atomic_path
+    from upseg.evaluation.run import draw_worst, write_ranking
+    from upseg.files import write_picture, write_text
 
-    if worst is not None and picture.suffix.lower() not in _SUFFIXES:
-        raise DataError(f"{picture}: the name of the picture must end in .png or .jpg")
+    if worst is not None:
+        check_picture_name(picture)
     dataset = _open_truth(truth, split, assignments, channels, normalize)
     names = None if images is None else read_names(images, "names of images")
     rank = per_image is not None or worst is not None
@@ -103,8 +106,7 @@ def evaluate(
     report = _compared(result.as_json(), baseline)
     document = json.dumps(report, indent=2)
     if output is not None:
-        with atomic_path(output) as partial:
-            partial.write_text(document + "\n", encoding="utf-8")
+        write_text(output, document + "\n")
     if per_image is not None:
         write_ranking(result, per_image)
     if as_json:
@@ -115,7 +117,7 @@ def evaluate(
         _print_changes(report)
     _name_what_is_left_out(result)
     if worst is not None and result.ranking:
-        _draw(result, dataset, worst, picture)
+        write_picture(picture, draw_worst(result, dataset, worst))
         if not (as_json or quiet):
             typer.echo(f"-> {picture}")
     if not result.is_complete:
@@ -180,29 +182,13 @@ def _with_progress(
         return measure(protocol, predictions, dataset, progress=show, **options)
 
 
-def _draw(result: Evaluation, dataset: Dataset, worst: int, picture: Path) -> None:
-    """Draw the worst images into a file."""
-    from PIL import Image
-
-    from upseg.evaluation.run import draw_worst
-    from upseg.files import atomic_path
-
-    drawn = draw_worst(result, dataset, worst)
-    with atomic_path(picture) as partial:
-        Image.fromarray(drawn).save(partial, format=_SUFFIXES[picture.suffix.lower()])
-
-
 def _print_result(result: Evaluation, images: int, written: Sequence[Path], *, all_scores: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column
 
-    table = Table("score", "value")
-    table.columns[1].justify = "right"
     shown = [name for name in result.scores if all_scores or name in (result.protocol.quoted or result.scores)]
-    for name in shown:
-        table.add_row(name, f"{result.scores[name]:.4f}")
     if result.scores:
-        Console().print(table)
+        rows = ((name, f"{result.scores[name]:.4f}") for name in shown)
+        print_table(("score", Column("value", justify="right")), rows)
     typer.echo(f"{result.protocol.name}, {result.images} of {images} images: {result.protocol.description}")
     typer.echo(f"rules: {result.protocol.rules}")
     if len(shown) < len(result.scores):
@@ -212,17 +198,11 @@ def _print_result(result: Evaluation, images: int, written: Sequence[Path], *, a
 
 
 def _name_what_is_left_out(result: Evaluation) -> None:
-    _print_list("images without a prediction, left out of the scores", result.missing)
-    _print_list("predictions without ground truth, left out of the scores", [str(path) for path in result.extra])
-    _print_list("problems, left out of the scores", result.problems)
+    for title, texts in (
+        ("images without a prediction", result.missing),
+        ("predictions without ground truth", [str(path) for path in result.extra]),
+        ("problems", result.problems),
+    ):
+        print_list(f"{title}, left out of the scores", texts, to_errors=True, all_by="--output or --json")
     for kind, count in sorted(result.left_out.items()):
         typer.echo(f"left out of the ground truth: {count} x {kind}", err=True)
-
-
-def _print_list(title: str, texts: Sequence[str]) -> None:
-    if texts:
-        typer.echo(f"{len(texts)} {title}:", err=True)
-    for text in texts[:_MOST_NAMED]:
-        typer.echo(f"  {text}", err=True)
-    if len(texts) > _MOST_NAMED:
-        typer.echo(f"  ... and {len(texts) - _MOST_NAMED} more (all of them with --output or --json)", err=True)

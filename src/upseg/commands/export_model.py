@@ -11,44 +11,37 @@ import typer
 
 from upseg.errors import ModelError
 
-_Source = Annotated[
-    str,
-    typer.Argument(
-        help="A checkpoint that `upseg train` saved (.ckpt), or any model that --model takes.", metavar="CHECKPOINT"
-    ),
-]
-_Folder = Annotated[
-    Path, typer.Argument(help="The model folder to write; a model in it is replaced.", metavar="DIRECTORY")
-]
-_Half = Annotated[bool, typer.Option("--half", help="Store the weights in half precision: half the size.")]
-_Description = Annotated[str, typer.Option(help="One line that says what the model is for.")]
-_Assignments = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method to store with the model; repeatable."),
-]
-_Training = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="KEY=VALUE",
-        help="A fact to add to the provenance of the training, such as data=... or license=cc0-1.0; repeatable.",
-    ),
-]
-_Format = Annotated[
-    str | None,
-    typer.Option("--format", "-f", metavar="onnx", help="Also write the network for other engines, any image size."),
-]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-
 
 def export_model(
-    checkpoint: _Source,
-    directory: _Folder,
-    half: _Half = False,
-    description: _Description = "",
-    assignments: _Assignments = None,
-    training: _Training = None,
-    network_format: _Format = None,
-    as_json: _AsJson = False,
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            help="A checkpoint that `upseg train` saved (.ckpt), or any model that --model takes.", metavar="CHECKPOINT"
+        ),
+    ],
+    directory: Annotated[
+        Path, typer.Argument(help="The model folder to write; a model in it is replaced.", metavar="DIRECTORY")
+    ],
+    half: Annotated[bool, typer.Option("--half", help="Store the weights in half precision: half the size.")] = False,
+    description: Annotated[str, typer.Option(help="One line that says what the model is for.")] = "",
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method to store with the model; repeatable."),
+    ] = None,
+    training: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A fact to add to the provenance of the training, such as data=... or license=cc0-1.0; repeatable.",
+        ),
+    ] = None,
+    network_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", "-f", metavar="onnx", help="Also write the network for other engines, any image size."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Turn a checkpoint into a model folder, which `--model` takes.
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from upseg.commands.options import print_table
+
 if TYPE_CHECKING:
     from upseg.models.registry import Method
 
@@ -26,14 +28,8 @@ def models(
         typer.echo(json.dumps({"models": rows}, indent=2))
         return
     from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("name", "method", "description", "trained on", "size", box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*map(escape, _cells(row)))
-    Console().print(table)
+    print_table(("name", "method", "description", "trained on", "size"), map(_cells, rows), box=box.SIMPLE_HEAD)
     typer.echo("A model folder, or owner/name of a model on the Hugging Face hub, can be given as well.")
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from upseg.errors import UpsegError
+from upseg.errors import DataError, UpsegError
 
 if TYPE_CHECKING:
+    from rich.table import Column
+
     from upseg.batch.run import BatchObserver, BatchSummary
 
     Summary = TypeVar("Summary", bound=BatchSummary)
@@ -29,6 +32,14 @@ Engine = Annotated[
         metavar="auto|torch|onnxruntime|openvino",
         help="What computes a model's network on the CPU; auto: the fastest that is installed, if the model has it.",
     ),
+]
+MaxPixels = Annotated[int | None, typer.Option(min=1, help="Refuse larger images; without it 200,000,000.")]
+Split = Annotated[str | None, typer.Option(help="Such as train or val; without it the validation split.")]
+ImageNames = Annotated[
+    Path | None, typer.Option(help="A text file with the names of the images to use, one in a line.")
+]
+DatasetOptions = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the data set; repeatable.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but failures.")]
@@ -82,7 +93,44 @@ class _Console(logging.Handler):
 
 
 _FEW = 10  # up to so many images are listed one by one
-_INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+_MOST_LISTED = 20  # on the terminal; JSON has all
+INTERRUPTED = 130
+"""What shells report for a program that Ctrl-C ended."""
+
+
+def check_installed(what: str, extra: str, *packages: str) -> None:
+    """Refuse to go on where packages of an extra are not installed, and name them."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UpsegError(f'{what} needs {", ".join(missing)}: pip install "upseg[{extra}]"')
+
+
+def check_picture_name(path: Path) -> None:
+    """Refuse a name for a picture that says no format."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise DataError(f"{path}: the name of the picture must end in .png or .jpg")
+
+
+def print_table(columns: Sequence[str | Column], rows: Iterable[Iterable[str]], **options: Any) -> None:
+    """Print texts in columns; options are those of rich's tables."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*columns, **options)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
+
+
+def print_list(title: str, texts: Sequence[str], *, to_errors: bool = False, all_by: str = "--json") -> None:
+    """Print the first of some texts under their number; nothing where there is none."""
+    if texts:
+        typer.echo(f"{len(texts)} {title}:", err=to_errors)
+    for text in texts[:_MOST_LISTED]:
+        typer.echo(f"  {text}", err=to_errors)
+    if len(texts) > _MOST_LISTED:
+        typer.echo(f"  ... and {len(texts) - _MOST_LISTED} more (all of them with {all_by})", err=to_errors)
 
 
 def run_and_report(
@@ -110,7 +158,7 @@ def run_and_report(
         except KeyboardInterrupt:
             done = f"{display.complete} of {display.total} {noun}s are done" if display.total else "nothing was begun"
             typer.echo(f"upseg: stopped; {done}, the same command does the rest", err=True)
-            raise typer.Exit(_INTERRUPTED) from None
+            raise typer.Exit(INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(summary.as_json(), indent=2))
     elif not quiet:

@@ -158,9 +158,7 @@ def _write(
     quiet: bool,
 ) -> bool:
     """The pictures of all inputs; what fails is named, and the rest goes on."""
-    from PIL import Image
-
-    from upseg.files import atomic_path, printable
+    from upseg.files import printable, write_picture
 
     whole = True
     for found in inputs:
@@ -168,10 +166,7 @@ def _write(
             if found.problem is not None:
                 raise UpsegError(found.problem)
             for kind in kinds:
-                target, drawn = output / f"{found.key}.{kind}.jpg", draw(found, kind)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_path(target) as partial:
-                    Image.fromarray(drawn).save(partial, format="JPEG", quality=_QUALITY)
+                target = write_picture(output / f"{found.key}.{kind}.jpg", draw(found, kind), quality=_QUALITY)
                 if not quiet:
                     typer.echo(f"-> {printable(target)}")
         except UpsegError as error:

@@ -30,8 +30,7 @@ class ProgressDisplay(BatchObserver):
     def __init__(self, *, visible: bool, noun: str = "image") -> None:
         self.counts: Counter[str] = Counter()
         self.total = 0
-        console = Console(stderr=True)
-        self._bars = _Bars(console, noun) if visible and console.is_terminal else None
+        self._bars = _Bars(noun, visible=visible)
 
     def __enter__(self) -> ProgressDisplay:
         return self
@@ -39,8 +38,7 @@ class ProgressDisplay(BatchObserver):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        self._bars.stop()
 
     @property
     def complete(self) -> int:
@@ -51,24 +49,21 @@ class ProgressDisplay(BatchObserver):
         """Count what is known, and start to draw."""
         self.counts.update(result.status for result in results)
         self.total = len(results) + remaining
-        if self._bars is not None and remaining:
+        if remaining:
             self._bars.begin(remaining)
 
     def on_step(self, done: int, total: int) -> None:
         """Move the bar of the image in hand."""
-        if self._bars is not None:
-            self._bars.show_step(done, total)
+        self._bars.show_step(done, total)
 
     def on_result(self, result: ImageResult) -> None:
         """Count one image."""
         self.counts[result.status] += 1
-        if self._bars is not None:
-            self._bars.count_image()
+        self._bars.count_image()
 
     def on_gather(self, done: int, total: int) -> None:
         """Move the bar of what is done with all results."""
-        if self._bars is not None:
-            self._bars.show_gathering(done, total)
+        self._bars.show_gathering(done, total)
 
 
 @contextmanager
@@ -103,16 +98,12 @@ class _RateColumn(TextColumn):
 class _Bars(Progress):
     """One bar for the images, where there are several, and below it one for the steps of an image that takes long."""
 
-    def __init__(self, console: Console, noun: str) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _RateColumn(noun),
-            TimeRemainingColumn(elapsed_when_finished=True),
-        )
+    def __init__(self, noun: str, *, visible: bool) -> None:
+        left = TimeRemainingColumn(elapsed_when_finished=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn(noun), left)
+        console = Console(stderr=True)
         self._image_since = math.inf  # before `Progress` asks for the first time what to draw
-        super().__init__(*columns, console=console, transient=True)
+        super().__init__(*columns, console=console, transient=True, disable=not (visible and console.is_terminal))
         self._images = self.add_task(f"{noun}s", total=None, visible=False)
         self._steps = self.add_task(f"this {noun}", total=None, visible=False)
         self._gathering = self.add_task("one file of all", total=None, visible=False)

@@ -17,6 +17,7 @@ from upseg.commands.options import (
     Debug,
     Device,
     Engine,
+    MaxPixels,
     Normalize,
     Output,
     Quiet,
@@ -81,7 +82,6 @@ _PixelSize = Annotated[
 ]
 _Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Images segmented side by side.")]
 _Page = Annotated[int | None, typer.Option(min=0, help="Which plane of a TIFF stack to segment, from 0.")]
-_MaxPixels = Annotated[int | None, typer.Option(min=1, help="Refuse larger images; without it 200,000,000.")]
 _Memory = Annotated[
     str | None,
     typer.Option(
@@ -134,7 +134,7 @@ def segment(
     channels: Channels = None,
     normalize: Normalize = None,
     page: _Page = None,
-    max_pixels: _MaxPixels = None,
+    max_pixels: MaxPixels = None,
     memory: _Memory = None,
     shard: _Shard = None,
     planes: _Planes = None,
@@ -154,7 +154,6 @@ def segment(
     from upseg.batch.jobs import ResultOptions
     from upseg.batch.run import segment_files
     from upseg.commands.pictures import apart, write_pictures
-    from upseg.commands.segment import PIPE, segment_pipe
     from upseg.images.options import ReadingOptions
 
     start_logging(verbose=verbose)

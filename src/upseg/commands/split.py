@@ -21,12 +21,14 @@ from upseg.commands.options import (
     channel_numbers,
     run_and_report,
 )
-from upseg.errors import UpsegError
+from upseg.errors import ModelError, UpsegError
 
 if TYPE_CHECKING:
     from upseg.split.classes import MaskClasses
 
 _NO_VOID = "none"
+PHOTOS_MODEL = "things"
+"""The model that comes with upseg for class masks that have a photo."""
 
 _Masks = Annotated[
     list[str],
@@ -150,24 +152,29 @@ def split(
 
 
 def _splitter(model: str | None, images: Path | None) -> str:
-    from upseg.split.baselines import default_splitter
-
-    return default_splitter(has_photos=images is not None) if model is None else model
+    """The model; where nobody names one, for masks alone only who knows the objects can choose."""
+    if model is None and images is None:
+        raise ModelError(
+            "class masks alone can be split in two ways: say --model components or --model distance, or, for the "
+            f"model {PHOTOS_MODEL}, give the folder of their photos with --images"
+        )
+    return PHOTOS_MODEL if model is None else model
 
 
 def _settings(model: str, assignments: Sequence[str] | None) -> dict[str, Any]:
     """The model's settings by name, typed as they are there."""
     from upseg.settings import parse_assignments
-    from upseg.split.baselines import splitter_settings
+    from upseg.split.baselines import find_splitter
 
-    return parse_assignments(assignments, splitter_settings(model)) if assignments else {}
+    return parse_assignments(assignments, type(find_splitter(model).settings)) if assignments else {}
 
 
 def _mask_classes(
     named: str | None, stuff: Sequence[str] | None, void: str | None, masks: Sequence[str]
 ) -> MaskClasses:
     """What the values in masks mean, from the options, or from the table beside the masks."""
-    from upseg.split.classes import MaskClasses, classes_beside, named_classes, read_class_names
+    from upseg.data.sources.label_images import read_class_names
+    from upseg.split.classes import MaskClasses, classes_beside, named_classes
 
     if named is None:
         folders = [Path(mask) if Path(mask).is_dir() else Path(mask).parent for mask in masks]

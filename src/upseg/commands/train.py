@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import shlex
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upseg.commands.options import Channels, Normalize, channel_numbers
+from upseg.commands.options import INTERRUPTED, Channels, Normalize, channel_numbers, check_installed, print_table
 from upseg.errors import UpsegError
 
 if TYPE_CHECKING:
     from upseg.training.cli import Training
 
-_INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
-_NEEDED = ("lightning", "jsonargparse", "omegaconf", "tensorboard", "torchmetrics")
 
 _Configurations = Annotated[
     list[str] | None,
@@ -83,27 +80,28 @@ def train(
     shows everything that can be set, and trains nothing.
     """
     began = time.monotonic()
-    if list_recipes:
-        _print_recipes()
-        return
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise UpsegError(f'training needs {", ".join(missing)}: pip install "upseg[train]"')
-    from upseg.training.recipes import find_recipe, name_of
+    from upseg.training.recipes import describe, find_recipe, name_of, recipes
 
+    if list_recipes:
+        print_table(("recipe", "what it trains"), ((name, describe(path)) for name, path in recipes().items()))
+        return
+    check_installed("training", "train", "lightning", "jsonargparse", "omegaconf", "tensorboard", "torchmetrics")
     paths = [find_recipe(name) for name in configurations or ()]
     if not paths and resume and output is not None:
         paths = [_configuration_of(output)]
     if not paths:
         raise UpsegError("name a recipe with --config, or a run to go on with: --resume --output FOLDER")
-    options = [*(rest or ())]
-    options += [] if data_root is None else ["--data_root", str(data_root)]
-    options += [] if output is None else ["--output", str(output)]
     numbers = channel_numbers(channels)
-    options += [] if numbers is None else ["--data.channels", str(list(numbers))]
-    options += [] if normalize is None else ["--data.normalize", normalize]
-    options += [] if init_from is None else ["--model.init_args.init_from", init_from]
-    options += [] if minutes is None else ["--minutes", minutes]
+    own = {
+        "--data_root": data_root,
+        "--output": output,
+        "--data.channels": None if numbers is None else list(numbers),
+        "--data.normalize": normalize,
+        "--model.init_args.init_from": init_from,
+        "--minutes": minutes,
+    }
+    given = (word for name, value in own.items() if value is not None for word in (name, str(value)))
+    options = [*(rest or ()), *given]
     _train(paths, options, Path("runs", name_of(paths[0])), resume=resume, trust=trust, began=began)
 
 
@@ -116,7 +114,7 @@ def _train(paths: list[Path], options: list[str], output: Path, *, resume: bool,
     except KeyboardInterrupt:
         typer.echo(f"upseg: stopped; the same command with --resume goes on from {training.output}", err=True)
         _say_use(training)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if training.trainer.is_global_zero:
         typer.echo(f"trained; checkpoints, pictures and numbers are in {training.output}")
         _say_use(training)
@@ -135,16 +133,3 @@ def _configuration_of(output: Path) -> Path:
     if not (output / CONFIGURATION).is_file():
         raise UpsegError(f"there is no training to resume in {output}")
     return output / CONFIGURATION
-
-
-def _print_recipes() -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from upseg.training.recipes import describe, recipes
-
-    table = Table("recipe", "what it trains")
-    for name, path in recipes().items():
-        table.add_row(name, escape(describe(path)))
-    Console().print(table)

@@ -70,8 +70,7 @@ class TransformersDepth:
         values: Float32[np.ndarray, "h w"] = found[0]["predicted_depth"].float().cpu().numpy()
         if self.predicts == "disparity":
             return values
-        inverse: Float32[np.ndarray, "h w"] = np.float32(1) / np.maximum(values, np.float32(_NEAREST))
-        return inverse
+        return np.asarray(np.float32(1) / np.maximum(values, np.float32(_NEAREST)))
 
 
 def _load(model: str) -> tuple[Any, Any]:

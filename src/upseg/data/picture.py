@@ -85,8 +85,7 @@ def _nearest(labels: Int32[np.ndarray, "_ _"], shape: tuple[int, int]) -> Int32[
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.int64), old - 1)
         for old, new in zip(labels.shape, shape, strict=True)
     )
-    resized: Int32[np.ndarray, "h w"] = labels[rows[:, None], columns]
-    return resized
+    return np.asarray(labels[rows[:, None], columns])
 
 
 def _draw_names(sample: Sample, shown: Segmentation) -> UInt8[np.ndarray, "h w 3"]:

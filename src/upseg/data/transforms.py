@@ -271,5 +271,4 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _to_array(values: Tensor) -> Int32[np.ndarray, "h w"] | Float32[np.ndarray, "h w"]:
-    array: np.ndarray = values.as_subclass(Tensor).contiguous().numpy()
-    return array
+    return np.asarray(values.as_subclass(Tensor).contiguous().numpy())

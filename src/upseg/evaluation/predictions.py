@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,8 @@ from upseg.data.dataset import Dataset
 from upseg.data.names import Names, normal_name
 from upseg.data.sources.folders import list_files
 from upseg.data.sources.label_images import read_label_image, read_values, truth_file
-from upseg.errors import DataError, FormatError
-from upseg.evaluation.json_sets import InFile, WholeMasks, predictions_in
+from upseg.errors import DataError
+from upseg.evaluation.json_sets import InFile, predictions_in
 from upseg.formats import FORMATS
 from upseg.formats.coco_folder import INSTANCES
 from upseg.formats.depth import DEPTH_SUFFIX, PICTURE_SUFFIX, read_depth_png
@@ -183,20 +183,6 @@ def read_segments(path: Path, void: frozenset[int] | None = None) -> Segmentatio
     if stored.note is not None:
         return Segmentation.load(path)
     return Segmentation.from_labels(np.maximum(read_values(path, LabelValues(void=void)).values, 0))
-
-
-def classified(files: Iterable[Path | InFile]) -> bool:
-    """Whether segments have classes, as the first file with any segment tells; files that cannot be read are passed."""
-    for path in files:
-        try:
-            segmentation = Segmentation.load(path) if isinstance(path, Path) else path.read()
-        except (DataError, FormatError):
-            continue
-        if isinstance(segmentation, WholeMasks):
-            return bool(segmentation.categories)
-        if len(segmentation):
-            return any(segment.category is not None for segment in segmentation)
-    return False
 
 
 def result_files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:

@@ -57,8 +57,7 @@ class Protocol:
         rules: One line: how segments are matched, and what void and crowds do.
         truth: What the ground truth must have.
         score: The entry of the scores by which images are ranked.
-        accumulators: Makes the empty totals, from the data set's classes and from whether the predicted segments have
-            classes.
+        accumulators: Makes the empty totals from the data set's classes.
         update: Adds one image: (totals, number of the image, sample, prediction). The prediction is a `Segmentation`,
             or for depth an (H, W) array of metres.
         scores: The scores from the totals.
@@ -73,7 +72,7 @@ class Protocol:
     rules: str
     truth: frozenset[TruthKind]
     score: str
-    accumulators: Callable[[Sequence[Category], bool], tuple[Accumulator, ...]]
+    accumulators: Callable[[Sequence[Category]], tuple[Accumulator, ...]]
     update: Callable[..., None]
     scores: Callable[[tuple[Any, ...]], Mapping[str, float]] = _joined_scores
     higher_is_better: bool = True
@@ -113,13 +112,7 @@ def _update_voc_regions(totals: tuple[RegionIoU], _number: int, sample: Sample, 
 def _regions(sample: Sample) -> Int32[np.ndarray, "h w"]:
     """The segments without what is void, a crowd of no class: that is no region."""
     void = [segment.id for segment in sample.segments if segment.is_crowd and segment.category is None]
-    kept: Int32[np.ndarray, "h w"] = np.where(np.isin(sample.segment_map, void), 0, sample.segment_map)
-    return kept
-
-
-def _voc_region_scores(totals: tuple[RegionIoU]) -> dict[str, float]:
-    """With one map for each image All, Fine and Coarse are the same."""
-    return {"mean_iou": totals[0].compute()["all"]}
+    return np.asarray(np.where(np.isin(sample.segment_map, void), 0, sample.segment_map))
 
 
 def _update_hungarian(totals: tuple[HungarianScores], _number: int, sample: Sample, prediction: Segmentation) -> None:
@@ -210,7 +203,7 @@ _COCO_PANOPTIC = Protocol(
     "missed; a predicted segment more than half on void or on crowd of its class is no false positive",
     frozenset({"segments", "classes"}),
     "pq",
-    lambda categories, _: (PanopticQuality(categories),),
+    lambda categories: (PanopticQuality(categories),),
     _update_panoptic,
     quoted=("pq", "sq", "rq", "pq_things", "pq_stuff"),
 )
@@ -225,7 +218,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "regions of all images; unlabelled pixels are no region; predicted void is no label; there are no crowds",
             frozenset({"annotators"}),
             "mean",
-            lambda _, __: (RegionIoU(), RegionSweep()),
+            lambda _: (RegionIoU(), RegionSweep()),
             _update_bsds500,
             _bsds500_scores,
             quoted=("all", "fine", "coarse", "mean", "covering"),
@@ -237,9 +230,9 @@ PROTOCOLS: dict[str, Protocol] = {
             "labels (one label may serve several); void pixels are left out; mean over all regions of all images",
             frozenset({"segments"}),
             "mean_iou",
-            lambda _, __: (RegionIoU(),),
+            lambda _: (RegionIoU(),),
             _update_voc_regions,
-            _voc_region_scores,
+            lambda totals: {"mean_iou": totals[0].compute()["all"]},  # Fine and Coarse are the same for one map
         ),
         Protocol(
             "coco-stuff27",
@@ -251,7 +244,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "alone, compare with DynaSeg's Things and Stuff and with nothing else",
             frozenset({"segments", "classes"}),
             "mean_iou",
-            lambda categories, _: (HungarianScores(categories, MOST_LABELS),),
+            lambda categories: (HungarianScores(categories, MOST_LABELS),),
             _update_hungarian,
         ),
         Protocol(
@@ -262,7 +255,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "one inside the other, count whole, and so do predicted segments with their parts",
             frozenset({"segments"}),
             "mean_iou",
-            lambda _, __: (ClassAgnostic(),),
+            lambda _: (ClassAgnostic(),),
             _update_entities,
         ),
         Protocol(
@@ -272,7 +265,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "pixels and stuff are background; crowd pixels are left out",
             frozenset({"segments"}),
             "ap",
-            lambda _, __: (CellMatching(),),
+            lambda _: (CellMatching(),),
             _update_cells,
             quoted=("ap", "ap50", "ap75", "f1_50", "image_ap50"),
         ),
@@ -291,7 +284,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "counts whole, overlapping or not",
             frozenset({"segments", "classes"}),
             "ap",
-            lambda categories, _: (CocoMaskAP(categories),),
+            lambda categories: (CocoMaskAP(categories),),
             update_coco_instances,
             coco_scores,
             as_annotated=True,
@@ -305,7 +298,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "out",
             frozenset({"segments"}),
             "ap",
-            lambda _, __: (CocoMaskAP((OBJECT,)),),
+            lambda _: (CocoMaskAP((OBJECT,)),),
             update_coco_agnostic,
             agnostic_scores,
             as_annotated=True,
@@ -317,7 +310,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "are left out; segments without a score have 1",
             frozenset({"segments", "classes"}),
             "map50",
-            lambda categories, _: (VocMaskAP(categories),),
+            lambda categories: (VocMaskAP(categories),),
             _update_voc_instances,
         ),
         Protocol(
@@ -327,7 +320,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "600 (the crop of Eigen et al.); predictions are clipped to that range; the mean over images; no matching",
             frozenset({"depth"}),
             "rmse",
-            lambda _, __: (Depth(),),
+            lambda _: (Depth(),),
             _update_depth,
             higher_is_better=False,
         ),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,13 @@ from upseg.evaluation.predictions import (
     DEPTH_SUFFIXES,
     SEGMENTATION_SUFFIXES,
     Matching,
-    classified,
     match_json,
     match_model,
     match_predictions,
     reader_of,
 )
 from upseg.evaluation.protocols import PROTOCOLS, Protocol
-from upseg.files import atomic_path
+from upseg.formats.csv_table import write_rows
 from upseg.metrics.accumulator import Accumulator
 from upseg.segmentation import Segmentation, Segmenter
 
@@ -139,15 +137,14 @@ def evaluate(
     if images is not None:
         matching = matching.only(dataset.subset(images).names)
     reader = reader_of(depth_scale if chosen.needs_depth else None, dataset.values)
-    has_classes = not chosen.needs_depth and classified(matching.files.values())
-    totals = chosen.accumulators(dataset.categories, has_classes)
+    totals = chosen.accumulators(dataset.categories)
     ranking: list[ImageScores] = []
     problems, left_out = list(dataset.problems), Counter[str]()
     measured = 0
     indices = {name: index for index, name in enumerate(dataset.names)}
     for done, (name, path) in enumerate(matching.files.items(), start=1):
         try:
-            one = _measure(chosen, dataset, indices[name], path, reader, has_classes, left_out)
+            one = _measure(chosen, dataset, indices[name], path, reader, left_out)
         except (DataError, FormatError) as error:
             problems.append(str(error))
         else:
@@ -158,7 +155,7 @@ def evaluate(
                 ranking.append(ImageScores(name, indices[name], path, chosen.scores(one)))
         if progress is not None:
             progress(done, len(matching.files))
-    return replace(_result(chosen, reader, totals, matching, ranking, problems, measured), left_out=left_out)
+    return _result(chosen, reader, totals, matching, ranking, problems, measured, left_out)
 
 
 def _checked(name: str, dataset: Dataset) -> Protocol:
@@ -188,7 +185,6 @@ def _measure(
     index: int,
     path: Path | InFile,
     reader: Reader,
-    has_classes: bool,
     left_out: Counter[str],
 ) -> tuple[Accumulator, ...]:
     """The totals of one image alone; an image that fails halfway leaves nothing behind."""
@@ -201,7 +197,7 @@ def _measure(
             f"{path}: expected {sample.shape[0]} x {sample.shape[1]} pixels (height x width) as in the ground truth of "
             f"{sample.name}, got {prediction.shape[0]} x {prediction.shape[1]}; give it the image's size"
         )
-    one = protocol.accumulators(dataset.categories, has_classes)
+    one = protocol.accumulators(dataset.categories)
     options: dict[str, Any] = {}
     if protocol.as_annotated and isinstance(dataset, CocoJson):
         image, rows, _ = dataset.annotations(index)
@@ -225,6 +221,7 @@ def _result(
     ranking: list[ImageScores],
     problems: list[str],
     images: int,
+    left_out: Mapping[str, int],
 ) -> Evaluation:
     def badness(image: ImageScores) -> tuple[bool, float]:
         score = image.scores[protocol.score]
@@ -251,6 +248,7 @@ def _result(
         matching.missing,
         matching.extra,
         tuple(problems),
+        left_out,
     )
 
 
@@ -263,12 +261,11 @@ def _without_nan(table: Mapping[str, Any]) -> dict[str, Any]:
 def write_ranking(evaluation: Evaluation, path: Path) -> None:
     """Write a CSV file with a row for each image, worst first; scores that cannot be computed are empty, and last."""
     names = list(evaluation.scores)
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["image", "prediction", *names])
-        for row in evaluation.ranking:
-            values = [row.scores[name] for name in names]
-            table.writerow([row.name, row.prediction, *("" if np.isnan(value) else repr(value) for value in values)])
+    rows = [
+        [row.name, row.prediction, *(None if np.isnan(row.scores[name]) else row.scores[name] for name in names)]
+        for row in evaluation.ranking
+    ]
+    write_rows(path, ["image", "prediction", *names], rows)
 
 
 def draw_worst(evaluation: Evaluation, dataset: Dataset, count: int) -> UInt8[np.ndarray, "h w 3"]:

@@ -6,13 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
-from PIL import Image
 
 from upseg.errors import UpsegError
-from upseg.exchange.folder import Written, copy_image, counted, write_text
-from upseg.exchange.items import Item, Items, class_for_unnamed, named_segments, stuff_of, without
-from upseg.files import atomic_path
+from upseg.exchange.folder import Written, copy_image, counted, write_lines
+from upseg.exchange.items import Items, class_for_unnamed, named_segments, stuff_of, without
+from upseg.files import atomic_path, write_picture
 from upseg.formats.label_colours import label_map_text, spread_colours
 from upseg.formats.label_studio import studio_task
 from upseg.formats.labelme import write_labelme
@@ -35,13 +33,13 @@ def write_yolo(items: Items, place: Path, split: str = "train") -> Written:
         used |= any(segment.category is None for segment in kept.segmentation)
         lines = yolo_lines(named_segments(kept, unnamed).segmentation, classes)
         image = copy_image(kept, place / "images" / split)
-        write_text((place / "labels" / split / image.relative_to(place / "images" / split)).with_suffix(".txt"), lines)
+        write_lines((place / "labels" / split / image.relative_to(place / "images" / split)).with_suffix(".txt"), lines)
         written.add(kept)
     names = [category.name for category in [*things, *([unnamed] if used or not things else [])]]
     # JSON's texts are YAML's; YOLO's trainer wants both keys, and takes the file's folder where there is no `path`
     places = {"train": f"images/{split}", "val": f"images/{split}", split: f"images/{split}"}
     head = [*(f"{name}: {folder}" for name, folder in places.items()), "names:"]
-    write_text(place / "data.yaml", [*head, *(f"  {n}: {json.dumps(name)}" for n, name in enumerate(names))])
+    write_lines(place / "data.yaml", [*head, *(f"  {n}: {json.dumps(name)}" for n, name in enumerate(names))])
     written.notes = [*counted(stuff, "segments of stuff, which YOLO's objects are not"), *counted(crowds, _CROWDS)]
     return written
 
@@ -61,20 +59,13 @@ def write_cvat(items: Items, place: Path, split: str = "default") -> Written:
         numbers = np.array([0, *(1 + classes.index(s.category) for s in kept.segmentation if s.category)], np.int64)
         objects = np.arange(len(numbers))
         for folder, values in (("SegmentationClass", numbers), ("SegmentationObject", objects)):
-            _write_colours(place / folder / f"{kept.name}.png", values, kept)
+            write_picture(place / folder / f"{kept.name}.png", spread_colours(values)[kept.segmentation.labels])
         names.append(kept.name)
         written.add(kept)
-    write_text(place / "ImageSets" / "Segmentation" / f"{split}.txt", names)
-    write_text(place / "labelmap.txt", label_map_text(classes).splitlines())
+    write_lines(place / "ImageSets" / "Segmentation" / f"{split}.txt", names)
+    write_lines(place / "labelmap.txt", label_map_text(classes).splitlines())
     written.notes = counted(crowds, _CROWDS)
     return written
-
-
-def _write_colours(path: Path, values: Int64[np.ndarray, " k1"], item: Item) -> None:
-    """A PNG in which each segment has the colour of its value."""
-    colours = spread_colours(values)
-    with atomic_path(path) as partial:
-        Image.fromarray(colours[item.segmentation.labels]).save(partial, format="PNG")
 
 
 def write_labelme_folder(items: Items, place: Path) -> Written:

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from upseg.data.names import Names
 from upseg.errors import DataError, FormatError, UpsegError
 from upseg.exchange.folder import Written, copy_image, counted
 from upseg.exchange.items import Item, Items, class_for_unnamed, named_segments, stuff_of, without
-from upseg.files import atomic_path
+from upseg.files import atomic_path, write_picture, write_text
 from upseg.formats.coco_folder import write_coco_folder
 from upseg.formats.coco_tables import segment_entry
 from upseg.formats.metadata import dump_json, list_of, load_json, object_of, read_category, reading
@@ -149,17 +147,14 @@ def write_panoptic(items: Items, place: Path, split: str = "train") -> Written:
         height, width = item.segmentation.shape
         number, png = len(images) + 1, path.with_suffix("") / files[item.name]
         copy_image(item, place / "images" / split)
-        with atomic_path(png) as partial:
-            Image.fromarray(ids_to_colours(item.segmentation.labels)).save(partial, format="PNG")
+        write_picture(png, ids_to_colours(item.segmentation.labels))
         rows = [segment_entry(s, unnamed.id) | {"iscrowd": int(s.id in item.crowds)} for s in item.segmentation]
         images.append({"id": number, "file_name": item.file_name, "height": height, "width": width})
         annotations.append({"image_id": number, "file_name": png.name, "segments_info": rows})
         written.add(item)
     data = {"info": {"description": _ABOUT}, "images": images, "annotations": annotations}
     data["categories"] = _table([*categories, *([unnamed] if needs_unnamed else [])])
-    text = dump_json(data)
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="ascii")
+    write_text(path, dump_json(data))
     return written
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from upseg.errors import UpsegError
 from upseg.exchange.items import Item
-from upseg.files import atomic_path, printable
+from upseg.files import atomic_path, printable, write_text
 
 
 @dataclass
@@ -64,10 +64,9 @@ def copy_image(item: Item, folder: Path) -> Path:
     return target
 
 
-def write_text(path: Path, lines: Iterable[str]) -> None:
+def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines of text, whole or not at all."""
-    with atomic_path(path) as partial:
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def counted(count: int, what: str) -> list[str]:

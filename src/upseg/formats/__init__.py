@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -78,12 +79,14 @@ class Format:
     suffix: str
     description: str
     write: Callable[..., Path]
-    read: Callable[[Path], Segmentation] | None
+    read: Callable[[Path], Segmentation] | None = None
     needs: tuple[Need, ...] = ()
     companions: tuple[str, ...] = ()
     is_complete: bool = True
 
 
+_image_format = partial(Format, needs=("image",))
+_levels_format = partial(Format, needs=("levels",))
 FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
@@ -117,68 +120,34 @@ FORMATS: dict[str, Format] = {
         ),
         Format("svg", ".svg", "exact outlines as a drawing, for browsers and Inkscape", write_svg, read_svg),
         Format("npz", ".npz", "label map, compressed NumPy archive", write_npz, read_npz),
-        Format(
-            "overlay",
-            ".overlay.png",
-            "picture: the segments in colour over the image",
-            write_overlay,
-            None,
-            needs=("image",),
+        _image_format("overlay", ".overlay.png", "picture: the segments in colour over the image", write_overlay),
+        _image_format("overlay-jpg", ".overlay.jpg", "the same picture as JPEG, a tenth of the bytes", write_overlay),
+        _image_format(
+            "csv", ".csv", "measurements, one row for each segment, and of each image in `summary.csv`", write_csv
         ),
-        Format(
-            "overlay-jpg",
-            ".overlay.jpg",
-            "the same picture as JPEG, a tenth of the bytes",
-            write_overlay,
-            None,
-            needs=("image",),
+        _image_format(
+            "cutouts", ".cutouts.zip", "each segment's pixels as PNG with a transparent background", write_cutouts
         ),
-        Format(
-            "csv",
-            ".csv",
-            "measurements, one row for each segment, and of each image in `summary.csv`",
-            write_csv,
-            None,
-            needs=("image",),
+        _levels_format(
+            "levels", ".levels.tif", "several levels of detail, one page of 32-bit labels for each", write_levels
         ),
-        Format(
-            "cutouts",
-            ".cutouts.zip",
-            "each segment's pixels as PNG with a transparent background",
-            write_cutouts,
-            None,
-            needs=("image",),
-        ),
-        Format(
-            "levels",
-            ".levels.tif",
-            "several levels of detail, one page of 32-bit labels for each",
-            write_levels,
-            None,
-            needs=("levels",),
-        ),
-        Format(
+        _levels_format(
             "hierarchy",
             ".hierarchy.geojson",
             "segments of several levels as polygons that name their parents",
             write_hierarchy,
-            None,
-            needs=("levels",),
         ),
-        Format(
+        _levels_format(
             "hierarchy-coco",
             ".hierarchy.json",
             "the same as COCO instances with compressed run lengths",
             write_hierarchy_coco,
-            None,
-            needs=("levels",),
         ),
         Format(
             "depth",
             DEPTH_SUFFIX,
             "depth, 16-bit PNG of millimetres, and a picture of it",
             write_depth,
-            None,
             needs=("depth",),
             companions=(PICTURE_SUFFIX,),
         ),

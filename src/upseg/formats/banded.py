@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from jaxtyping import UInt32
 
 from upseg.errors import FormatError, ImageError
 from upseg.files import atomic_path, printable
-from upseg.formats.geojson import polygon_geometry, properties_of
+from upseg.formats.geojson import polygon_feature, properties_of, write_features
 from upseg.formats.metadata import VERSION, dump_json
-from upseg.functional.polygons import trace_rings
+from upseg.formats.outlines import parts_of
 from upseg.images.ome_zarr import zarr_module
 from upseg.segmentation import Segment
 from upseg.segmentation.banded import BandedSegmentation
@@ -87,13 +86,7 @@ def _write_geojson(segmentation: BandedSegmentation, path: Path) -> Path:
         "width": segmentation.shape[1],
         "provenance": dict(segmentation.provenance),
     }
-    with atomic_path(path) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
-        file.write(f'{{"type":"FeatureCollection","upseg":{dump_json(ours)},"features":[')
-        for number, feature in enumerate(_features(segmentation)):
-            file.write(",\n" if number else "\n")
-            file.write(dump_json(feature))
-        file.write("\n]}\n")
-    return path
+    return write_features(path, {"upseg": ours}, _features(segmentation))
 
 
 def _features(segmentation: BandedSegmentation) -> Iterator[dict[str, Any]]:
@@ -105,19 +98,12 @@ def _features(segmentation: BandedSegmentation) -> Iterator[dict[str, Any]]:
         last_row = int(segmentation.last_rows[first:stop].max()) + 1
         labels = segmentation.labels_at(slice(rows.start, last_row))
         own = np.where((labels > first) & (labels <= stop), labels - np.int32(first), np.int32(0))
-        rings = trace_rings(own)
-        rings.vertices[:, 0] += rows.start
-        bounds = np.searchsorted(rings.labels, np.arange(1, stop - first + 2)).tolist()
-        for index, (begin, end) in enumerate(pairwise(bounds), start=first):
+        for index, parts in enumerate(parts_of(own), start=first):
             segment = Segment(
                 index + 1, int(segmentation.areas[index]), (0, 0, 0, 0), float(segmentation.scores[index])
             )
-            yield {
-                "type": "Feature",
-                "id": segment.id,
-                "properties": properties_of(segment),
-                "geometry": polygon_geometry(rings, range(begin, end)),
-            }
+            placed = [[ring + np.array([rows.start, 0], np.int32) for ring in part] for part in parts]
+            yield polygon_feature(segment.id, properties_of(segment), placed)
 
 
 def _write_ome_zarr(segmentation: BandedSegmentation, path: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from upseg.files import atomic_path
+from upseg.files import write_text
 from upseg.formats.coco_tables import (
     IMAGE_ID,
     choose_image,
@@ -29,7 +29,7 @@ from upseg.formats.metadata import (
     reading,
     warn_of_losses,
 )
-from upseg.functional.polygons import fill_rings
+from upseg.formats.outlines import polygon_runs
 from upseg.functional.runs import Runs, counts_to_runs, decompress_counts, encode_label_map, paint_runs
 from upseg.segmentation import Segmentation
 
@@ -47,10 +47,7 @@ def write_coco(segmentation: Segmentation, path: Path) -> Path:
         segment_entry(segment, no_category) | {"image_id": IMAGE_ID, "segmentation": {"size": size, "counts": counts}}
         for segment, counts in zip(segmentation, encode_label_map(segmentation.labels), strict=True)
     ]
-    text = dump_json(data)
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="ascii")
-    return path
+    return write_text(path, dump_json(data))
 
 
 def read_coco(path: str | Path, image: int | str | None = None) -> Segmentation:
@@ -116,15 +113,10 @@ def mask_runs(annotations: Sequence[Mapping[str, Any]], shape: tuple[int, int]) 
         else:
             lengths[value] = [integer_of(count, "a run length") for count in list_of(counts, "counts")]
     size = shape[0] * shape[1]
-    parts = [
+    return Runs.joined(
         counts_to_runs(*decompress_counts(list(texts.values())), np.array(list(texts), np.int64), size),
         counts_to_runs(*_joined(lengths), np.array(list(lengths), np.int64), size),
         _polygon_runs(polygons, shape),
-    ]
-    return Runs(
-        np.concatenate([p.starts for p in parts]),
-        np.concatenate([p.stops for p in parts]),
-        np.concatenate([p.ids for p in parts]),
     )
 
 
@@ -137,15 +129,11 @@ def _joined(
 
 def _polygon_runs(polygons: Mapping[int, Sequence[Any]], shape: tuple[int, int]) -> Runs:
     """Each polygon is a flat list x0, y0, x1, y1, ...; those of one annotation are united."""
-    rings, owners = [], []
-    for value, group in polygons.items():
-        for polygon in group:
-            if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-                raise ValueError("a polygon must be a list x0, y0, x1, y1, ... of at least three corners")
-            rings.append(np.array([number_of(p, "a corner") for p in polygon], np.float64).reshape(-1, 2))
-            owners.append(value)
-    offsets = np.cumsum([0, *map(len, rings)], dtype=np.int64)
-    vertices = np.concatenate([np.zeros((0, 2)), *rings])
+    found = []
+    for value, polygon in ((value, polygon) for value, group in polygons.items() for polygon in group):
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError("a polygon must be a list x0, y0, x1, y1, ... of at least three corners")
+        corners = np.array([number_of(p, "a corner") for p in polygon], np.float64)
+        found.append((value, [corners.reshape(-1, 2)]))
     # (x, y) taken for (row, column) is the transposed picture, whose rows are our columns
-    runs = fill_rings(vertices, offsets, np.arange(1, len(rings) + 1), (shape[1], shape[0]))
-    return Runs(runs.starts, runs.stops, np.array([0, *owners], np.int64)[runs.ids])
+    return polygon_runs(found, (shape[1], shape[0]))

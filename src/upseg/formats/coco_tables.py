@@ -9,18 +9,16 @@ from typing import Any
 
 from upseg.errors import FormatError
 from upseg.formats.metadata import (
-    VERSION,
     Facts,
-    check_version,
-    checksum_of,
     integer_of,
     list_of,
+    note_of,
+    noted_facts,
     number_of,
     object_of,
     read_category,
     size_of,
 )
-from upseg.functional.label_maps import label_checksum
 from upseg.segmentation import Category, Segment, Segmentation
 
 IMAGE_ID = 1  # our files hold one image
@@ -51,14 +49,8 @@ def coco_tables(segmentation: Segmentation, path: Path) -> dict[str, Any]:
         if isinstance(image, str) and image
         else path.name.removesuffix(".json").removesuffix(".panoptic")
     )
-    ours = {
-        "version": VERSION,
-        "segments": len(segmentation),
-        "checksum": label_checksum(segmentation.labels),
-        "provenance": dict(segmentation.provenance),
-    }
     return {
-        "info": {"description": "segmented by upseg", "upseg": ours},
+        "info": {"description": "segmented by upseg", "upseg": note_of(segmentation)},
         "images": [{"id": IMAGE_ID, "width": width, "height": height, "file_name": file_name}],
         "categories": _category_table(segmentation, path),
     }
@@ -145,17 +137,7 @@ def read_facts(data: Mapping[str, Any], entries: Mapping[int, Mapping[str, Any]]
         category_or_none = table[identity]
         if category_or_none is not None:
             categories[value] = category_or_none
-    scores = {v: number_of(e["score"], "score") for v, e in entries.items() if e.get("score") is not None}
     if ours is None:
+        scores = {v: number_of(e["score"], "score") for v, e in entries.items() if e.get("score") is not None}
         return Facts(scores=scores, categories=categories)
-    ours = object_of(ours, "info.upseg")
-    check_version(ours.get("version"))
-    return Facts(
-        count=integer_of(ours.get("segments"), "info.upseg.segments"),
-        scores=scores,
-        categories=categories,
-        parents={v: integer_of(e["parent"], "parent") for v, e in entries.items() if e.get("parent") is not None},
-        provenance=object_of(ours.get("provenance"), "info.upseg.provenance"),
-        areas={v: integer_of(e["area"], "area") for v, e in entries.items() if e.get("area") is not None},
-        checksum=checksum_of(ours),
-    )
+    return noted_facts(object_of(ours, "info.upseg"), "info.upseg", entries, categories)

@@ -109,5 +109,4 @@ def _to_rgb(numbers: Int64[np.ndarray, " k"]) -> UInt8[np.ndarray, "k 3"]:
     tints, hues = np.divmod(numbers, _HUE_COUNT)
     share = _TINTS[tints][:, None]
     mixed = OKABE_ITO[hues] * (1 - np.abs(share)) + np.where(share > 0, 255.0, 0.0) * np.abs(share)
-    colours: UInt8[np.ndarray, "k 3"] = np.rint(mixed).astype(np.uint8)
-    return colours
+    return np.asarray(np.rint(mixed).astype(np.uint8))

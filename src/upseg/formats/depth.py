@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, PngImagePlugin
+from PIL import PngImagePlugin
 
 from upseg.errors import FormatError
-from upseg.files import atomic_path, parse_json
+from upseg.files import parse_json, write_picture
 from upseg.formats.metadata import VERSION, check_version, dump_json, object_of, reading
 from upseg.images.label_maps import read_label_map
 from upseg.predicted_depth import PredictedDepth
@@ -29,7 +29,7 @@ _LEAST_CHROMA, _LEAST_AT, _CHROMA_GROWTH = 25.0, 0.37, 95.0  # a parabola within
 
 
 def write_depth(segmentation: Segmentation, path: Path, depth: PredictedDepth | None) -> Path:
-    """Write `write_depth_png` and `write_depth_picture` of an image that was segmented.
+    """Write `write_depth_png` of an image that was segmented, and `colour_depth` as a picture.
 
     Returns:
         The 16-bit PNG.
@@ -44,7 +44,7 @@ def write_depth(segmentation: Segmentation, path: Path, depth: PredictedDepth | 
     if depth.shape != segmentation.shape:
         raise FormatError(f"{path}: the segmentation is of {segmentation.shape} pixels, the depth of {depth.shape}")
     main, picture = depth_pair(path)
-    write_depth_picture(depth, picture)
+    write_picture(picture, colour_depth(depth))
     return write_depth_png(depth, main)
 
 
@@ -78,9 +78,7 @@ def write_depth_png(depth: PredictedDepth, path: Path) -> Path:
     codes = np.where(depth.values > 0, np.clip(numbers, 1, LARGEST), 0).astype(np.uint16)
     text = PngImagePlugin.PngInfo()
     text.add_itxt(_KEY, dump_json({"upseg": VERSION, "unit": "millimetre" if depth.is_metric else "disparity"}))
-    with atomic_path(path) as partial:
-        Image.fromarray(codes).save(partial, format="PNG", pnginfo=text)
-    return path
+    return write_picture(path, codes, pnginfo=text)
 
 
 def read_depth_png(path: Path) -> PredictedDepth:
@@ -97,14 +95,6 @@ def read_depth_png(path: Path) -> PredictedDepth:
         return PredictedDepth((stored.values / (MILLIMETRES if is_metric else LARGEST)).astype(np.float32), is_metric)
 
 
-def write_depth_picture(depth: PredictedDepth, path: Path) -> Path:
-    """Write `colour_depth` as PNG."""
-    drawn = Image.fromarray(colour_depth(depth))
-    with atomic_path(path) as partial:
-        drawn.save(partial, format="PNG")
-    return path
-
-
 def colour_depth(depth: PredictedDepth) -> UInt8[np.ndarray, "h w 3"]:
     """Depth in colour: yellow is the nearest of the image, dark violet the farthest, grey unknown.
 
@@ -115,8 +105,7 @@ def colour_depth(depth: PredictedDepth) -> UInt8[np.ndarray, "h w 3"]:
     known = ~np.isnan(nearness)
     table = np.concatenate((depth_colours(), np.array([_UNKNOWN], np.uint8)))
     numbers = np.where(known, np.rint(np.where(known, nearness, 0) * (len(table) - 2)), len(table) - 1)
-    drawn: UInt8[np.ndarray, "h w 3"] = table[numbers.astype(np.uint16)]
-    return drawn
+    return np.asarray(table[numbers.astype(np.uint16)])
 
 
 @cache

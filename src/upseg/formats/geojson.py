@@ -10,62 +10,49 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int32
 
 from upseg.files import atomic_path
 from upseg.formats.colours import class_colour
 from upseg.formats.metadata import (
-    VERSION,
     Facts,
     assemble,
     check_version,
-    checksum_of,
     dump_json,
     integer_of,
     list_of,
     load_json,
-    number_of,
+    note_of,
+    noted_facts,
     object_of,
     reading,
     size_of,
     warn_of_losses,
 )
-from upseg.functional.label_maps import label_checksum
-from upseg.functional.polygons import Rings, fill_rings, trace_rings
-from upseg.functional.runs import Runs, paint_runs
+from upseg.formats.outlines import Ring, outlines, paint_polygons
 from upseg.segmentation import Category, Segment, Segmentation
 
 
 def write_geojson(segmentation: Segmentation, path: Path) -> Path:
     """Write a FeatureCollection with a Polygon or MultiPolygon for each segment."""
     height, width = segmentation.shape
-    ours = {
-        "version": VERSION,
-        "segments": len(segmentation),
-        "checksum": label_checksum(segmentation.labels),
-        "height": height,
-        "width": width,
-        "provenance": dict(segmentation.provenance),
-    }
-    head = f'{{"type":"FeatureCollection","upseg":{dump_json(ours)},"features":['
-    rings = trace_rings(segmentation.labels)
-    bounds = np.searchsorted(rings.labels, np.arange(1, len(segmentation) + 2)).tolist()
+    note = note_of(segmentation, height=height, width=width)
+    features = (polygon_feature(segment.id, properties_of(segment), parts) for segment, parts in outlines(segmentation))
+    return write_features(path, {"upseg": note}, features)
+
+
+def write_features(path: Path, notes: Mapping[str, Any], features: Iterable[Mapping[str, Any]]) -> Path:
+    """Write a FeatureCollection with further members, one feature in a line, whole or not at all."""
+    head = dump_json({"type": "FeatureCollection", **notes, "features": []})
     with atomic_path(path) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
-        file.write(head)
-        for segment, first, stop in zip(segmentation, bounds[:-1], bounds[1:], strict=True):
-            file.write(",\n" if segment.id > 1 else "\n")
-            feature = {
-                "type": "Feature",
-                "id": segment.id,
-                "properties": properties_of(segment),
-                "geometry": polygon_geometry(rings, range(first, stop)),
-            }
-            file.write(dump_json(feature))
+        file.write(head.removesuffix("]}"))
+        for number, feature in enumerate(features):
+            file.write((",\n" if number else "\n") + dump_json(feature))
         file.write("\n]}\n")
     return path
 
@@ -90,19 +77,14 @@ def properties_of(segment: Segment) -> dict[str, Any]:
     }
 
 
-def polygon_geometry(rings: Rings, numbers: Sequence[int]) -> dict[str, Any]:
-    """The Polygon or MultiPolygon that some rings of one segment make, outer ones before their holes."""
-    polygons: list[list[list[list[int]]]] = []
-    for number in numbers:
-        corners = rings.vertices[rings.offsets[number] : rings.offsets[number + 1], ::-1].tolist()
-        corners.append(corners[0])
-        if rings.holes[number]:
-            polygons[-1].append(corners)
-        else:
-            polygons.append([corners])
-    if len(polygons) == 1:
-        return {"type": "Polygon", "coordinates": polygons[0]}
-    return {"type": "MultiPolygon", "coordinates": polygons}
+def polygon_feature(
+    identity: int, properties: Mapping[str, Any], parts: Sequence[Sequence[Int32[np.ndarray, "_ 2"]]]
+) -> dict[str, Any]:
+    """The Polygon or MultiPolygon that the parts of one segment make, as `upseg.formats.outlines.parts_of` has them."""
+    polygons = [[[*ring[:, ::-1].tolist(), ring[0, ::-1].tolist()] for ring in part] for part in parts]
+    kind, coordinates = ("Polygon", polygons[0]) if len(polygons) == 1 else ("MultiPolygon", polygons)
+    geometry = {"type": kind, "coordinates": coordinates}
+    return {"type": "Feature", "id": identity, "properties": properties, "geometry": geometry}
 
 
 def read_geojson(path: str | Path, shape: tuple[int, int] | None = None) -> Segmentation:
@@ -132,26 +114,25 @@ def read_geojson(path: str | Path, shape: tuple[int, int] | None = None) -> Segm
         features, ours = _features_of(load_json(path))
         if ours is None:
             features = _with_area(path, features)
-        vertices, offsets, polygons, owners = _gather_rings([feature.get("geometry") for feature in features])
+        polygons = _gather_rings([feature.get("geometry") for feature in features])
         if ours is not None:
             check_version(ours.get("version"))
             shape = size_of(ours.get("height"), ours.get("width"))
         elif shape is None:
-            shape = _extent(vertices)
-        runs = fill_rings(vertices, offsets, polygons, shape)
-        runs = Runs(runs.starts, runs.stops, owners[runs.ids])
-        flat, hidden = paint_runs(runs, shape[0] * shape[1])
+            shape = _extent(polygons)
+        labels, hidden = paint_polygons(polygons, shape)
         facts = _read_facts(features, ours)
         if facts.count is not None:
             if hidden.any() or [f.get("id") for f in features] != list(range(1, len(features) + 1)):
                 raise ValueError(
                     f"its features must not overlap and have the ids 1..{facts.count}, as upseg wrote them"
                 )
-        elif not flat.any():
+        elif not labels.any():
             raise ValueError("no polygon holds the centre of a pixel: its coordinates must be pixels")
         else:
-            warn_of_losses(path, flat, hidden, [f.get("id", number) for number, f in enumerate(features, start=1)])
-        return assemble(flat.reshape(shape), facts)
+            names = [f.get("id", number) for number, f in enumerate(features, start=1)]
+            warn_of_losses(path, labels.ravel(), hidden, names)
+        return assemble(labels, facts)
 
 
 def _features_of(data: object) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
@@ -191,16 +172,12 @@ def _with_area(path: Path, features: Sequence[dict[str, Any]]) -> list[dict[str,
     return kept
 
 
-def _gather_rings(
-    geometries: Sequence[object],
-) -> tuple[Float64[np.ndarray, "n 2"], Int64[np.ndarray, " r1"], Int64[np.ndarray, " r"], Int64[np.ndarray, " p1"]]:
-    """All rings: vertices (row, column), offsets, the polygon (1..P) of each ring, and the feature of each polygon."""
-    rings: list[Float64[np.ndarray, "_ 2"]] = []
-    polygons: list[int] = []
-    owners = [0]
+def _gather_rings(geometries: Sequence[object]) -> list[tuple[int, list[Ring]]]:
+    """The polygons of all features, numbered from 1, as `paint_polygons` takes them."""
+    polygons: list[tuple[int, list[Ring]]] = []
     for feature, geometry in enumerate(geometries, start=1):
         for polygon in _polygons_of(geometry, feature):
-            owners.append(feature)
+            polygons.append((feature, []))
             for ring in list_of(polygon, "a polygon"):
                 positions = [list_of(position, "a position")[:2] for position in list_of(ring, "a ring")]
                 if not positions or min(map(len, positions)) < 2:
@@ -208,11 +185,8 @@ def _gather_rings(
                 corners = np.array(positions, np.float64)
                 if not np.isfinite(corners).all():
                     raise ValueError(f"feature {feature} has coordinates that are not finite")
-                rings.append(corners[:, ::-1])
-                polygons.append(len(owners) - 1)
-    offsets = np.cumsum([0, *map(len, rings)], dtype=np.int64)
-    vertices = np.concatenate([np.zeros((0, 2)), *rings])
-    return vertices, offsets, np.array(polygons, np.int64), np.array(owners, np.int64)
+                polygons[-1][1].append(corners[:, ::-1])
+    return polygons
 
 
 def _polygons_of(geometry: object, feature: int) -> list[Any]:
@@ -226,8 +200,9 @@ def _polygons_of(geometry: object, feature: int) -> list[Any]:
     raise ValueError(f"feature {feature} is a {kind}: only Polygon and MultiPolygon can be segments")
 
 
-def _extent(vertices: Float64[np.ndarray, "n 2"]) -> tuple[int, int]:
+def _extent(polygons: Sequence[tuple[int, list[Ring]]]) -> tuple[int, int]:
     """(H, W) of the smallest map that holds all vertices."""
+    vertices = np.concatenate([np.zeros((0, 2)), *(ring for _, rings in polygons for ring in rings)])
     if len(vertices) == 0:
         raise ValueError("it holds no polygon to tell the size of the map: give read_geojson the shape")
     if vertices.min() < 0:
@@ -243,19 +218,12 @@ def _read_facts(features: Sequence[Mapping[str, Any]], ours: Mapping[str, Any] |
     rows = {i: object_of(f.get("properties") or {}, "properties") for i, f in enumerate(features, start=1)}
     if ours is None:
         return Facts(categories=_classifications(rows))
-    return Facts(
-        count=integer_of(ours.get("segments"), "upseg.segments"),
-        scores={i: number_of(row["score"], "score") for i, row in rows.items() if row.get("score") is not None},
-        categories={
-            i: Category(integer_of(row["category_id"], "category_id"), str(row["category"]), bool(row["is_thing"]))
-            for i, row in rows.items()
-            if row.get("category_id") is not None
-        },
-        parents={i: integer_of(row["parent"], "parent") for i, row in rows.items() if row.get("parent") is not None},
-        provenance=object_of(ours.get("provenance"), "upseg.provenance"),
-        areas={i: integer_of(row["area"], "area") for i, row in rows.items() if row.get("area") is not None},
-        checksum=checksum_of(ours),
-    )
+    categories = {
+        i: Category(integer_of(row["category_id"], "category_id"), str(row["category"]), bool(row["is_thing"]))
+        for i, row in rows.items()
+        if row.get("category_id") is not None
+    }
+    return noted_facts(ours, "upseg", rows, categories)
 
 
 def _classifications(rows: Mapping[int, Mapping[str, Any]]) -> dict[int, Category]:

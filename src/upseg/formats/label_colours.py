@@ -94,5 +94,4 @@ def numbers_of_colours(pixels: UInt8[np.ndarray, "h w 3"], table: Mapping[Colour
             f"the colour {(value & 255, value >> 8 & 255, value >> 16)} is none of labelmap.txt's {len(table)} classes"
         )
     numbers = np.array([known[value] for value in present.tolist()], np.int32)
-    found: Int32[np.ndarray, "h w"] = numbers[inverse].reshape(packed.shape)
-    return found
+    return np.asarray(numbers[inverse].reshape(packed.shape))

@@ -14,8 +14,7 @@ import numpy as np
 
 from upseg.formats.brush_rle import decode_brush, encode_brush
 from upseg.formats.metadata import list_of, number_of, object_of, size_of
-from upseg.formats.outlines import class_name
-from upseg.functional.polygons import fill_rings
+from upseg.formats.outlines import class_name, polygon_runs
 from upseg.functional.runs import Runs, find_runs
 from upseg.segmentation import Segmentation
 
@@ -38,16 +37,6 @@ class StudioRegions:
     runs: list[Runs] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-
-    @property
-    def all_runs(self) -> Runs:
-        """The pixels of all regions."""
-        nothing = Runs(*(np.zeros(0, np.int64),) * 3)
-        parts = [nothing, *self.runs]
-        starts, stops, ids = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("starts", "stops", "ids")
-        )
-        return Runs(starts, stops, ids)
 
 
 def studio_task(segmentation: Segmentation, number: int, image: str) -> dict[str, Any]:
@@ -140,5 +129,4 @@ def _runs(value: Mapping[str, Any], shape: tuple[int, int], number: int) -> Runs
     )
     if len(corners) < 3 or np.abs(corners).max() > _FARTHEST:
         raise ValueError("it is no polygon of at least three corners in its image")
-    ring = corners / _PER_CENT * np.array(shape, np.float64)
-    return fill_rings(ring, np.array([0, len(ring)]), np.array([number]), shape)
+    return polygon_runs([(number, [corners / _PER_CENT * np.array(shape, np.float64)])], shape)

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from upseg.files import atomic_path
+from upseg.files import write_text
 from upseg.formats.metadata import dump_json, list_of, load_json, number_of, object_of, reading, size_of
 from upseg.formats.outlines import Ring, class_name, foreign_polygons, outlines
 from upseg.segmentation import Segmentation
@@ -53,10 +53,7 @@ def write_labelme(segmentation: Segmentation, path: Path) -> Path:
         "imageHeight": height,
         "imageWidth": width,
     }
-    text = dump_json(data)
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="ascii")
-    return path
+    return write_text(path, dump_json(data))
 
 
 def read_labelme(path: Path) -> Segmentation:

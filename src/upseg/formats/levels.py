@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from upseg.errors import FormatError
-from upseg.files import atomic_path
+from upseg.files import atomic_path, write_text
 from upseg.formats.coco_tables import IMAGE_ID, coco_tables
-from upseg.formats.geojson import polygon_geometry
+from upseg.formats.geojson import polygon_feature, write_features
 from upseg.formats.metadata import VERSION, dump_json
+from upseg.formats.outlines import parts_of
 from upseg.functional.label_maps import segment_areas, segment_boxes
-from upseg.functional.polygons import trace_rings
 from upseg.functional.runs import encode_label_map
 from upseg.hierarchy import Hierarchy, level_details
 from upseg.segmentation import Segmentation
@@ -84,23 +84,12 @@ def write_hierarchy(segmentation: Segmentation, path: Path, levels: int | None) 
         "width": width,
         "provenance": dict(segmentation.provenance),
     }
-    with atomic_path(path) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
-        file.write(f'{{"type":"FeatureCollection","upseg_hierarchy":{dump_json(ours)},"features":[')
-        separator = "\n"
-        for level in nested_levels(hierarchy, levels or DEFAULT_LEVELS):
-            rings = trace_rings(level.labels)
-            bounds = np.searchsorted(rings.labels, np.arange(1, len(level.numbers) + 2)).tolist()
-            for index, properties in enumerate(_rows(level)):
-                feature = {
-                    "type": "Feature",
-                    "id": int(level.numbers[index]),
-                    "properties": properties,
-                    "geometry": polygon_geometry(rings, range(bounds[index], bounds[index + 1])),
-                }
-                file.write(separator + dump_json(feature))
-                separator = ",\n"
-        file.write("\n]}\n")
-    return path
+    features = (
+        polygon_feature(number, properties, parts)
+        for level in nested_levels(hierarchy, levels or DEFAULT_LEVELS)
+        for number, properties, parts in zip(level.numbers.tolist(), _rows(level), parts_of(level.labels), strict=True)
+    )
+    return write_features(path, {"upseg_hierarchy": ours}, features)
 
 
 def write_hierarchy_coco(segmentation: Segmentation, path: Path, levels: int | None) -> Path:
@@ -130,10 +119,7 @@ def write_hierarchy_coco(segmentation: Segmentation, path: Path, levels: int | N
                     "segmentation": {"size": list(segmentation.shape), "counts": counts},
                 }
             )
-    text = dump_json(data)
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="ascii")
-    return path
+    return write_text(path, dump_json(data))
 
 
 def nested_levels(hierarchy: Hierarchy, count: int) -> Iterator[LevelSegments]:

@@ -51,6 +51,33 @@ class Facts:
     checksum: str | None = None
 
 
+def note_of(segmentation: Segmentation, **more: Any) -> dict[str, Any]:
+    """What JSON formats have no place for and upseg notes beside the segments; with further members."""
+    return {
+        "version": VERSION,
+        "segments": len(segmentation),
+        "checksum": label_checksum(segmentation.labels),
+        **more,
+        "provenance": dict(segmentation.provenance),
+    }
+
+
+def noted_facts(
+    note: Mapping[str, Any], place: str, rows: Mapping[int, Mapping[str, Any]], categories: Mapping[int, Category]
+) -> Facts:
+    """The facts of a file with a `note_of` at a place, and a row for each segment with those of its facts there are."""
+    check_version(note.get("version"))
+    return Facts(
+        count=integer_of(note.get("segments"), f"{place}.segments"),
+        scores={i: number_of(row["score"], "score") for i, row in rows.items() if row.get("score") is not None},
+        categories=categories,
+        parents={i: integer_of(row["parent"], "parent") for i, row in rows.items() if row.get("parent") is not None},
+        provenance=object_of(note.get("provenance"), f"{place}.provenance"),
+        areas={i: integer_of(row["area"], "area") for i, row in rows.items() if row.get("area") is not None},
+        checksum=checksum_of(note),
+    )
+
+
 def facts_to_text(segmentation: Segmentation) -> str:
     """All of a segmentation but its labels, as ASCII JSON with one column for each fact that any segment has."""
     segments = segmentation.segments
@@ -253,8 +280,7 @@ def assemble_stored(stored: StoredLabels) -> Segmentation:
 
 def without_void(stored: StoredLabels) -> Integer[np.ndarray, "h w"]:
     """The numbers with 0 for void, as `upseg.images.label_maps.LabelValues` has it."""
-    without: Integer[np.ndarray, "h w"] = np.maximum(LabelValues().meaning(stored), 0)
-    return without
+    return np.asarray(np.maximum(LabelValues().meaning(stored), 0))
 
 
 def read_category(value: object, thing_key: str) -> Category:

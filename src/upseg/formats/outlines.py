@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,14 @@ UNNAMED = "segment"
 
 def outlines(segmentation: Segmentation) -> Iterator[tuple[Segment, list[list[Int32[np.ndarray, "_ 2"]]]]]:
     """Each segment with its 4-connected parts; of each part the outer ring and its holes, corners as (row, column)."""
-    rings = trace_rings(segmentation.labels)
-    bounds = np.searchsorted(rings.labels, np.arange(1, len(segmentation) + 2)).tolist()
-    for segment, first, stop in zip(segmentation, bounds[:-1], bounds[1:], strict=True):
+    return zip(segmentation, parts_of(segmentation.labels), strict=True)
+
+
+def parts_of(labels: Int32[np.ndarray, "h w"]) -> Iterator[list[list[Int32[np.ndarray, "_ 2"]]]]:
+    """The parts, as `outlines` gives them, of each of the ids 1..K of a label map, which all occur."""
+    rings = trace_rings(labels)
+    bounds = np.searchsorted(rings.labels, np.arange(1, int(labels.max(initial=0)) + 2)).tolist()
+    for first, stop in pairwise(bounds):
         parts: list[list[Int32[np.ndarray, "_ 2"]]] = []
         for number in range(first, stop):
             corners = rings.vertices[rings.offsets[number] : rings.offsets[number + 1]]
@@ -32,7 +38,17 @@ def outlines(segmentation: Segmentation) -> Iterator[tuple[Segment, list[list[In
                 parts[-1].append(corners)
             else:
                 parts.append([corners])
-        yield segment, parts
+        yield parts
+
+
+def polygon_runs(polygons: Sequence[tuple[int, Sequence[Ring]]], shape: tuple[int, int]) -> Runs:
+    """The pixels of each segment, whose polygons may overlap; arguments as for `paint_polygons`."""
+    rings = [ring for _, part in polygons for ring in part]
+    groups = np.array([number for number, (_, part) in enumerate(polygons, start=1) for _ in part], np.int64)
+    owners = np.array([0, *(owner for owner, _ in polygons)], np.int64)
+    offsets = np.cumsum([0, *map(len, rings)], dtype=np.int64)
+    runs = fill_rings(np.concatenate([np.zeros((0, 2)), *rings]), offsets, groups, shape)
+    return Runs(runs.starts, runs.stops, owners[runs.ids])
 
 
 def paint_polygons(
@@ -48,12 +64,7 @@ def paint_polygons(
     Returns:
         (H, W) segments, 0 for none, and for each value whether another segment hides some of it.
     """
-    rings = [ring for _, part in polygons for ring in part]
-    groups = np.array([number for number, (_, part) in enumerate(polygons, start=1) for _ in part], np.int64)
-    owners = np.array([0, *(owner for owner, _ in polygons)], np.int64)
-    offsets = np.cumsum([0, *map(len, rings)], dtype=np.int64)
-    runs = fill_rings(np.concatenate([np.zeros((0, 2)), *rings]), offsets, groups, shape)
-    flat, hidden = paint_runs(Runs(runs.starts, runs.stops, owners[runs.ids]), shape[0] * shape[1])
+    flat, hidden = paint_runs(polygon_runs(polygons, shape), shape[0] * shape[1])
     return flat.reshape(shape), hidden
 
 

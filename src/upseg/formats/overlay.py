@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from upseg.errors import FormatError
-from upseg.files import atomic_path
+from upseg.files import write_picture
 from upseg.formats.colours import segment_colours
 from upseg.segmentation import Segmentation
 
@@ -31,13 +31,7 @@ def write_overlay(segmentation: Segmentation, path: Path, image: Float32[np.ndar
             f"{path}: an overlay needs the image that was segmented: give write(..., image=...), "
             "or use Segmentation.overlay(image)"
         )
-    drawn = Image.fromarray(draw_overlay(segmentation, image))
-    with atomic_path(path) as partial:
-        if path.suffix.lower() in (".jpg", ".jpeg"):
-            drawn.save(partial, format="JPEG", quality=_JPEG_QUALITY)
-        else:
-            drawn.save(partial, format="PNG")
-    return path
+    return write_picture(path, draw_overlay(segmentation, image), quality=_JPEG_QUALITY)
 
 
 def draw_overlay(
@@ -65,10 +59,7 @@ def draw_overlay(
         >>> draw_overlay(segmentation, np.zeros((1, 3, 3), np.float32), alpha=1.0, outlines=False).tolist()
         [[[86, 180, 233], [86, 180, 233], [230, 159, 0]]]
     """
-    if image.shape[:2] != segmentation.shape:
-        raise ValueError(
-            f"the image must have the segmentation's height and width {segmentation.shape}, got {image.shape[:2]}"
-        )
+    segmentation.check_size(image)
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be in [0, 1], got {alpha}")
     labels = segmentation.labels

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import PngImagePlugin
 
 from upseg.errors import FormatError
-from upseg.files import atomic_path
+from upseg.files import write_picture
 from upseg.formats.metadata import assemble_stored, facts_to_text, reading
 from upseg.images.label_maps import read_label_map
 from upseg.segmentation import Segmentation
@@ -32,9 +32,7 @@ def write_png(segmentation: Segmentation, path: Path) -> Path:
     labels = segmentation.labels.astype(np.uint8 if count <= 255 else np.uint16)
     text = PngImagePlugin.PngInfo()
     text.add_itxt(_KEY, facts_to_text(segmentation))  # not compressed: Pillow refuses compressed texts over 1 MB
-    with atomic_path(path) as partial:
-        Image.fromarray(labels).save(partial, format="PNG", pnginfo=text)
-    return path
+    return write_picture(path, labels, pnginfo=text)
 
 
 def read_png(path: Path) -> Segmentation:

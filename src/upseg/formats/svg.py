@@ -9,13 +9,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Int32
 
 from upseg.files import atomic_path
 from upseg.formats.colours import segment_colours
 from upseg.formats.metadata import assemble, facts_from_text, facts_to_text, reading, size_of
-from upseg.functional.polygons import fill_rings, trace_rings
-from upseg.functional.runs import paint_runs
+from upseg.formats.outlines import Ring, outlines, paint_polygons
 from upseg.segmentation import Segment, Segmentation
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
@@ -31,8 +30,6 @@ def write_svg(segmentation: Segmentation, path: Path) -> Path:
     the area in pixels as `data-area`, and the category's name (or the id) as title, which browsers show on hovering.
     """
     height, width = segmentation.shape
-    rings = trace_rings(segmentation.labels)
-    bounds = np.searchsorted(rings.labels, np.arange(1, len(segmentation) + 2)).tolist()
     colours = segment_colours(segmentation).tolist()
     facts = html.escape(facts_to_text(segmentation), quote=False)
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
@@ -40,9 +37,9 @@ def write_svg(segmentation: Segmentation, path: Path) -> Path:
             f'<svg xmlns="{_NAMESPACE}" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
             f'shape-rendering="crispEdges">\n<metadata>{facts}</metadata>\n'
         )
-        for segment, colour, first, stop in zip(segmentation, colours, bounds[:-1], bounds[1:], strict=True):
-            outlines = (rings.vertices[rings.offsets[n] : rings.offsets[n + 1]] for n in range(first, stop))
-            file.write(_path_element(segment, colour, "".join(map(_ring_to_text, outlines))))
+        for (segment, parts), colour in zip(outlines(segmentation), colours, strict=True):
+            text = "".join(_ring_to_text(ring) for part in parts for ring in part)
+            file.write(_path_element(segment, colour, text))
         file.write("</svg>\n")
     return path
 
@@ -91,35 +88,29 @@ def read_svg(path: Path) -> Segmentation:
         elements = root.findall(f"{{{_NAMESPACE}}}path")
         if [e.get("id") for e in elements] != [f"segment-{i}" for i in range(1, len(elements) + 1)]:
             raise ValueError(f"its paths must be segment-1 to segment-{facts.count}")
-        vertices, offsets, owners = _parse_paths([element.get("d", "") for element in elements])
-        flat, hidden = paint_runs(fill_rings(vertices.astype(np.float64), offsets, owners, shape), height * width)
+        polygons = [(i, _parse_path(element.get("d", ""), i)) for i, element in enumerate(elements, start=1)]
+        labels, hidden = paint_polygons(polygons, shape)
         if hidden.any():
             raise ValueError("its segments overlap, which upseg never writes")
         areas = {i: int(area) for i, element in enumerate(elements, start=1) if (area := element.get("data-area"))}
-        return assemble(flat.reshape(shape), replace(facts, areas=areas))
+        return assemble(labels, replace(facts, areas=areas))
 
 
-def _parse_paths(
-    outlines: list[str],
-) -> tuple[Int64[np.ndarray, "n 2"], Int64[np.ndarray, " r1"], Int64[np.ndarray, " r"]]:
-    """Corners as (row, column), where each ring begins, and the number of the path (from 1) of each ring."""
-    rings: list[Int64[np.ndarray, "_ 2"]] = []
-    owners: list[int] = []
-    for number, outline in enumerate(outlines, start=1):
-        end = 0
-        for match in _RING.finditer(outline):
-            if match.start() != end:
-                break
-            end = match.end()
-            column, row, steps = match.groups()
-            moves = _STEP.findall(steps)
-            corners = np.zeros((len(moves) + 1, 2), np.int64)
-            corners[0] = int(row), int(column)
-            for axis, letter in enumerate("vh"):
-                corners[1:, axis] = [int(length) if kind == letter else 0 for kind, length in moves]
-            rings.append(np.cumsum(corners, axis=0))
-            owners.append(number)
-        if end != len(outline) or end == 0:
-            raise ValueError(f"the outline of segment-{number} is not one that upseg writes")
-    offsets = np.cumsum([0, *map(len, rings)], dtype=np.int64)
-    return np.concatenate([np.zeros((0, 2), np.int64), *rings]), offsets, np.array(owners, np.int64)
+def _parse_path(outline: str, number: int) -> list[Ring]:
+    """The rings of the path of a segment."""
+    rings: list[Ring] = []
+    end = 0
+    for match in _RING.finditer(outline):
+        if match.start() != end:
+            break
+        end = match.end()
+        column, row, steps = match.groups()
+        moves = _STEP.findall(steps)
+        corners = np.zeros((len(moves) + 1, 2))
+        corners[0] = int(row), int(column)
+        for axis, letter in enumerate("vh"):
+            corners[1:, axis] = [int(length) if kind == letter else 0 for kind, length in moves]
+        rings.append(np.cumsum(corners, axis=0))
+    if end != len(outline) or end == 0:
+        raise ValueError(f"the outline of segment-{number} is not one that upseg writes")
+    return rings

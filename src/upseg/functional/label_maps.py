@@ -9,6 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, Integer
 
+LabelMap = Integer[np.ndarray, "h w"]
+"""(H, W) the number of what each pixel belongs to."""
+Mask = Bool[np.ndarray, "h w"]
+"""(H, W) whether each pixel belongs to something."""
 _BLOCK = 1 << 18  # pixels
 
 

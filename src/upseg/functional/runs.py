@@ -32,11 +32,19 @@ class Runs:
     stops: Int64[np.ndarray, " n"]
     ids: Int64[np.ndarray, " n"]
 
+    @classmethod
+    def joined(cls, *parts: Runs) -> Runs:
+        """The runs of all parts, one after the other."""
+        nothing = np.zeros(0, np.int64)
+        columns = ((part.starts, part.stops, part.ids) for part in parts)
+        starts, stops, ids = map(np.concatenate, zip((nothing,) * 3, *columns, strict=True))
+        return cls(starts, stops, ids)
+
 
 def find_runs(flat: Integer[np.ndarray, " n"]) -> Runs:
     """The longest possible runs of a flattened label map, in order of start; void (0) has none."""
     if flat.size == 0:
-        return Runs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        return Runs.joined()
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts = np.concatenate((np.zeros(1, np.int64), changes))
     stops = np.concatenate((changes, np.array([flat.size])))

@@ -131,8 +131,7 @@ def _sides_of_points(
 def _blunt(gradient: Float[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     """The gradient without the differences that noise makes: in 64 steps of its 99th percentile."""
     top = float(np.percentile(gradient, 99)) or 1.0
-    blunt: Float32[np.ndarray, "h w"] = np.floor(np.clip(gradient / top, 0, 1) * 64).astype(np.float32)
-    return blunt
+    return np.asarray(np.floor(np.clip(gradient / top, 0, 1) * 64).astype(np.float32))
 
 
 def edge_strength(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
@@ -146,5 +145,4 @@ def edge_strength(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h
 
     grey = ndimage.gaussian_filter(image.mean(axis=2), 1.0)
     rows, columns = ndimage.sobel(grey, 0), ndimage.sobel(grey, 1)
-    strength: Float32[np.ndarray, "h w"] = np.hypot(rows, columns).astype(np.float32)
-    return strength
+    return np.asarray(np.hypot(rows, columns).astype(np.float32))

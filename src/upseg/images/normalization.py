@@ -251,5 +251,4 @@ def _on_white(
     if opacity.min() == 1:
         return colours
     in_front = colours if premultiplied else colours * opacity
-    composed: Float32[np.ndarray, "h w c"] = np.clip(in_front + (1 - opacity), 0, 1)
-    return composed
+    return np.asarray(np.clip(in_front + (1 - opacity), 0, 1))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float64, Integer
+from jaxtyping import Bool, Float64
 
 from upseg.functional.contingency import Overlaps, overlaps_by_pixel, sum_by
+from upseg.functional.label_maps import LabelMap, Mask
 
 DILATION_RATIO = 0.02
 
@@ -20,7 +21,7 @@ def boundary_width(height: int, width: int, dilation_ratio: float = DILATION_RAT
     return max(1, round(dilation_ratio * math.hypot(height, width)))
 
 
-def boundary_band(labels: Integer[np.ndarray, "h w"], width: int) -> Bool[np.ndarray, "h w"]:
+def boundary_band(labels: LabelMap, width: int) -> Mask:
     """The pixels within `width` of another label or of the image's border, all labels at once.
 
     Distance is the chessboard distance, so a label's band is what its mask loses to `width` erosions by a 3 x 3 square
@@ -52,10 +53,7 @@ def boundary_band(labels: Integer[np.ndarray, "h w"], width: int) -> Bool[np.nda
 
 
 def boundary_ious(
-    truth: Integer[np.ndarray, "h w"],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
-    dilation_ratio: float = DILATION_RATIO,
+    truth: LabelMap, prediction: LabelMap, valid: Mask | None = None, dilation_ratio: float = DILATION_RATIO
 ) -> tuple[Overlaps, Float64[np.ndarray, " cells"]]:
     """The overlaps of two label maps, and the Boundary IoU of each of their cells; that of all other pairs is 0.
 
@@ -93,7 +91,7 @@ def boundary_ious(
     return found, np.asarray(pixels[:, 3] / np.maximum(unions, 1))
 
 
-def _any_in_window(cells: Bool[np.ndarray, "h w"], length: int) -> Bool[np.ndarray, "h2 w"]:
+def _any_in_window(cells: Mask, length: int) -> Bool[np.ndarray, "h2 w"]:
     """Whether any of `length` cells in a row (along axis 0) is True; only for windows wholly inside.
 
     Windows double in length at each step, so the cost is the logarithm of the length.

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int64, Integer
+from jaxtyping import Int64
 
 from upseg.functional.contingency import Overlaps, overlaps
+from upseg.functional.label_maps import LabelMap, Mask
 from upseg.metrics.accumulator import Accumulator, ratio
 
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -40,10 +41,7 @@ class MatchCounts:
 
 
 def match_cells(
-    truth: Integer[np.ndarray, "h w"],
-    prediction: Integer[np.ndarray, "h w"],
-    thresholds: Sequence[float] = IOU_THRESHOLDS,
-    valid: Bool[np.ndarray, "h w"] | None = None,
+    truth: LabelMap, prediction: LabelMap, thresholds: Sequence[float] = IOU_THRESHOLDS, valid: Mask | None = None
 ) -> list[MatchCounts]:
     """Match cells one to one, as many as possible among the pairs whose IoU reaches the threshold.
 
@@ -100,12 +98,7 @@ class CellMatching(Accumulator):
             }
         )
 
-    def update(
-        self,
-        truth: Integer[np.ndarray, "h w"],
-        prediction: Integer[np.ndarray, "h w"],
-        valid: Bool[np.ndarray, "h w"] | None = None,
-    ) -> None:
+    def update(self, truth: LabelMap, prediction: LabelMap, valid: Mask | None = None) -> None:
         """Add one image; see `match_cells`. One without any cell in either map counts in no mean over images."""
         found = match_cells(truth, prediction, self.thresholds, valid)
         counts = [(c.true_positives, c.false_positives, c.false_negatives) for c in found]

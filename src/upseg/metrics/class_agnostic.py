@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Integer
+from jaxtyping import Float64, Int64
 
+from upseg.functional.label_maps import LabelMap, Mask
 from upseg.metrics.accumulator import Accumulator, ratio
 from upseg.metrics.boundary_iou import DILATION_RATIO, boundary_ious
 
@@ -32,10 +33,7 @@ class BestMatches:
 
 
 def best_matches(
-    truth: Integer[np.ndarray, "h w"],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
-    dilation_ratio: float = DILATION_RATIO,
+    truth: LabelMap, prediction: LabelMap, valid: Mask | None = None, dilation_ratio: float = DILATION_RATIO
 ) -> BestMatches:
     """Match each ground-truth segment with its best prediction; one prediction may be the best of several.
 
@@ -76,12 +74,7 @@ class ClassAgnostic(Accumulator):
         super().__init__({"segments": count, "recalled": count, "iou": total, "boundary_iou": total})
         self.dilation_ratio = dilation_ratio
 
-    def update(
-        self,
-        truth: Integer[np.ndarray, "h w"],
-        prediction: Integer[np.ndarray, "h w"],
-        valid: Bool[np.ndarray, "h w"] | None = None,
-    ) -> None:
+    def update(self, truth: LabelMap, prediction: LabelMap, valid: Mask | None = None) -> None:
         """Add one image; see `best_matches`."""
         found = best_matches(truth, prediction, valid, self.dilation_ratio)
         self.add(
@@ -91,12 +84,7 @@ class ClassAgnostic(Accumulator):
             boundary_iou=found.boundary_ious.sum(),
         )
 
-    def update_masks(
-        self,
-        masks: Iterable[Bool[np.ndarray, "h w"]],
-        prediction: Integer[np.ndarray, "h w"],
-        wholes: Iterable[Bool[np.ndarray, "h w"]] = (),
-    ) -> None:
+    def update_masks(self, masks: Iterable[Mask], prediction: LabelMap, wholes: Iterable[Mask] = ()) -> None:
         """Add one image whose segments overlap.
 
         Args:

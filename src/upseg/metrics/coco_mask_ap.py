@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import UInt8
 
-from upseg.functional.label_maps import canonical_order, segment_areas, segment_boxes
+from upseg.functional.label_maps import LabelMap, canonical_order, segment_areas, segment_boxes
 from upseg.functional.runs import encode_label_map
 from upseg.metrics.accumulator import Accumulator
 from upseg.segmentation import Category
@@ -55,9 +55,9 @@ class CocoMaskAP(Accumulator):
     def update(
         self,
         image_id: int,
-        truth: Integer[np.ndarray, "h w"],
+        truth: LabelMap,
         truth_categories: Mapping[int, int],
-        prediction: Integer[np.ndarray, "h w"],
+        prediction: LabelMap,
         prediction_categories: Mapping[int, int],
         scores: Mapping[int, float],
         crowd_ids: Collection[int] = (),
@@ -136,7 +136,7 @@ def _figures(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], max
 
 
 def label_map_rows(
-    image_id: int, labels: Integer[np.ndarray, "h w"], **columns: Mapping[int, int] | Mapping[int, float]
+    image_id: int, labels: LabelMap, **columns: Mapping[int, int] | Mapping[int, float]
 ) -> list[dict[str, Any]]:
     """One COCO annotation for each segment, with a value from each of the columns."""
     canonical, ids = canonical_order(labels)

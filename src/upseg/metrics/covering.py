@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Bool, Integer
-
 from upseg.functional.contingency import overlaps
+from upseg.functional.label_maps import LabelMap, Mask
 from upseg.metrics.accumulator import ratio
 
 
-def covering(
-    truth: Integer[np.ndarray, "h w"],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
-) -> float:
+def covering(truth: LabelMap, prediction: LabelMap, valid: Mask | None = None) -> float:
     """Covering of the ground truth by the prediction: the area-weighted mean of each region's best IoU.
 
     C(S' → S) = 1/N Σ_{R∈S} |R| max_{R'∈S'} IoU(R, R')

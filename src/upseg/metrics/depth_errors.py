@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
+from upseg.functional.label_maps import Mask
 from upseg.metrics.accumulator import Accumulator, ratio
 
 # metres: the range of valid depth on NYUv2
@@ -17,7 +18,7 @@ _NAMES = ("rmse", "abs_rel", "delta1", "delta2", "delta3")
 def depth_errors(
     truth: Float[np.ndarray, "h w"],
     prediction: Float[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
+    valid: Mask | None = None,
     minimum: float = MINIMUM_DEPTH,
     maximum: float = MAXIMUM_DEPTH,
 ) -> dict[str, float]:
@@ -84,10 +85,7 @@ class Depth(Accumulator):
         self.minimum, self.maximum = minimum, maximum
 
     def update(
-        self,
-        truth: Float[np.ndarray, "h w"],
-        prediction: Float[np.ndarray, "h w"],
-        valid: Bool[np.ndarray, "h w"] | None = None,
+        self, truth: Float[np.ndarray, "h w"], prediction: Float[np.ndarray, "h w"], valid: Mask | None = None
     ) -> None:
         """Add one image; see `depth_errors`."""
         found = depth_errors(truth, prediction, valid, self.minimum, self.maximum)

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
 
+from upseg.functional.label_maps import LabelMap, Mask
 from upseg.metrics.accumulator import Accumulator, ratio
 from upseg.segmentation import Category
 
 
 def confusion_matrix(
-    truth: Integer[np.ndarray, "h w"],
-    prediction: Integer[np.ndarray, "h w"],
-    class_count: int,
-    label_count: int,
-    valid: Bool[np.ndarray, "h w"] | None = None,
+    truth: LabelMap, prediction: LabelMap, class_count: int, label_count: int, valid: Mask | None = None
 ) -> Int64[np.ndarray, "labels1 classes"]:
     """Count the pixels of each pair of label and class.
 
@@ -92,16 +89,14 @@ def semantic_scores(
 class HungarianScores(Accumulator):
     """Hungarian mean IoU and pixel accuracy over a data set.
 
-    By default labels mean the same in every image, and `compute` makes one assignment for all. With `per_image`
-    each image's labels are its own (as those of a network fitted to it), and each gets its own assignment.
+    Labels mean the same in every image, and `compute` makes one assignment for all.
 
     Args:
         categories: The classes, in the order of their indices.
-        label_count: Number of labels; None for `per_image`.
-        per_image: Whether to assign labels image by image.
+        label_count: Number of labels.
 
     Raises:
-        ValueError: If there is no category, or the number of labels is missing, or given for `per_image`.
+        ValueError: If there is no category.
 
     Example:
         >>> metric = HungarianScores([Category(0, "dog"), Category(1, "sky", is_thing=False)], label_count=2)
@@ -110,30 +105,16 @@ class HungarianScores(Accumulator):
         0.75
     """
 
-    def __init__(
-        self, categories: Sequence[Category], label_count: int | None = None, *, per_image: bool = False
-    ) -> None:
+    def __init__(self, categories: Sequence[Category], label_count: int) -> None:
         if not categories:
             raise ValueError("expected at least one category")
-        if per_image != (label_count is None):
-            raise ValueError(f"label_count must be given unless labels are per_image, got {label_count}, {per_image=}")
-        self.categories, self.per_image = tuple(categories), per_image
-        rows = len(categories) if label_count is None else label_count
-        super().__init__({"confusion": np.zeros((rows + 1, len(categories)), np.int64)})
+        self.categories = tuple(categories)
+        super().__init__({"confusion": np.zeros((label_count + 1, len(categories)), np.int64)})
 
-    def update(
-        self,
-        truth: Integer[np.ndarray, "h w"],
-        prediction: Integer[np.ndarray, "h w"],
-        valid: Bool[np.ndarray, "h w"] | None = None,
-    ) -> None:
+    def update(self, truth: LabelMap, prediction: LabelMap, valid: Mask | None = None) -> None:
         """Add one image; arguments as for `confusion_matrix`."""
-        classes = len(self.categories)
-        labels = int(prediction.max(initial=0)) if self.per_image else len(self.sums["confusion"]) - 1
-        confusion = confusion_matrix(truth, prediction, classes, labels, valid)
-        if self.per_image:
-            confusion = apply_assignment(confusion, assign_labels(confusion))
-        self.add(confusion=confusion)
+        labels = len(self.sums["confusion"]) - 1
+        self.add(confusion=confusion_matrix(truth, prediction, len(self.categories), labels, valid))
 
     def per_class(self) -> dict[Category, dict[str, float]]:
         """`iou` of each class that has occurred."""
@@ -160,7 +141,7 @@ class HungarianScores(Accumulator):
 
     def _assigned(self) -> Int64[np.ndarray, "classes1 classes"]:
         confusion: Int64[np.ndarray, "labels1 classes"] = self.sums["confusion"]
-        return confusion if self.per_image else apply_assignment(confusion, assign_labels(confusion))
+        return apply_assignment(confusion, assign_labels(confusion))
 
 
 def _mean_iou_alone(confusion: Int64[np.ndarray, "classes1 classes"], chosen: Bool[np.ndarray, " classes"]) -> float:

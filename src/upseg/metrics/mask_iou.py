@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Integer
+from jaxtyping import Float64, Int64
 
 from upseg.functional.contingency import overlaps
+from upseg.functional.label_maps import LabelMap, Mask
 
 
 def label_map_ious(
-    truth: Integer[np.ndarray, "h w"],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
+    truth: LabelMap, prediction: LabelMap, valid: Mask | None = None
 ) -> tuple[Float64[np.ndarray, "k n"], Int64[np.ndarray, " k"], Int64[np.ndarray, " n"]]:
     """IoU of each ground-truth segment (rows) with each predicted one (columns), and the ids of both, ascending.
 

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64, Integer
+from jaxtyping import Float64, Int64
 
 from upseg.functional.contingency import Overlaps, overlaps, sum_by
+from upseg.functional.label_maps import LabelMap
 from upseg.metrics.accumulator import Accumulator
 from upseg.segmentation import Category
 
@@ -33,9 +34,9 @@ class PanopticCounts:
 
 
 def panoptic_counts(
-    truth: Integer[np.ndarray, "h w"],
+    truth: LabelMap,
     truth_classes: Mapping[int, int],
-    prediction: Integer[np.ndarray, "h w"],
+    prediction: LabelMap,
     prediction_classes: Mapping[int, int],
     class_count: int,
     crowd_ids: Collection[int] = (),
@@ -117,9 +118,9 @@ class PanopticQuality(Accumulator):
 
     def update(
         self,
-        truth: Integer[np.ndarray, "h w"],
+        truth: LabelMap,
         truth_categories: Mapping[int, int],
-        prediction: Integer[np.ndarray, "h w"],
+        prediction: LabelMap,
         prediction_categories: Mapping[int, int],
         crowd_ids: Collection[int] = (),
     ) -> None:

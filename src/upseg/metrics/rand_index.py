@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Integer
 
 from upseg.functional.contingency import overlaps
+from upseg.functional.label_maps import LabelMap, Mask
 from upseg.metrics.accumulator import ratio
 
 
-def rand_index(
-    truth: Integer[np.ndarray, "h w"],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
-) -> float:
+def rand_index(truth: LabelMap, prediction: LabelMap, valid: Mask | None = None) -> float:
     """Share of the pairs of pixels that both maps join or both maps part. Not corrected for chance.
 
     RI = 1 - (½ Σ_i a_i² + ½ Σ_j b_j² - Σ_ij n_ij²) / C(N, 2), n the contingency table, a and b its marginal sums.
@@ -41,11 +37,7 @@ def rand_index(
     return 1.0 - ratio(apart, pixels * (pixels - 1) / 2)
 
 
-def probabilistic_rand_index(
-    truths: Sequence[Integer[np.ndarray, "h w"]],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
-) -> float:
+def probabilistic_rand_index(truths: Sequence[LabelMap], prediction: LabelMap, valid: Mask | None = None) -> float:
     """Mean Rand index over the annotators of one image.
 
     Source: Unnikrishnan et al., Toward Objective Evaluation of Image Segmentation Algorithms, PAMI 2007, Eq. 3, with

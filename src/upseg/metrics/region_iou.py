@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64, Integer
+from jaxtyping import Float64
 
 from upseg.functional.contingency import overlaps
+from upseg.functional.label_maps import LabelMap, Mask
 from upseg.metrics.accumulator import Accumulator, ratio
 
 
-def best_region_ious(
-    truth: Integer[np.ndarray, "h w"],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
-) -> Float64[np.ndarray, " k"]:
+def best_region_ious(truth: LabelMap, prediction: LabelMap, valid: Mask | None = None) -> Float64[np.ndarray, " k"]:
     """For each ground-truth region the best IoU over the predicted labels. A label may be the best of several regions.
 
     Args:
@@ -46,12 +43,7 @@ class RegionIoU(Accumulator):
     def __init__(self) -> None:
         super().__init__({"total": np.zeros(3), "count": np.zeros(3, np.int64)})
 
-    def update(
-        self,
-        truths: Sequence[Integer[np.ndarray, "h w"]],
-        prediction: Integer[np.ndarray, "h w"],
-        valid: Bool[np.ndarray, "h w"] | None = None,
-    ) -> None:
+    def update(self, truths: Sequence[LabelMap], prediction: LabelMap, valid: Mask | None = None) -> None:
         """Add one image.
 
         Args:

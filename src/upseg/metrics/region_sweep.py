@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64, Integer
+from jaxtyping import Float64
 
 from upseg.functional.contingency import overlaps
+from upseg.functional.label_maps import LabelMap, Mask
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.rand_index import probabilistic_rand_index
 from upseg.metrics.variation_of_information import variation_of_information
@@ -49,12 +50,7 @@ class RegionSweep(Accumulator):
             }
         )
 
-    def update(
-        self,
-        truths: Sequence[Integer[np.ndarray, "h w"]],
-        predictions: Sequence[Integer[np.ndarray, "h w"]],
-        valid: Bool[np.ndarray, "h w"] | None = None,
-    ) -> None:
+    def update(self, truths: Sequence[LabelMap], predictions: Sequence[LabelMap], valid: Mask | None = None) -> None:
         """Add one image.
 
         Args:
@@ -72,7 +68,9 @@ class RegionSweep(Accumulator):
             raise ValueError("an image needs at least one annotator's map with labelled pixels")
         area, covered = _covered_areas(truths, predictions, valid)
         rand = np.array([probabilistic_rand_index(truths, prediction, valid) for prediction in predictions])
-        information = np.array([_mean_information(truths, prediction, valid) for prediction in predictions])
+        information = np.array(
+            [np.mean([variation_of_information(truth, found, valid) for truth in truths]) for found in predictions]
+        )
         by_setting = covered.sum(axis=1)
         self.add(
             images=1,
@@ -107,9 +105,7 @@ class RegionSweep(Accumulator):
 
 
 def _covered_areas(
-    truths: Sequence[Integer[np.ndarray, "h w"]],
-    predictions: Sequence[Integer[np.ndarray, "h w"]],
-    valid: Bool[np.ndarray, "h w"] | None,
+    truths: Sequence[LabelMap], predictions: Sequence[LabelMap], valid: Mask | None
 ) -> tuple[int, Float64[np.ndarray, "settings regions"]]:
     """The labelled area of all annotators' maps, and for each setting and region its area times its best IoU."""
     table = [[overlaps(truth, prediction, valid) for truth in truths] for prediction in predictions]
@@ -118,12 +114,3 @@ def _covered_areas(
         np.concatenate([found.row_areas[1:] * found.best_cells()[0] for found in annotators]) for annotators in table
     ]
     return area, np.stack(covered)
-
-
-def _mean_information(
-    truths: Sequence[Integer[np.ndarray, "h w"]],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None,
-) -> float:
-    """Mean variation of information over the annotators."""
-    return float(np.mean([variation_of_information(truth, prediction, valid) for truth in truths]))

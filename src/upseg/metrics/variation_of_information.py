@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Integer
+from jaxtyping import Float64, Int64
 
 from upseg.functional.contingency import overlaps
+from upseg.functional.label_maps import LabelMap, Mask
 
 
-def variation_of_information(
-    truth: Integer[np.ndarray, "h w"],
-    prediction: Integer[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"] | None = None,
-) -> float:
+def variation_of_information(truth: LabelMap, prediction: LabelMap, valid: Mask | None = None) -> float:
     """VI = H(truth | prediction) + H(prediction | truth), in bits, as the BSDS500 benchmark's code takes log2.
 
     Source: Meilă, Comparing Clusterings, COLT 2003. In nats: times ln 2.

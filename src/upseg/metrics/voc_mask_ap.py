@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64, Integer
+from jaxtyping import Bool, Float, Float64, Int64
 
+from upseg.functional.label_maps import LabelMap, Mask
 from upseg.metrics.accumulator import Accumulator
 from upseg.metrics.mask_iou import label_map_ious
 from upseg.segmentation import Category
@@ -92,12 +93,12 @@ class VocMaskAP(Accumulator):
 
     def update(
         self,
-        truth: Integer[np.ndarray, "h w"],
+        truth: LabelMap,
         truth_categories: Mapping[int, int],
-        prediction: Integer[np.ndarray, "h w"],
+        prediction: LabelMap,
         prediction_categories: Mapping[int, int],
         scores: Mapping[int, float],
-        valid: Bool[np.ndarray, "h w"] | None = None,
+        valid: Mask | None = None,
     ) -> None:
         """Add one image whose objects are disjoint.
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from upseg.errors import ModelError
 from upseg.files import atomic_path, printable
 from upseg.layers.backbone import ImageBackbone
+from upseg.models.calling import torch_threads
 from upseg.models.folders import NETWORK_NAME
 
 ENGINES = ("onnxruntime", "openvino")
@@ -209,17 +210,12 @@ def _ratio(flat: FlatNetwork, compute: Compute) -> float:
     image = torch.zeros(1, 3, *_TIMED_SIZE)
     runs: tuple[Callable[[Tensor], Any], ...] = (flat, compute)
     taken: tuple[list[float], ...] = ([], [])
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            for _ in range(4):  # the first warms up
-                for run, seconds in zip(runs, taken, strict=True):
-                    start = time.perf_counter()
-                    run(image)
-                    seconds.append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(before)
+    with torch_threads(1), torch.inference_mode():
+        for _ in range(4):  # the first warms up
+            for run, seconds in zip(runs, taken, strict=True):
+                start = time.perf_counter()
+                run(image)
+                seconds.append(time.perf_counter() - start)
     torchs, others = (min(seconds[1:]) for seconds in taken)
     return torchs / others
 

@@ -182,11 +182,9 @@ def enough_memory() -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, OverflowError) as error:
-        raise ModelError("there is not enough memory for the network that the settings describe") from error
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (MemoryError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        if "memory" in reason or "allocate" in reason:
+        if isinstance(error, MemoryError | OverflowError) or "memory" in reason or "allocate" in reason:
             raise ModelError("there is not enough memory for the network that the settings describe") from error
         raise ModelError(f"the network that the settings describe cannot be made ({reason:.200})") from error
 

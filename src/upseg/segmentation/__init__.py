@@ -3,7 +3,14 @@
 from upseg.segmentation.facts import BoundingBox, Category, Segment
 from upseg.segmentation.labelled import Table
 from upseg.segmentation.result import Segmentation
-from upseg.segmentation.segmenters import DepthSegmenter, EmbeddingSegmenter, PictureSegmenter, Progress, Segmenter
+from upseg.segmentation.segmenters import (
+    DepthSegmenter,
+    EmbeddingSegmenter,
+    PictureSegmenter,
+    Progress,
+    Segmenter,
+    Splitter,
+)
 
 __all__ = [
     "BoundingBox",
@@ -15,5 +22,6 @@ __all__ = [
     "Segment",
     "Segmentation",
     "Segmenter",
+    "Splitter",
     "Table",
 ]

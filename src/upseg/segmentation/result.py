@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from jaxtyping import Bool, Integer
@@ -165,8 +165,7 @@ class Segmentation(LabelledSegments):
     def __getitem__(self, key: int | slice | tuple[slice, slice]) -> Segment | Segmentation:
         """The segment with an id, or the segmentation of a part of the image: `result[3]`, `result[:100, 50:200]`."""
         if isinstance(key, slice | tuple):
-            part: Segmentation = room("selection").cut_out(self, key)
-            return part
+            return cast("Segmentation", room("selection").cut_out(self, key))
         return super().__getitem__(key)
 
     def at(self, detail: float) -> Segmentation:
@@ -247,8 +246,7 @@ class Segmentation(LabelledSegments):
             >>> Segmentation.from_labels(np.array([[7, 8, 9]])).merge([1, 3]).labels.tolist()
             [[1, 2, 1]]
         """
-        merged: Segmentation = room("selection").merge(self, ids)
-        return merged
+        return cast("Segmentation", room("selection").merge(self, ids))
 
     def split(self, segment_id: int, strokes: Sequence[Stroke], image: ImageLike | None = None) -> Segmentation:
         """The same segmentation with one segment cut: along one line, or between two or more that mark its parts.
@@ -271,8 +269,7 @@ class Segmentation(LabelledSegments):
         from upseg.images.reading import read_image
 
         pixels = None if image is None else read_image(image)
-        cut: Segmentation = room("selection").split(self, segment_id, strokes, pixels)
-        return cut
+        return cast("Segmentation", room("selection").split(self, segment_id, strokes, pixels))
 
     def filter(
         self,
@@ -297,10 +294,8 @@ class Segmentation(LabelledSegments):
             >>> result.filter(lambda segment: segment.score > 0.5).labels.tolist()
             [[0, 0, 0, 1]]
         """
-        kept: Segmentation = room("selection").keep_segments(
-            self, keep, min_area=min_area, max_area=max_area, clear_border=clear_border
-        )
-        return kept
+        tests = {"min_area": min_area, "max_area": max_area, "clear_border": clear_border}
+        return cast("Segmentation", room("selection").keep_segments(self, keep, **tests))
 
     def crop(self, segment_id: int, margin: int = 0) -> Segmentation:
         """The segmentation of one segment's box.
@@ -313,8 +308,7 @@ class Segmentation(LabelledSegments):
             >>> Segmentation.from_labels(np.array([[7, 7, 0, 9]])).crop(1, margin=1).labels.tolist()
             [[1, 1, 0]]
         """
-        part: Segmentation = room("selection").crop(self, segment_id, margin)
-        return part
+        return cast("Segmentation", room("selection").crop(self, segment_id, margin))
 
     def with_provenance(self, provenance: Mapping[str, Any]) -> Segmentation:
         """The same segments with another provenance."""
@@ -323,5 +317,4 @@ class Segmentation(LabelledSegments):
     @classmethod
     def load(cls, path: str | Path) -> Segmentation:
         """Read any file that `save` writes."""
-        found: Segmentation = room("formats").read(path)
-        return found
+        return cast("Segmentation", room("formats").read(path))

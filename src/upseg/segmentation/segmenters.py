@@ -62,6 +62,25 @@ class EmbeddingSegmenter(Segmenter, Protocol):
 
 
 @runtime_checkable
+class Splitter(Protocol):
+    """What cuts the masks of classes into instances."""
+
+    def split(self, image: ImageLike | None, semantic_map: Segmentation) -> Segmentation:
+        """Cut each class of things into its instances, and leave each other class in one segment.
+
+        One that takes long has a third parameter `progress`, called with (steps done, those there are).
+
+        Args:
+            image: What the masks belong to, of their size; the baselines take None too.
+            semantic_map: One segment for each class, with its category.
+
+        Returns:
+            Segments with categories.
+        """
+        ...
+
+
+@runtime_checkable
 class PictureSegmenter(Segmenter, Protocol):
     """What segmenters are that can show how they came to their segments."""
 

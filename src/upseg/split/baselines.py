@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int32, Integer
@@ -17,29 +17,13 @@ from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.functional.label_maps import canonical_order, connected_components, segment_areas, segment_boxes
 from upseg.images.reading import ImageLike
-from upseg.models.registry import METHODS, Method, Model, find_model, settings_class
+from upseg.models.registry import METHODS, Method, Model, find_model
 from upseg.segmentation import Segmentation
 from upseg.settings import build_settings
 
 
-def component_objects(
-    classes: Integer[np.ndarray, "h w"], *, connectivity: int = 1, minimum_area: int = 0
-) -> Int32[np.ndarray, "h w"]:
-    """One object for each connected component of each class: touching objects of a class stay one.
-
-    Args:
-        classes: (H, W) numbers of classes, 0 no object.
-        connectivity: As `ComponentsSettings` has it.
-        minimum_area: As `ComponentsSettings` has it.
-
-    Returns:
-        (H, W) objects 1..K in the order of their first pixels, 0 for none.
-    """
-    return remove_small_objects(connected_components(classes, connectivity), minimum_area)
-
-
 def distance_objects(
-    classes: Integer[np.ndarray, "h w"], *, prominence: float = 1.0, connectivity: int = 1, minimum_area: int = 0
+    classes: Integer[np.ndarray, "h w"], *, prominence: float = 1.0, connectivity: int = 1
 ) -> Int32[np.ndarray, "h w"]:
     """One object for each peak of the distance to the class's border, cut by a watershed of that distance.
 
@@ -50,7 +34,6 @@ def distance_objects(
         classes: (H, W) numbers of classes, 0 no object.
         prominence: As `DistanceSettings` has it.
         connectivity: As `DistanceSettings` has it.
-        minimum_area: As `DistanceSettings` has it.
 
     Returns:
         (H, W) objects 1..K in the order of their first pixels, 0 for none.
@@ -69,22 +52,12 @@ def distance_objects(
         parts = _divided(inside, prominence, connectivity)
         objects[around][inside] = parts[inside] + count
         count += int(parts.max())
-    return remove_small_objects(canonical_order(objects)[0], minimum_area)
+    return canonical_order(objects)[0]
 
 
 def remove_small_objects(objects: Int32[np.ndarray, "h w"], minimum_area: int) -> Int32[np.ndarray, "h w"]:
-    """Leave out the objects with fewer pixels, and number the others anew in the same order.
-
-    Args:
-        objects: (H, W) objects 1..K, 0 for none.
-        minimum_area: In pixels.
-    """
-    kept = segment_areas(objects) >= minimum_area
-    kept[0] = False
-    table: Int32[np.ndarray, " k1"] = np.cumsum(kept, dtype=np.int32)
-    table[~kept] = 0
-    numbered: Int32[np.ndarray, "h w"] = table[objects]
-    return numbered
+    """Leave out the objects with fewer pixels, and number the others by their first pixels; 0 is none."""
+    return canonical_order(np.where(segment_areas(objects)[objects] >= minimum_area, objects, 0))[0]
 
 
 def _divided(inside: Bool[np.ndarray, "h w"], prominence: float, connectivity: int) -> Int32[np.ndarray, "h w"]:
@@ -125,11 +98,9 @@ class ComponentsSettings:
 
 @dataclass(frozen=True, slots=True)
 class DistanceSettings(ComponentsSettings):
-    """What decides where a mask is cut.
+    """What decides where a mask is cut, beside what pixels are connected and how small instances may be.
 
     Attributes:
-        connectivity: 1 for the four neighbours that share an edge, 2 for all eight.
-        minimum_area: Smaller instances are left out, in pixels.
         prominence: Two peaks of the distance to the mask's border are two instances if the way between them falls by
             more than this below the lower one, in pixels, above 0.
     """
@@ -153,7 +124,7 @@ class ComponentsSplitter:
     """
 
     method = "components"
-    _objects: Callable[..., Int32[np.ndarray, "h w"]] = staticmethod(component_objects)
+    _objects: Callable[..., Int32[np.ndarray, "h w"]] = staticmethod(connected_components)
 
     def __init__(self, settings: ComponentsSettings, device: str = "cpu") -> None:
         self.settings, self.device = settings, device
@@ -175,17 +146,16 @@ class ComponentsSplitter:
         """Cut the masks of classes; as `Splitter` says. The image is not looked at."""
         classes = semantic_map.labels
         is_thing = np.array([False, *(s.category is None or s.category.is_thing for s in semantic_map)])[classes]
-        objects = self._objects(np.where(is_thing, classes, 0), **asdict(self.settings))
+        how = asdict(self.settings)
+        least = how.pop("minimum_area")
+        objects = remove_small_objects(self._objects(np.where(is_thing, classes, 0), **how), least)
         is_stuff = (classes > 0) & ~is_thing
         labels = np.where(is_stuff, classes + int(objects.max(initial=0)), objects)
         values, first = np.unique(labels, return_index=True)  # all pixels of a label are of one class
-        owners = classes.ravel()[first]
-        found = {v: semantic_map[c].category for v, c in zip(values.tolist(), owners.tolist(), strict=True) if v}
-        return Segmentation.from_labels(
-            labels,
-            categories={value: category for value, category in found.items() if category is not None},
-            provenance={"method": self.method, "settings": asdict(self.settings)},
-        )
+        owners = zip(values.tolist(), classes.ravel()[first].tolist(), strict=True)
+        known = {value: category for value, c in owners if value and (category := semantic_map[c].category)}
+        facts = {"method": self.method, "settings": asdict(self.settings)}
+        return Segmentation.from_labels(labels, categories=known, provenance=facts)
 
 
 class DistanceSplitter(ComponentsSplitter):
@@ -195,64 +165,16 @@ class DistanceSplitter(ComponentsSplitter):
     _objects = staticmethod(distance_objects)
 
 
+SETTINGS: Mapping[str, type[ComponentsSettings]] = {"components": ComponentsSettings, "distance": DistanceSettings}
+"""The settings of the baselines by name."""
 BASELINES: Mapping[str, Method] = {
-    "components": Method(
-        "connected components of each class",
-        f"{__name__}:ComponentsSettings",
-        f"{__name__}:ComponentsSplitter",
-        splits_masks=True,
-    ),
-    "distance": Method(
-        "watershed of the distance to each class's border",
-        f"{__name__}:DistanceSettings",
-        f"{__name__}:DistanceSplitter",
-        splits_masks=True,
-    ),
+    name: Method(what, f"{__name__}:{SETTINGS[name].__name__}", f"{__name__}:{splitter.__name__}", splits_masks=True)
+    for name, splitter, what in (
+        ("components", ComponentsSplitter, "connected components of each class"),
+        ("distance", DistanceSplitter, "watershed of the distance to each class's border"),
+    )
 }
 """The baselines by name; neither needs weights nor looks at an image."""
-SETTINGS: Mapping[str, type[ComponentsSettings]] = {"components": ComponentsSettings, "distance": DistanceSettings}
-"""Their settings."""
-
-
-@runtime_checkable
-class Splitter(Protocol):
-    """What cuts the masks of classes into instances."""
-
-    def split(self, image: ImageLike | None, semantic_map: Segmentation) -> Segmentation:
-        """Cut each class of things into its instances, and leave each other class in one segment.
-
-        One that takes long has a third parameter `progress`, called with (steps done, those there are).
-
-        Args:
-            image: What the masks belong to, of their size; the baselines take None too.
-            semantic_map: One segment for each class, with its category.
-
-        Returns:
-            Segments with categories.
-        """
-        ...
-
-
-PHOTOS_MODEL = "things"
-"""The model that comes with upseg for class masks that have a photo."""
-
-
-def default_splitter(*, has_photos: bool) -> str:
-    """What splits class masks where nobody names a model.
-
-    Args:
-        has_photos: Whether the masks have photos to look at.
-
-    Raises:
-        ModelError: If they have none: components leave together what touches, distances cut what is long, and only who
-            knows the objects can choose.
-    """
-    if not has_photos:
-        raise ModelError(
-            "class masks alone can be split in two ways: say --model components or --model distance, or, for the "
-            f"model {PHOTOS_MODEL}, give the folder of their photos with --images"
-        )
-    return PHOTOS_MODEL
 
 
 def find_splitter(name_path_or_hub_id: str | Path, **settings: Any) -> Model:
@@ -282,8 +204,3 @@ def find_splitter(name_path_or_hub_id: str | Path, **settings: Any) -> Model:
             f"of the method baiseg, or {' or '.join(BASELINES)}"
         )
     return model
-
-
-def splitter_settings(model: str | Path) -> type:
-    """The settings dataclass of what `find_splitter` finds; argument and errors as there."""
-    return SETTINGS.get(str(model)) or settings_class(model)

@@ -15,7 +15,7 @@ from upseg.batch.jobs import ImageResult
 from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
 from upseg.batch.run import BatchObserver, BatchSummary, check_workers, run_batch, stale_results
 from upseg.errors import FormatError, UpsegError
-from upseg.files import printable
+from upseg.files import printable, stamp
 from upseg.formats import FORMATS, coco_folder, formats_that_need, output_paths
 from upseg.formats.coco_folder import write_coco_folder
 from upseg.images.options import ReadingOptions
@@ -23,7 +23,7 @@ from upseg.models.registry import Model
 from upseg.segmentation import Segmentation
 from upseg.split.baselines import BASELINES, find_splitter
 from upseg.split.classes import MaskClasses
-from upseg.split.jobs import PHOTOS, MaskJob, Photos, stamp
+from upseg.split.jobs import PHOTOS, MaskJob, Photos
 
 INSTANCES = PurePosixPath(coco_folder.INSTANCES)
 """The COCO file of a folder of results."""
@@ -101,7 +101,7 @@ def split_files(
     _claim(journal).decide(overwrite=overwrite)  # refuses at once what would come to light after hours
     masks = find_images(paths, folder, journal.knows, MASKS)
     photos = Photos(None if images is None else Path(images), masks, journal)
-    secured = {**(protected or {}), **photos.roles()}
+    secured = {**(protected or {}), **{photo.path: "a photo of a mask" for photo in photos.found}}
     plans = plan_outputs(masks, formats, folder, paths, kind=MASKS, reserved=INSTANCES, protected=secured)
     stale = stale_results(plans, journal)
     files = [INSTANCES, *(file for plan in plans.values() for file in plan.files)]
@@ -121,11 +121,11 @@ def split_files(
             formats,
             reading,
             classes=classes,
-            photo=None if photo is None else photo.path,
+            photo=photo and photo.path,
             image=name,
             needs_photo=needs_photo,
         )
-        return job, digest_of([*facts, name, job.photo_stamp()])
+        return job, digest_of([*facts, name, [] if photo is None else stamp(photo.path)])
 
     results = run_batch(
         plans,
@@ -186,19 +186,9 @@ def _gather(
     observer: BatchObserver,
     place: int,
 ) -> tuple[tuple[ImageResult, ...], Path | None, str | None]:
-    """Bring the COCO file up to date; what cannot be read back has failed after all.
+    """Bring the COCO file up to date from the files at a place among each result's; what cannot be read has failed.
 
-    Args:
-        results: What came of the masks.
-        names: What each is called.
-        classes: What their values mean.
-        about: What the file says of itself.
-        journal: Of the folder of results.
-        observer: Told how it goes.
-        place: Which of a result's files is read.
-
-    Returns:
-        The results; the COCO file, if there is one; and why it is not up to date, if it is not.
+    Gives the results, the COCO file if there is one, and why it is not up to date if it is not.
     """
     path, started = journal.folder / INSTANCES, time.perf_counter()
     done = {number: result for number, result in enumerate(results) if result.status != "failed"}

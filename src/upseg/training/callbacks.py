@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
-from PIL import Image
 
-from upseg.files import atomic_path
+from upseg.files import write_picture
 
 
 class ValidationPictures(Callback):
@@ -56,8 +55,7 @@ class ValidationPictures(Callback):
         name = f"{dataloader_idx}-{batch_idx:02d}"
         folder = Path(trainer.default_root_dir) / "pictures"
         when = "start" if trainer.sanity_checking else f"epoch-{trainer.current_epoch:04d}"
-        with atomic_path(folder / f"{when}-{name}.png") as partial:
-            Image.fromarray(picture).save(partial, format="PNG")
+        write_picture(folder / f"{when}-{name}.png", picture)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(f"validation/{name}", picture, trainer.global_step, dataformats="HWC")

@@ -37,13 +37,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
         with atomic_path(path) as partial:
             torch.save(checkpoint, partial)
 
-    def load_checkpoint(
-        self,
-        path: str | Path,
-        map_location: Any | None = None,  # noqa: ARG002 - on the CPU, from where the trainer takes it
-        weights_only: bool | None = True,  # noqa: ARG002 - no caller can ask for less safety
-    ) -> dict[str, Any]:
-        """Read a checkpoint; one that holds anything but tensors and plain types is refused."""
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        """Read a checkpoint, to the CPU; one that holds anything but tensors and plain types is always refused."""
         return read_training_state(path)
 
 
@@ -121,10 +116,8 @@ class KeepCheckpoints(Checkpoint):
         if self.monitor is None:
             return False
         value = float(trainer.callback_metrics[self.monitor])
-        if self.best is None:
-            better = True
-        elif math.isnan(self.best):
-            better = not math.isnan(value)
+        if self.best is None or math.isnan(self.best):
+            better = self.best is None or not math.isnan(value)
         else:
             better = value > self.best if self.mode == "max" else value < self.best
         if better:

@@ -59,7 +59,7 @@ from rich.console import Console
 
 from upseg.data.mixing import MixedSamples
 from upseg.errors import UpsegError
-from upseg.files import atomic_path
+from upseg.files import write_text
 from upseg.models.checkpoints import read_checkpoint
 from upseg.models.folders import MODEL_OF_RUN
 from upseg.segmentation import Category
@@ -86,8 +86,7 @@ class SaveConfiguration(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Write it; Lightning calls this in the first process alone."""
-        with atomic_path(Path(trainer.default_root_dir) / CONFIGURATION) as partial:
-            partial.write_text(self.parser.dump(self.config, skip_unset=False), encoding="utf-8")
+        write_text(Path(trainer.default_root_dir) / CONFIGURATION, self.parser.dump(self.config, skip_unset=False))
 
 
 class Training(LightningCLI):

@@ -9,7 +9,7 @@ from typing import Any
 
 import timm
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 from timm.models import FeatureListNet
 from timm.models._manipulate import group_with_matcher
 from torch import nn
@@ -90,9 +90,8 @@ def parameter_groups(
 
 def table_of_groups(groups: Sequence[ParameterGroup], learning_rate: float) -> Table:
     """The groups as a table for the terminal."""
-    table = Table("layer", "learning rate", "x", "weight decay", "tensors", "parameters", "first of them")
-    for column in table.columns[:6]:
-        column.justify = "right"
+    numbers = ("layer", "learning rate", "x", "weight decay", "tensors", "parameters")
+    table = Table(*(Column(name, justify="right") for name in numbers), "first of them")
     for group in groups:
         table.add_row(
             str(group.layer),
@@ -136,14 +135,9 @@ def _backbones(module: nn.Module) -> Iterator[tuple[str, nn.Module, Any]]:
         if hasattr(part, "group_matcher"):
             yield prefix, part, part
         elif isinstance(part, FeatureListNet):  # the stages alone, cut out of a model
+            described: Any = part.pretrained_cfg
             with torch.device("meta"):
-                yield prefix, part, timm.create_model(_architecture(part))
-
-
-def _architecture(stages: FeatureListNet) -> str:
-    """The name of the model that stages were cut out of."""
-    described: Any = stages.pretrained_cfg
-    return str(described["architecture"])
+                yield prefix, part, timm.create_model(str(described["architecture"]))
 
 
 def _name_in_whole_model(backbone: nn.Module, name: str) -> str:

@@ -51,14 +51,7 @@ class Progress(Callback):
         """Start the epoch's clock."""
         self._epoch_began = time.monotonic()
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """The line of the step."""
         now = time.monotonic()
         if self._status is None and now - self._said < self._pause:
@@ -76,18 +69,13 @@ class Progress(Callback):
         seconds = f"{time.monotonic() - self._epoch_began:.1f} s"
         self._print(trainer, f"epoch {trainer.current_epoch + 1}{of}: {', '.join([self._shown(trainer), seconds])}")
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_fit_end(self, *_: Any, **__: Any) -> None:
         """Take the step's line away."""
-        self._stop()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        """Take the step's line away."""
-        self._stop()
-
-    def _stop(self) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+    on_exception = on_fit_end
 
     def _print(self, trainer: Trainer, line: str) -> None:
         if trainer.is_global_zero:

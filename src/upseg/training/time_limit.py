@@ -62,14 +62,7 @@ class TimeLimit(Callback):
         self._first = self.elapsed if self._first is None else self._first
         self._mark = time.monotonic()
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """Stop, and validate, if there is no time for one more step like this one."""
         now = time.monotonic()
         self._step, self._mark = now - self._mark, now
@@ -81,15 +74,7 @@ class TimeLimit(Callback):
         """Measure."""
         self._mark = self._batch_mark = time.monotonic()
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,  # noqa: ARG002
-        pl_module: LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
-        dataloader_idx: int = 0,  # noqa: ARG002
-    ) -> None:
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
         """Measure; the first batch waits for processes to start."""
         now = time.monotonic()
         self._batch, self._batch_mark = now - self._batch_mark, now
@@ -102,8 +87,7 @@ class TimeLimit(Callback):
             self._validation = self._batch * sum(trainer.num_val_batches)
             return
         self._validation = seconds
-        if self._is_over(trainer):
-            trainer.should_stop = True
+        trainer.should_stop |= self._is_over(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """What a training that goes on has to know."""

@@ -255,7 +255,7 @@ def test_void_in_label_maps_is_a_crowd_but_no_region(tmp_path) -> None:
     assert np.array_equal(sample.instance_map() == -1, RIGHT)
     assert np.array_equal(sample.instance_map() > 0, LEFT)
     for protocol in ("voc-regions", "bsds500"):
-        totals = PROTOCOLS[protocol].accumulators([], False)
+        totals = PROTOCOLS[protocol].accumulators([])
         PROTOCOLS[protocol].update(totals, 1, sample, Segmentation.from_labels(numbers(1, 0)))
         scores = PROTOCOLS[protocol].scores(totals)
         assert scores[PROTOCOLS[protocol].score] == 1.0

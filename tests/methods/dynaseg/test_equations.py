@@ -10,7 +10,7 @@ from torch.autograd import gradcheck
 
 from tests.reference import dynaseg as loops
 from upseg.methods.dynaseg import equations as eq
-from upseg.methods.dynaseg import fused_loss as fused
+from upseg.methods.dynaseg import losses as fused
 
 # one row of three pixels, two channels: the differences are |1 - 3|, |3 - 3| and |0 - 1|, |1 - -1|
 HAND = torch.tensor([[[[1.0, 3.0, 3.0]], [[0.0, 1.0, -1.0]]]], dtype=torch.float64)

@@ -14,7 +14,7 @@ from tests.reference.dynaseg import paper_loop
 from upseg.methods.dynaseg import fit as module
 from upseg.methods.dynaseg.equations import cluster_labels
 from upseg.methods.dynaseg.fit import CROPS_FOR_FLOOR, Fit, build_network, fit_network, whole_response
-from upseg.methods.dynaseg.fused_loss import fused_total_loss
+from upseg.methods.dynaseg.losses import fused_total_loss
 from upseg.methods.dynaseg.network import DynaSegNetwork, ResNetPyramidExtractor
 from upseg.methods.dynaseg.settings import DynaSegSettings
 

@@ -13,7 +13,7 @@ from tests.reference.dynaseg import balance, paper_loop, paper_network
 from upseg.errors import ModelError
 from upseg.methods.dynaseg import equations as eq
 from upseg.methods.dynaseg import network as module
-from upseg.methods.dynaseg.fused_loss import fused_total_loss
+from upseg.methods.dynaseg.losses import fused_total_loss
 from upseg.methods.dynaseg.network import (
     ConvolutionalExtractor,
     DynaSegNetwork,

@@ -13,7 +13,7 @@ from upseg.methods.panoptic.encodings import BinsEncoding, Encoding, PositionalE
 
 GRID = (6, 4)
 ENCODINGS: dict[str, tuple[Encoding, Positional | Rgb | Bins]] = {
-    "positional": (PositionalEncoding(3, GRID), Positional(3, GRID)),
+    "positional": (PositionalEncoding(GRID, 3), Positional(3, GRID)),
     "rgb": (RgbEncoding(GRID), Rgb(GRID)),
     "bins": (BinsEncoding(GRID), Bins(GRID)),
 }

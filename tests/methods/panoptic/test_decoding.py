@@ -86,7 +86,7 @@ class TestManyPixels:
         assert torch.equal(every.numbers, decode_pixels(predicted, encoding).numbers)
 
     def test_a_large_grid_finds_the_cell_that_each_centre_lies_in(self) -> None:
-        encoding = PositionalEncoding(4, (160, 320))
+        encoding = PositionalEncoding((160, 320), 4)
         random = torch.Generator().manual_seed(0)
         cells = torch.stack([torch.randint(0, g, (500,), generator=random) for g in encoding.grid])
         offsets = torch.rand(2, 500, generator=random) * 0.9 + 0.05
@@ -97,7 +97,7 @@ class TestManyPixels:
         assert torch.equal(found, torch.where(inside, cells[0] * 320 + cells[1], VOID))
 
     def test_neither_blocks_nor_strides_change_anything(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        encoding = PositionalEncoding(3, (7, 5))
+        encoding = PositionalEncoding((7, 5), 3)
         predicted = random_numbers(5, 1000, 12).float()
         centres = torch.tensor([[0, 0], [3, 4], [6, 2]])
         whole = [decode_pixels(predicted.T, encoding, some) for some in (None, centres)]
@@ -116,21 +116,21 @@ class TestManyPixels:
                 return super().axis_costs(predicted)
 
         monkeypatch.setattr(grouping, "CACHED_VALUES", 120)
-        decode_pixels(torch.zeros(4, 101), Watched(1, (8, 4)))
+        decode_pixels(torch.zeros(4, 101), Watched((8, 4), 1))
         assert sizes == [10] * 10 + [1]
         sizes.clear()
-        decode_pixels(torch.zeros(4, 5), Watched(1, (8, 4)), torch.zeros(40, 2, dtype=torch.int64))
+        decode_pixels(torch.zeros(4, 5), Watched((8, 4), 1), torch.zeros(40, 2, dtype=torch.int64))
         assert sizes == [3, 2]
 
     def test_no_pixel_and_no_centre(self) -> None:
-        encoding = PositionalEncoding(2, (4, 4))
+        encoding = PositionalEncoding((4, 4), 2)
         assert decode_pixels(torch.zeros(8, 0), encoding).numbers.shape == (0,)
         nowhere = decode_pixels(torch.ones(8, 3), encoding, torch.zeros(0, 2, dtype=torch.int64))
         assert nowhere.numbers.tolist() == [VOID] * 3
         assert nowhere.costs.tolist() == [8.0] * 3
 
     def test_autocast_does_not_reach_it(self) -> None:
-        encoding = PositionalEncoding(4, (80, 80))
+        encoding = PositionalEncoding((80, 80), 4)
         predicted = random_numbers(6, 16, 300).float()
         expected = decode_pixels(predicted, encoding)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -141,4 +141,4 @@ class TestManyPixels:
         predicted = torch.zeros(8, 5)
         predicted[3, 2] = value
         with pytest.raises(ValueError, match="instance channels must be finite"):
-            decode_pixels(predicted, PositionalEncoding(2, (4, 4)))
+            decode_pixels(predicted, PositionalEncoding((4, 4), 2))

@@ -146,7 +146,7 @@ class TestEveryEncoding:
 
 class TestEachEncoding:
     def test_channels(self) -> None:
-        assert PositionalEncoding(5).channels == 20
+        assert PositionalEncoding(frequencies=5).channels == 20
         assert RgbEncoding().channels == 3
         assert BinsEncoding().channels == 81 + 81
         assert BinsEncoding((160, 320)).channels == 161 + 321
@@ -179,10 +179,10 @@ class TestEachEncoding:
 
     def test_no_frequency(self) -> None:
         with pytest.raises(ValueError, match="frequencies must be at least 1, got 0"):
-            PositionalEncoding(0)
+            PositionalEncoding(frequencies=0)
 
     def test_made_of_settings(self) -> None:
         chosen = PanopticSettings(encoding="positional", frequencies=3, grid=(4, 5))
-        assert make_encoding(chosen) == PositionalEncoding(3, (4, 5))
+        assert make_encoding(chosen) == PositionalEncoding((4, 5), 3)
         assert make_encoding(PanopticSettings(encoding="rgb", grid=(4, 5))) == RgbEncoding((4, 5))
         assert make_encoding(PanopticSettings(encoding="bins")) == BinsEncoding((80, 80))

@@ -94,20 +94,17 @@ def _tripled(grey: Float32[np.ndarray, "h w"]) -> Pixels:
 
 
 def _limited(image: Float[np.ndarray, "h w 3"]) -> Pixels:
-    limited: Pixels = np.clip(image, 0, 1).astype(np.float32)
-    return limited
+    return np.asarray(np.clip(image, 0, 1).astype(np.float32))
 
 
 def _exponent(image: Pixels, rng: np.random.Generator) -> Pixels:
-    changed: Pixels = _limited(image) ** np.float32(np.exp(rng.uniform(-0.7, 0.7)))
-    return changed
+    return np.asarray(_limited(image) ** np.float32(np.exp(rng.uniform(-0.7, 0.7))))
 
 
 def _contrast(image: Pixels, rng: np.random.Generator) -> Pixels:
     scale, shift = rng.uniform(0.5, 1.3), rng.uniform(-0.15, 0.25)
     tint = np.ones(3) if _is_grey(image) else rng.uniform(0.9, 1.1, 3)
-    changed: Pixels = (image * (scale * tint) + shift).astype(np.float32)
-    return changed
+    return np.asarray((image * (scale * tint) + shift).astype(np.float32))
 
 
 def _illumination(image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -116,22 +113,19 @@ def _illumination(image: Pixels, rng: np.random.Generator) -> Pixels:
     slope, bend = rng.uniform(-0.35, 0.35, 2), rng.uniform(-0.35, 0.1, 2)
     field = slope[0] * rows[:, None] + slope[1] * columns + bend[0] * rows[:, None] ** 2 + bend[1] * columns**2
     if rng.random() < 0.5:
-        shaded: Pixels = (image * (1 + field[..., None])).astype(np.float32)
-        return shaded
+        return np.asarray((image * (1 + field[..., None])).astype(np.float32))
     glow = rng.uniform(0.05, 0.3) * texture(image.shape[:2], rng, rng.uniform(15, 60))
     return (image + np.maximum(glow, 0)[..., None]).astype(np.float32)
 
 
 def _blur(image: Pixels, rng: np.random.Generator) -> Pixels:
     deviation = rng.uniform(0.4, 2.0)
-    soft: Pixels = ndimage.gaussian_filter(image, (deviation, deviation, 0)).astype(np.float32)
-    return soft
+    return np.asarray(ndimage.gaussian_filter(image, (deviation, deviation, 0)).astype(np.float32))
 
 
 def _sharpen(image: Pixels, rng: np.random.Generator) -> Pixels:
     soft: Pixels = ndimage.gaussian_filter(image, (1.2, 1.2, 0))
-    sharp: Pixels = (image + rng.uniform(0.3, 1.5) * (image - soft)).astype(np.float32)
-    return sharp
+    return np.asarray((image + rng.uniform(0.3, 1.5) * (image - soft)).astype(np.float32))
 
 
 def _coarse(image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -145,15 +139,13 @@ def _coarse(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 def _noise(image: Pixels, rng: np.random.Generator) -> Pixels:
     deviation = rng.uniform(0.01, 0.1)
-    grainy: Pixels = (image + deviation * _grain(image, rng)).astype(np.float32)
-    return grainy
+    return np.asarray((image + deviation * _grain(image, rng)).astype(np.float32))
 
 
 def _shot_noise(image: Pixels, rng: np.random.Generator) -> Pixels:
     """The fewer photons, the more: deviation grows with the root of the light (normal instead of Poisson)."""
     photons = np.exp(rng.uniform(np.log(15), np.log(400)))
-    grainy: Pixels = (image + np.sqrt(np.clip(image, 0.01, 1) / photons) * _grain(image, rng)).astype(np.float32)
-    return grainy
+    return np.asarray((image + np.sqrt(np.clip(image, 0.01, 1) / photons) * _grain(image, rng)).astype(np.float32))
 
 
 def _grain(image: Pixels, rng: np.random.Generator) -> Float32[np.ndarray, "h w c"]:

@@ -21,8 +21,7 @@ _NUCLEAR = (HEMATOXYLIN, HEMATOXYLIN, (0.75, 0.60, 0.25), (0.55, 0.75, 0.40), (0
 
 def optical_density(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
     """-ln of the colours, which are in [0, 1]; black counts as 1/255."""
-    density: Float32[np.ndarray, "h w 3"] = -np.log(np.maximum(image, _DARKEST))
-    return density
+    return np.asarray(-np.log(np.maximum(image, _DARKEST)))
 
 
 def restain(image: Float32[np.ndarray, "h w 3"], rng: np.random.Generator) -> Float32[np.ndarray, "h w 3"]:
@@ -75,11 +74,9 @@ def texture(shape: tuple[int, ...], rng: np.random.Generator, grain: float) -> F
     noise = ndimage.gaussian_filter(rng.standard_normal(small).astype(np.float32), grain / zoom)
     noise = (noise - noise.mean()) / max(float(noise.std()), 1e-6)
     if zoom == 1.0:
-        fine: Float32[np.ndarray, "h w"] = noise[: shape[0], : shape[1]]
-        return fine
+        return np.asarray(noise[: shape[0], : shape[1]])
     factors = [(side + 1) / length for side, length in zip(shape, small, strict=True)]
-    large: Float32[np.ndarray, "h w"] = ndimage.zoom(noise, factors, order=1)[: shape[0], : shape[1]]
-    return large
+    return np.asarray(ndimage.zoom(noise, factors, order=1)[: shape[0], : shape[1]])
 
 
 def _transmitted(
@@ -96,5 +93,4 @@ def _dye(known: tuple[tuple[float, float, float], ...], rng: np.random.Generator
 def _turned(axis: Float32[np.ndarray, " 3"], rng: np.random.Generator, most: float) -> Float32[np.ndarray, " 3"]:
     """A direction of density near to another, of length 1."""
     near = axis + rng.normal(0, most, 3).astype(np.float32)
-    turned: Float32[np.ndarray, " 3"] = near / np.linalg.norm(near)
-    return turned
+    return np.asarray(near / np.linalg.norm(near))

@@ -131,8 +131,7 @@ def textured(
     u = (along * rows + across * columns).astype(np.float32)
     v = (along * columns - across * rows).astype(np.float32)
     field = TEXTURES[look.texture](np.random.default_rng(look.seed), u, v)
-    colours: Float32[np.ndarray, "h w 3"] = colour + field[..., None] * look.accent
-    return colours
+    return np.asarray(colour + field[..., None] * look.accent)
 
 
 def surface(look: Look, raster: Raster) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:

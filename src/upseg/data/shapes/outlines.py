@@ -91,8 +91,7 @@ def smooth_line(corners: Float64[np.ndarray, "k 2"], count: int) -> Float64[np.n
     t = (at - piece)[:, None]
     before, first, second, after = (padded[piece + k] for k in range(4))
     quadratic, cubic = 2 * before - 5 * first + 4 * second - after, 3 * (first - second) + after - before
-    line: Float64[np.ndarray, "n 2"] = first + 0.5 * ((second - before) * t + quadratic * t**2 + cubic * t**3)
-    return line
+    return np.asarray(first + 0.5 * ((second - before) * t + quadratic * t**2 + cubic * t**3))
 
 
 def wobbly(rng: np.random.Generator, roughness: float, count: int = _ROUND) -> Float64[np.ndarray, "n 2"]:

@@ -34,8 +34,7 @@ def dots(rng: np.random.Generator, u: Plane, v: Plane) -> Plane:
     """Discs on a lattice, straight or staggered."""
     shifted = u + np.float32(0.5) * (np.floor(v) % 2) if rng.random() < 0.5 else u
     distance = np.hypot(shifted - np.floor(shifted) - 0.5, v - np.floor(v) - 0.5)
-    discs: Plane = np.clip((np.float32(rng.uniform(0.2, 0.38)) - distance) * 12, -1, 1)
-    return discs
+    return np.asarray(np.clip((np.float32(rng.uniform(0.2, 0.38)) - distance) * 12, -1, 1))
 
 
 def clouds(rng: np.random.Generator, u: Plane, v: Plane) -> Plane:
@@ -88,8 +87,7 @@ def grain(rng: np.random.Generator, u: Plane, v: Plane) -> Plane:  # noqa: ARG00
 def wood(rng: np.random.Generator, u: Plane, v: Plane) -> Plane:
     """Bars bent by smooth noise and drawn out along one direction."""
     bent = u + np.float32(0.9) * _smooth_noise(rng, u * np.float32(0.4), v * np.float32(0.15))
-    fibres: Plane = np.float32(0.7) * np.sin(2 * np.pi * bent) + np.float32(0.3) * np.sin(np.float32(14.3) * bent)
-    return fibres
+    return np.asarray(np.float32(0.7) * np.sin(2 * np.pi * bent) + np.float32(0.3) * np.sin(np.float32(14.3) * bent))
 
 
 TEXTURES: dict[str, Callable[[np.random.Generator, Plane, Plane], Plane]] = {
@@ -101,8 +99,7 @@ TEXTURES: dict[str, Callable[[np.random.Generator, Plane, Plane], Plane]] = {
 
 def _hardened(wave: Plane, rng: np.random.Generator) -> Plane:
     """A wave with steeper flanks: from a sine to nearly a step."""
-    hard: Plane = np.tanh(wave * np.float32(rng.uniform(1, 5)))
-    return hard
+    return np.asarray(np.tanh(wave * np.float32(rng.uniform(1, 5))))
 
 
 def _whole(coordinate: Plane) -> Int64[np.ndarray, "h w"]:
@@ -111,8 +108,7 @@ def _whole(coordinate: Plane) -> Int64[np.ndarray, "h w"]:
 
 def _to_lattice(coordinate: Plane) -> Plane:
     """Distance to the nearest whole number."""
-    distance: Plane = np.abs(coordinate - np.rint(coordinate))
-    return distance
+    return np.asarray(np.abs(coordinate - np.rint(coordinate)))
 
 
 def _smooth_noise(rng: np.random.Generator, u: Plane, v: Plane) -> Plane:
@@ -125,5 +121,4 @@ def _smooth_noise(rng: np.random.Generator, u: Plane, v: Plane) -> Plane:
     left, beside = column % _PERIOD, (column + 1) % _PERIOD
     upper = table.take(above + left) * (1 - right) + table.take(above + beside) * right
     lower = table.take(below + left) * (1 - right) + table.take(below + beside) * right
-    field: Plane = upper * (1 - down) + lower * down
-    return field
+    return np.asarray(upper * (1 - down) + lower * down)

@@ -1,4 +1,8 @@
-"""COCO's sets under their names, in the official layout or the plain one: `images` beside one JSON file."""
+"""COCO's sets under their names, in the official layout or the plain one: `images` beside one JSON file.
+
+Instances: 118,287 + 5,000 photos, 80 classes (Lin et al. 2014). Panoptic: the same photos, 80 thing and 53 stuff
+classes (Kirillov et al. 2019).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,54 @@ import numpy as np
 
 from upseg.data.dataset import Dataset, Derived, OnError
 from upseg.data.sample import Sample
-from upseg.data.sources.coco_instances import CocoInstances
-from upseg.data.sources.coco_panoptic import CocoPanoptic
+from upseg.data.sources.coco_json import CocoJson
 from upseg.data.sources.coco_stuff import MERGED_CATEGORIES, MERGED_OF, CocoStuff
+from upseg.data.sources.folders import choose_split, find_folder, nearest_contents
+from upseg.data.sources.panoptic_json import PanopticJson
 from upseg.data.sources.plain_folder import open_folder
 from upseg.errors import DataError
 from upseg.segmentation import Category
+
+
+class CocoInstances(CocoJson):
+    """One split in the official layout: `{split}/*.jpg` and `annotations/instances_{split}.json`.
+
+    Args:
+        root: The folder that holds `annotations`.
+        split: train2017, val2017, train2014 or val2014 (train and val will do where there is one year); None for the
+            validation split, or the only one there is.
+        only: Names of the categories to read; None for all.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: str | None = None,
+        *,
+        on_error: OnError = "raise",
+        only: tuple[str, ...] | None = None,
+    ) -> None:
+        annotation_file, split = _annotations(root, "instances", split)
+        super().__init__(annotation_file, _image_folders(root, split), on_error=on_error, only=only)
+
+
+class CocoPanoptic(PanopticJson):
+    """One split in the official layout: `{split}/*.jpg`, `annotations/panoptic_{split}.json`, and the PNGs.
+
+    Args:
+        root: The folder that holds `annotations`.
+        split: train2017 or val2017 (train and val will do); None for val2017, or the only one there is.
+    """
+
+    def __init__(self, root: Path, split: str | None = None, *, on_error: OnError = "raise") -> None:
+        annotation_file, split = _annotations(root, "panoptic", split)
+        folder = f"panoptic_{split}"
+        pngs = find_folder(
+            root,
+            (f"annotations/{folder}", folder, f"annotations/{folder}/{folder}"),
+            f"the PNGs of {annotation_file.name} (the archive holds them as {folder}.zip)",
+        )
+        super().__init__(annotation_file, pngs, _image_folders(root, split), on_error=on_error)
 
 
 def open_instances(
@@ -86,13 +132,11 @@ def _open(
         return official(root, split)
     except DataError:
         bases = [root, *([root / split] if split is not None else [])]
-        if not any((base / "images").is_dir() and _has_json(base) for base in bases):
+        if not any(
+            (base / "images").is_dir() and [*base.glob("*.json"), *base.glob("annotations/*.json")] for base in bases
+        ):
             raise
     return plain(root, split)
-
-
-def _has_json(base: Path) -> bool:
-    return any(path.is_file() for place in (base, base / "annotations") for path in place.glob("*.json"))
 
 
 class _Merged(Derived):
@@ -122,3 +166,21 @@ class _Merged(Derived):
         return sample.with_labels(
             values[sample.segment_map], categories, {c.id + 1 for c in merged if c and c.is_thing}
         )
+
+
+def _annotations(root: Path, kind: str, split: str | None) -> tuple[Path, str]:
+    """The annotation file of a split of a kind, instances or panoptic, and the split's full name."""
+    folder = find_folder(root, ("annotations", "."), f"COCO's {kind}_*.json")
+    files = {path.stem.removeprefix(f"{kind}_"): path for path in folder.glob(f"{kind}_*.json")}
+    if not files:
+        raise DataError(
+            f"{folder} should hold COCO's {kind}_train2017.json or {kind}_val2017.json; "
+            f"{nearest_contents(folder / kind)}"
+        )
+    split = choose_split(split, files, folder)
+    return files[split], split
+
+
+def _image_folders(root: Path, split: str) -> list[Path]:
+    """Where the images of a split are: in the folder named like it, beside `annotations` or in `images`."""
+    return [find_folder(root, (split, f"images/{split}"), f"the images of {split}")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Int64
 
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.names import find_below, name_key
@@ -22,10 +22,10 @@ from upseg.data.sources.folders import (
     paired_image,
     read_names,
 )
-from upseg.data.sources.label_images import class_segments, read_colour_image, truth_file
+from upseg.data.sources.label_images import class_segments, read_class_colours, read_colour_image, truth_file
 from upseg.errors import DataError
 from upseg.files import read_plain
-from upseg.formats.label_colours import BACKGROUND, Colour, class_table, numbers_of_colours, parse_label_map
+from upseg.formats.label_colours import BACKGROUND, Colour, class_table, parse_label_map
 from upseg.images.reading import IMAGE_SUFFIXES
 from upseg.segmentation import Category
 
@@ -78,7 +78,7 @@ class CvatMasks(Dataset):
         """Read one image's masks."""
         name = self._names[index]
         truth = self._file(self._classes, f"{name}.png", "its mask of classes")
-        classes = self._numbers(truth)
+        classes = read_class_colours(truth, self._table, "a mask of classes")
         labels, categories, crowds = class_segments(classes, self._by_value, {0}, truth)
         objects = find_below(self._objects, f"{name}.png") if self._objects.is_dir() else None
         if objects is not None:
@@ -92,10 +92,6 @@ class CvatMasks(Dataset):
         if found is None:
             raise DataError(f"{folder / name} should be {what}, but there is none; {nearest_contents(folder / name)}")
         return found
-
-    def _numbers(self, path: Path) -> Int32[np.ndarray, "h w"]:
-        with truth_file(path, "a mask of classes"):
-            return numbers_of_colours(read_colour_image(path, through_palette=True), self._table)
 
     def _with_objects(
         self, labels: Int64[np.ndarray, "h w"], categories: dict[int, Category], path: Path

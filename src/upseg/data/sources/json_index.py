@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64, Shaped, UInt8
 
 from upseg.errors import DataError
-from upseg.files import check_openable
+from upseg.files import check_openable, stamp
 
 _BLOCK = 1 << 23  # bytes read at a time: what is computed from one block stays in the processor's cache
 _QUOTE, _BACKSLASH, _MINUS, _OPEN_BRACE, _CLOSE_BRACE, _OPEN_BRACKET, _CLOSE_BRACKET = b'"\\-{}[]'
@@ -78,7 +78,7 @@ class JsonIndex:
         """
         table = self.tables[name]
         with self.path.open("rb") as file:
-            if _stamp(self.path) != self.stamp:
+            if stamp(self.path) != self.stamp:
                 raise DataError(f"{self.path}: the file has changed since it was opened; open the data set again")
             return [
                 _parse(self.path, name, number, _read(file, start, stop))
@@ -110,7 +110,7 @@ def index_json(path: Path, keys: Mapping[str, str]) -> JsonIndex:
     scanner = _Scanner(path, keys)
     try:
         check_openable(path)
-        stamp = _stamp(path)
+        changed = stamp(path)
         with path.open("rb") as file:
             _scan_blocks(scanner, file)
     except OSError as error:
@@ -121,7 +121,7 @@ def index_json(path: Path, keys: Mapping[str, str]) -> JsonIndex:
         raise scanner.broken("its structure is damaged") from error
     except MemoryError as error:
         raise DataError(f"{path}: there is not enough memory to index this file") from error
-    return JsonIndex(path, {name: found.table() for name, found in scanner.found.items()}, stamp)
+    return JsonIndex(path, {name: found.table() for name, found in scanner.found.items()}, changed)
 
 
 def _scan_blocks(scanner: _Scanner, file: BinaryIO) -> None:
@@ -325,8 +325,7 @@ def _member_places(block: _Block, name: bytes, start: int, stop: int) -> Int64[n
         places = places + moving
         moving = _BETWEEN[block.data[places]]
     # a text that is a value has no colon behind it
-    of_members: Int64[np.ndarray, " m"] = places[colons]
-    return of_members
+    return np.asarray(places[colons])
 
 
 def _integers(data: UInt8[np.ndarray, " bytes"], places: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"] | None:
@@ -372,8 +371,3 @@ def _parse(path: Path, table: str, number: int, text: bytes) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"{path}: row {number} of {table!r} must be a JSON object")
     return row
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Integer, UInt8
+from jaxtyping import Bool, Int32, Integer, UInt8
 
 from upseg.data.sample import Sample
-from upseg.data.sources.folders import image_of
+from upseg.data.sources.folders import image_of, read_names
 from upseg.errors import DataError, FormatError
 from upseg.files import printable
-from upseg.formats.metadata import reading
+from upseg.formats.label_colours import Colour, numbers_of_colours
+from upseg.formats.metadata import list_of, load_json, read_category, reading
 from upseg.images.label_maps import LabelValues, StoredLabels, read_label_map, read_png_pixels
 from upseg.segmentation import Category
+
+CATEGORY_LIST = "categories.json"
+"""What the list of classes beside label maps or class masks is called."""
+_NUMBERED = re.compile(r"(\d+)\s+(.+)")
 
 
 @contextmanager
@@ -74,6 +81,55 @@ def read_colour_image(path: Path, *, through_palette: bool = False) -> UInt8[np.
         return pixels
 
 
+def read_class_colours(path: Path, table: Mapping[Colour, int], kind: str) -> Int32[np.ndarray, "h w"]:
+    """Read a mask whose colours stand for classes: the number that the table has for each pixel.
+
+    Raises:
+        DataError: As `read_colour_image`, and if a colour is not in the table.
+    """
+    with truth_file(path, kind):
+        return numbers_of_colours(read_colour_image(path, through_palette=True), table)
+
+
+def read_category_list(path: Path) -> list[Category]:
+    """Read a `CATEGORY_LIST`, such as `[{"id": 1, "name": "cell", "isthing": 1}]`.
+
+    Raises:
+        DataError: If it is none.
+    """
+    with truth_file(path, "a list of categories"):
+        return [read_category(row, "isthing") for row in list_of(load_json(path), "the file")]
+
+
+def read_class_names(path: Path) -> dict[int, str]:
+    """Read a list of classes: `id name` in each line, or names alone, which count from 1.
+
+    Returns:
+        Name by value; 0, the background, is left out.
+
+    Raises:
+        DataError: If there is no such file, or it is not such a list.
+    """
+    lines = read_names(path, "names of classes")
+    matches = [match for line in lines if (match := _NUMBERED.fullmatch(line))]
+    if matches and len(matches) < len(lines):
+        other = next(line for line in lines if not _NUMBERED.fullmatch(line))
+        raise DataError(
+            f"{printable(path)}: either all lines must be of the form `id name` or none, but there are "
+            f"{matches[0][0]!r} and {other!r}"
+        )
+    if not matches and lines[0].strip("_").lower() == "background":
+        raise DataError(
+            f"{printable(path)}: its first name is {lines[0]!r}, but names alone count from 1, and the background is "
+            "0; leave it out, or write an id before each name"
+        )
+    pairs = [(int(match[1]), match[2]) for match in matches] or list(enumerate(lines, start=1))
+    for what, values in zip(("id", "name"), zip(*pairs, strict=True), strict=True):
+        if twice := [value for value, count in Counter(values).items() if count > 1]:
+            raise DataError(f"{printable(path)}: two classes have the {what} {twice[0]}")
+    return {value: name for value, name in pairs if value > 0}
+
+
 def read_mask_image(path: Path) -> Bool[np.ndarray, "h w"]:
     """Read the mask of one object from a PNG: all pixels that are not black.
 
@@ -82,8 +138,7 @@ def read_mask_image(path: Path) -> Bool[np.ndarray, "h w"]:
     """
     with truth_file(path, "a mask"):
         pixels = read_png_pixels(path)
-        mask: Bool[np.ndarray, "h w"] = pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2)
-        return mask
+        return np.asarray(pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2))
 
 
 def check_not_empty(labels: Integer[np.ndarray, "h w"], path: Path) -> None:

@@ -15,7 +15,7 @@ from upseg.data.sources.label_images import truth_file
 from upseg.errors import DataError
 from upseg.formats.label_studio import image_of_task, labels_of, regions_of
 from upseg.formats.metadata import list_of, load_json, object_of
-from upseg.functional.runs import paint_runs
+from upseg.functional.runs import Runs, paint_runs
 from upseg.segmentation import Category
 
 _UPLOADED = re.compile(r"^[0-9a-f]{6,12}-")  # what Label Studio puts before the name of an uploaded file
@@ -71,7 +71,7 @@ class LabelStudio(Dataset):
                 f"{shape}; the two files do not belong together"
             )
         with truth_file(self.file, "Label Studio's JSON"):
-            flat, _ = paint_runs(found.all_runs, shape[0] * shape[1])
+            flat, _ = paint_runs(Runs.joined(*found.runs), shape[0] * shape[1])
         present = np.bincount(flat, minlength=len(found.labels) + 1) > 0
         hidden = [f"region {n} covers no pixel of its own" for n in range(1, len(found.labels) + 1) if not present[n]]
         return Sample.from_labels(

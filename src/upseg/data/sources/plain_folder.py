@@ -12,14 +12,12 @@ from upseg.data.sample import Sample
 from upseg.data.sources.coco_json import CocoJson
 from upseg.data.sources.folders import IMAGES, LABELS, Listing, PairedFiles, list_files, nearest_contents, paired_image
 from upseg.data.sources.json_index import index_json
-from upseg.data.sources.label_images import class_segments, read_values, truth_file
+from upseg.data.sources.label_images import CATEGORY_LIST, class_segments, read_category_list, read_values
 from upseg.data.sources.panoptic_json import PanopticJson
 from upseg.errors import DataError
-from upseg.formats.metadata import list_of, load_json, object_of, read_category
 from upseg.images.label_maps import BACKGROUND, LabelValues, parse_void
 from upseg.segmentation import Category
 
-_CATEGORIES = "categories.json"
 _VOID = -1  # what `LabelValues` makes of all void
 _BACKGROUND_CLASS = Category(BACKGROUND, "background", is_thing=False)
 
@@ -192,7 +190,8 @@ def open_folder(
     truths = list_files(truth / below, LABELS, "label maps or class masks", recursive=True)
     if truth.name == "labels":
         return LabelFolder(images, truths, on_error, void=unknown)
-    table = _read_categories(base)
+    listed = base / CATEGORY_LIST
+    table = {category.id: category for category in read_category_list(listed)} if listed.is_file() else None
     return MaskFolder(images, truths, table, on_error, things=things, background=background, void=unknown)
 
 
@@ -205,7 +204,7 @@ def _json_file(base: Path, name: str | None, split: str) -> Path:
             raise DataError(f"{places[0]} should be a COCO JSON file, but there is none; {nearest_contents(places[0])}")
         return found
     files = [path for place in (base, base / "annotations") for path in sorted(place.glob("*.json"))]
-    files = [path for path in files if path.name != _CATEGORIES]
+    files = [path for path in files if path.name != CATEGORY_LIST]
     if len(files) > 1:
         chosen = [path for path in files if split and _last_part(path) == split]
         if len(chosen) != 1:
@@ -238,22 +237,13 @@ def _open_json(base: Path, path: Path, on_error: OnError, only: tuple[str, ...] 
     return PanopticJson(path, path.with_suffix(""), folders, on_error=on_error)
 
 
-def _read_categories(base: Path) -> dict[int, Category] | None:
-    path = base / _CATEGORIES
-    if not path.is_file():
-        return None
-    with truth_file(path, "a list of categories"):
-        found = [read_category(object_of(row, "a category"), "isthing") for row in list_of(load_json(path), "the file")]
-    return {category.id: category for category in found}
-
-
 def _with_background(table: Mapping[int, Category], folder: Path) -> dict[int, Category]:
     """The table with the background first; its own entry for 0 where it has one that can be the background."""
     own = table.get(BACKGROUND, _BACKGROUND_CLASS)
     if own.is_thing:
         raise DataError(
             f"{folder}: the table of categories lists 0 ({own.name}) as a thing, but background=True makes it stuff; "
-            f'say so there ("isthing": 0 in {_CATEGORIES}), or leave background=True out, and 0 is unlabelled'
+            f'say so there ("isthing": 0 in {CATEGORY_LIST}), or leave background=True out, and 0 is unlabelled'
         )
     other = next((value for value, category in table.items() if value and category.name == own.name), None)
     if other is not None:

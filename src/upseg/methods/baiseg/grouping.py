@@ -131,8 +131,7 @@ def _means(
     flat = labels.ravel()
     sums, areas = np.bincount(flat, values.ravel(), count), np.bincount(flat, minlength=count)
     # sums of many numbers just below 1 may end just above it
-    means: Float[np.ndarray, " k1"] = np.minimum(sums / np.maximum(areas, 1), 1)
-    return means
+    return np.asarray(np.minimum(sums / np.maximum(areas, 1), 1))
 
 
 def _surviving(

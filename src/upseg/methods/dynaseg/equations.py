@@ -2,7 +2,7 @@
 
 Throughout, `response` is r', the batch-normalised output of the classifier: (B, q, H, W), any floating dtype and memory
 format. Sums are taken in float32 (float64 for float64 input), so a bfloat16 response loses nothing in the reduction.
-`fused_loss.py` computes the same loss and its gradient in one pass over the image.
+`losses.py` computes the same loss and its gradient in one pass over the image.
 """
 
 from __future__ import annotations

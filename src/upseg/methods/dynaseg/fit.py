@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.sgd import sgd
 
 from upseg.methods.dynaseg.equations import WEIGHTINGS, cluster_labels, labels_in_use
-from upseg.methods.dynaseg.fused_loss import fused_total_loss
+from upseg.methods.dynaseg.losses import fused_total_loss
 from upseg.methods.dynaseg.network import ConvolutionalExtractor, DynaSegNetwork, ResNetPyramidExtractor
 from upseg.methods.dynaseg.settings import DynaSegSettings
 from upseg.segmentation import Progress

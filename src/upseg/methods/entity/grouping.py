@@ -101,5 +101,4 @@ def _foreground(features: Float[Tensor, "d h w"], background: Background, bandwi
     cosine = bandwidth_cosine(bandwidth)
     if background == "unlabelled":
         return np.ones((features.shape[1], features.shape[2]), bool)
-    inside: Bool[np.ndarray, "h w"] = (~(features[0].float().abs() >= cosine)).cpu().numpy()
-    return inside
+    return np.asarray((~(features[0].float().abs() >= cosine)).cpu().numpy())

@@ -55,5 +55,4 @@ def erode(labels: Int32[np.ndarray, "h w"], side: int) -> Int32[np.ndarray, "h w
     """
     lowest = ndimage.minimum_filter(labels, side, mode="nearest")
     highest = ndimage.maximum_filter(labels, side, mode="nearest")
-    kept: Int32[np.ndarray, "h w"] = np.where((lowest == highest) | (labels <= 0), labels, np.int32(IGNORE))
-    return kept
+    return np.asarray(np.where((lowest == highest) | (labels <= 0), labels, np.int32(IGNORE)))

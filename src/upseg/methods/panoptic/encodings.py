@@ -9,9 +9,10 @@ Three encodings with one interface: `PositionalEncoding` is the paper's method, 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -67,18 +68,26 @@ class AxisCosts(NamedTuple):
     void: Float[Tensor, "*batch n"]
 
 
-@runtime_checkable
-class Encoding(Protocol):
-    """What the channels of the instance head mean."""
+@dataclass(frozen=True, slots=True)
+class Encoding(ABC):
+    """What the channels of the instance head mean.
+
+    Attributes:
+        grid: G_r and G_c, each at least 2: rows and columns of the grid of centres that predictions are decoded to.
+    """
+
+    grid: tuple[int, int] = (80, 80)
+
+    def __post_init__(self) -> None:
+        if min(self.grid) < 2:
+            raise ValueError(f"a grid must have at least 2 rows and 2 columns, got {self.grid}")
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """G_r and G_c: rows and columns of the grid of centres that predictions are decoded to."""
-
-    @property
+    @abstractmethod
     def channels(self) -> int:
         """C."""
 
+    @abstractmethod
     def targets(self, centres: Float[Tensor, "b 2 h w"], inside: Bool[Tensor, "b h w"]) -> Shaped[Tensor, "b t h w"]:
         """The code of each pixel's centre, and that of void outside of instances.
 
@@ -87,19 +96,23 @@ class Encoding(Protocol):
             inside: (B, H, W) which pixels belong to an instance.
         """
 
+    @abstractmethod
     def pixel_loss(
         self, predicted: Float[Tensor, "b c h w"], centres: Float[Tensor, "b 2 h w"], inside: Bool[Tensor, "b h w"]
     ) -> Float[Tensor, "b h w"]:
         """How wrong each pixel is: L^inst of Eq. 1. Arguments as of `targets`."""
 
     def total_variation(self, predicted: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-        """How much neighbouring pixels differ, by the norm of the loss: Eq. 10 or 11."""
+        """How much neighbouring pixels differ, by the norm of the loss: Eq. 10, one norm of all channels, or 11."""
+        return total_variation(predicted)
 
+    @abstractmethod
     def squared_distances(
         self, predicted: Float[Tensor, "b c n"], centres: Float[Tensor, "b 2 k"]
     ) -> Float[Tensor, "b k n"]:
         """dx² + dy² of Eq. 14, of every pixel from every instance."""
 
+    @abstractmethod
     def axis_costs(self, predicted: Float[Tensor, "*batch c n"]) -> AxisCosts:
         """The distances by which predictions are decoded."""
 
@@ -107,26 +120,24 @@ class Encoding(Protocol):
 def make_encoding(settings: PanopticSettings) -> Encoding:
     """The encoding that the settings ask for."""
     if settings.encoding == "positional":
-        return PositionalEncoding(settings.frequencies, settings.grid)
+        return PositionalEncoding(settings.grid, settings.frequencies)
     return RgbEncoding(settings.grid) if settings.encoding == "rgb" else BinsEncoding(settings.grid)
 
 
 @dataclass(frozen=True, slots=True)
-class PositionalEncoding:
+class PositionalEncoding(Encoding):
     """The paper's: sines and cosines of u and v, and the zero vector for void (Eq. 2 to 4).
 
     Attributes:
         frequencies: L, at least 1.
-        grid: Rows and columns of the grid, each at least 2.
     """
 
     frequencies: int = 4
-    grid: tuple[int, int] = (80, 80)
 
     def __post_init__(self) -> None:
         if self.frequencies < 1:
             raise ValueError(f"frequencies must be at least 1, got {self.frequencies}")
-        _check_grid(self.grid)
+        Encoding.__post_init__(self)
 
     @property
     def channels(self) -> int:
@@ -142,10 +153,6 @@ class PositionalEncoding:
     ) -> Float[Tensor, "b h w"]:
         """Eq. 4."""
         return embedding_distance(predicted, self.targets(centres, inside))
-
-    def total_variation(self, predicted: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-        """Eq. 10, one norm of all 4L channels."""
-        return total_variation(predicted)
 
     def squared_distances(
         self, predicted: Float[Tensor, "b c n"], centres: Float[Tensor, "b 2 k"]
@@ -167,19 +174,11 @@ class PositionalEncoding:
 
 
 @dataclass(frozen=True, slots=True)
-class RgbEncoding:
+class RgbEncoding(Encoding):
     """Direct regression: red is u and green v, both brought to [0, 1], blue is 1 in instances; void is (0, 0, 0).
 
     Paper: App. C. Its loss is the Euclidean norm of the three differences.
-
-    Attributes:
-        grid: Rows and columns of the grid, each at least 2.
     """
-
-    grid: tuple[int, int] = (80, 80)
-
-    def __post_init__(self) -> None:
-        _check_grid(self.grid)
 
     @property
     def channels(self) -> int:
@@ -196,10 +195,6 @@ class RgbEncoding:
         """The norm of the difference."""
         norm: Tensor = torch.linalg.vector_norm(self.targets(centres, inside) - predicted, dim=1)
         return norm
-
-    def total_variation(self, predicted: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
-        """Eq. 10."""
-        return total_variation(predicted)
 
     def squared_distances(
         self, predicted: Float[Tensor, "b c n"], centres: Float[Tensor, "b 2 k"]
@@ -221,19 +216,11 @@ class RgbEncoding:
 
 
 @dataclass(frozen=True, slots=True)
-class BinsEncoding:
+class BinsEncoding(Encoding):
     """Classification of u and of v into the cells of the grid, each with one class more, the last, for void.
 
     Paper: App. C. The loss is the mean of the two cross-entropies, and a distance is what -log of a probability says.
-
-    Attributes:
-        grid: Rows and columns of the grid, each at least 2.
     """
-
-    grid: tuple[int, int] = (80, 80)
-
-    def __post_init__(self) -> None:
-        _check_grid(self.grid)
 
     @property
     def channels(self) -> int:
@@ -301,8 +288,3 @@ def _squared_distances(
     """‖ŷ‖² - 2 c ŷ + ‖c‖² of every pixel (columns) from every code c (rows), all of the same norm."""
     distances = (-2 * codes) @ predicted
     return distances.add_(predicted.square().sum(-2, keepdim=True) + squared_norm)
-
-
-def _check_grid(grid: tuple[int, int]) -> None:
-    if min(grid) < 2:
-        raise ValueError(f"a grid must have at least 2 rows and 2 columns, got {grid}")

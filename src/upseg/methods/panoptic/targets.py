@@ -144,8 +144,7 @@ class PanopticTargets:
                 for axis, (side, cells) in enumerate(zip(instances.shape, self.grid, strict=True))
             ]
         )
-        found: Float32[np.ndarray, "2 k1"] = np.nan_to_num(coordinates, nan=0.0).astype(np.float32)
-        return found
+        return np.asarray(np.nan_to_num(coordinates, nan=0.0).astype(np.float32))
 
     def _weights(
         self, instances: Int32[np.ndarray, "h w"], segments: Int32[np.ndarray, "h w"]
@@ -190,8 +189,7 @@ def centres_of_mass(labels: Integer[np.ndarray, "h w"]) -> Float64[np.ndarray, "
     areas[0] = 0
     places = (np.repeat(np.arange(height), width), np.tile(np.arange(width), height))
     sums = np.stack([np.bincount(flat, place, minlength=1) for place in places])
-    means: Float64[np.ndarray, "2 k1"] = np.divide(sums, areas, out=np.full(sums.shape, np.nan), where=areas > 0)
-    return means
+    return np.asarray(np.divide(sums, areas, out=np.full(sums.shape, np.nan), where=areas > 0))
 
 
 def boundary_distances(labels: Integer[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
@@ -209,5 +207,4 @@ def boundary_distances(labels: Integer[np.ndarray, "h w"]) -> Float32[np.ndarray
     border = border_pixels(labels)
     if not border.any():
         return np.full(labels.shape, np.inf, np.float32)
-    distances: Float32[np.ndarray, "h w"] = ndimage.distance_transform_edt(~border).astype(np.float32)
-    return distances
+    return np.asarray(ndimage.distance_transform_edt(~border).astype(np.float32))

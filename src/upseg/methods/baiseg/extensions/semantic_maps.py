@@ -64,8 +64,7 @@ def nearest_labels(labels: Shaped[np.ndarray, "h w"], size: tuple[int, int]) -> 
     if labels.shape == size:
         return labels
     rows, columns = (((2 * np.arange(new) + 1) * old // (2 * new)) for old, new in zip(labels.shape, size, strict=True))
-    resized: Shaped[np.ndarray, "h2 w2"] = labels[rows[:, None], columns]
-    return resized
+    return np.asarray(labels[rows[:, None], columns])
 
 
 def _of_segmentation(semantic_map: Segmentation, *, background: bool) -> GivenClasses:

@@ -125,8 +125,7 @@ def _regions(
     if not settings.semantic_contours:
         return np.ones(classes.shape, np.int32)
     numbers = np.append(np.where(is_thing, np.arange(1, len(is_thing) + 1), 0), 0).astype(np.int32)
-    regions: Int32[np.ndarray, "h w"] = numbers[classes]
-    return regions
+    return np.asarray(numbers[classes])
 
 
 def _marked(

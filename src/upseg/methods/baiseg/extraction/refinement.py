@@ -82,8 +82,7 @@ def remove_small_objects(labels: Int32[np.ndarray, "h w"], minimum_area: int) ->
     if minimum_area <= 1 or labels.size == 0:
         return labels
     parts = connected_components(labels)
-    kept: Int32[np.ndarray, "h w"] = np.where(np.bincount(parts.ravel())[parts] < minimum_area, 0, labels)
-    return kept
+    return np.asarray(np.where(np.bincount(parts.ravel())[parts] < minimum_area, 0, labels))
 
 
 def _closed_mask(mask: Bool[np.ndarray, "h w"], diameter: int) -> Bool[np.ndarray, "h w"]:
@@ -99,7 +98,7 @@ def _dilated_by_disc(mask: Bool[np.ndarray, "h w"], diameter: int) -> Bool[np.nd
     radius = diameter // 2
     result, stretched, reach = np.zeros_like(mask), mask.copy(), 0
     for down in range(radius, -1, -1):
-        wanted = _half_width(down, radius)
+        wanted = round(math.sqrt(radius * radius - down * down))  # how far the disc reaches to either side there
         while reach < wanted:
             reach += 1
             stretched[:, reach:] |= mask[:, :-reach]
@@ -107,11 +106,6 @@ def _dilated_by_disc(mask: Bool[np.ndarray, "h w"], diameter: int) -> Bool[np.nd
         result[down:] |= stretched[: len(mask) - down]
         result[: len(mask) - down] |= stretched[down:]
     return result
-
-
-def _half_width(down: int, radius: int) -> int:
-    """How far the disc reaches to either side, so many rows from its centre."""
-    return round(math.sqrt(radius * radius - down * down))
 
 
 def _class_counts(

@@ -79,8 +79,7 @@ def dilate(lines: Bool[np.ndarray, "h w"], times: int) -> Bool[np.ndarray, "h w"
     if times == 0 or lines.size == 0:
         return lines
     # so many squares on top of one another are one larger square, whose maximum is found along rows, then columns
-    thick: Bool[np.ndarray, "h w"] = ndimage.maximum_filter(lines.view(np.uint8), 2 * times + 1, mode="constant") > 0
-    return thick
+    return np.asarray(ndimage.maximum_filter(lines.view(np.uint8), 2 * times + 1, mode="constant") > 0)
 
 
 def without_specks(lines: Bool[np.ndarray, "h w"], times: int) -> Bool[np.ndarray, "h w"]:
@@ -95,8 +94,7 @@ def without_specks(lines: Bool[np.ndarray, "h w"], times: int) -> Bool[np.ndarra
     """
     clusters = label_components(dilate(lines, times), connectivity=2)  # type: ignore[no-untyped-call]
     large: Bool[np.ndarray, " k1"] = np.bincount(clusters[lines], minlength=int(clusters.max(initial=0)) + 1) >= SPECK
-    kept: Bool[np.ndarray, "h w"] = lines & large[clusters]
-    return kept
+    return np.asarray(lines & large[clusters])
 
 
 def _is_crest(
@@ -137,8 +135,7 @@ def _is_echo(
     away_right = (near[0][2] + 2 * near[1][2] + near[2][2] - near[0][0] - 2 * near[1][0] - near[2][0]) / 8
     # the gradient of a distance has length 1, but is shorter midway between two contours: a line there is no echo
     aligned = np.abs(down * away_down + right * away_right) >= PARALLEL
-    echo: Bool[np.ndarray, " n"] = aligned & (near[1][1] <= ECHO)
-    return echo
+    return np.asarray(aligned & (near[1][1] <= ECHO))
 
 
 def _neighbours(
@@ -159,5 +156,4 @@ def _interpolated(
     flat, corner = values.ravel(), top * width + left
     upper = flat[corner] * (1 - right) + flat[corner + 1] * right
     lower = flat[corner + width] * (1 - right) + flat[corner + width + 1] * right
-    interpolated: Float64[np.ndarray, " n"] = upper * (1 - down) + lower * down
-    return interpolated
+    return np.asarray(upper * (1 - down) + lower * down)

@@ -122,7 +122,8 @@ def node_facts(
     rim = sum_up(np.bincount(flat, _rim(height, width), tree.regions)[:, None], tree.children)[:, 0]
     own = np.concatenate([np.zeros(tree.regions), tree.heights])
     above = np.where(tree.parents >= 0, own[tree.parents], 2 * own[-1])
-    other = _siblings(tree)
+    other = np.full(len(own), -1)
+    other[tree.children] = tree.children[:, ::-1]
     embedding = means[:, 4:]
     log_side = 0.5 * np.log2(areas)
     columns = [
@@ -214,12 +215,6 @@ def _rim(height: int, width: int) -> Float64[np.ndarray, " n"]:
     for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         sides[edge] += 1
     return sides.ravel()
-
-
-def _siblings(tree: MergeTree) -> Int64[np.ndarray, " n"]:
-    siblings = np.full(len(tree.parents), -1)
-    siblings[tree.children] = tree.children[:, ::-1]
-    return siblings
 
 
 @cache

@@ -91,7 +91,7 @@ def build_merge_tree(graph: RegionGraph, weights: MergeWeights) -> MergeTree:
     changed = np.ones(count, bool)
     costs = np.zeros(len(graph.edges))
     while len(graph.edges):
-        perimeters = _perimeters(graph)
+        perimeters = np.asarray(sum(np.bincount(ends, graph.lengths, count) for ends in graph.edges.T))
         stale = np.flatnonzero(changed[graph.edges].any(1))
         costs[stale] = merge_costs(graph, stale, weights, perimeters)
         chosen = _mutual_choices(graph.edges, costs, count)
@@ -112,12 +112,6 @@ def _hellinger(
 ) -> Float64[np.ndarray, " s"]:
     overlap = np.sqrt(a * b).sum(1) / np.sqrt(total_a * total_b)
     return np.asarray(np.sqrt(np.maximum(1 - overlap, 0)))
-
-
-def _perimeters(graph: RegionGraph) -> Float64[np.ndarray, " r"]:
-    a, b = graph.edges.T
-    count = len(graph.areas)
-    return np.bincount(a, graph.lengths, count) + np.bincount(b, graph.lengths, count)
 
 
 def _mutual_choices(

@@ -122,5 +122,4 @@ def _joined(
     order = np.lexsort((np.arange(count), small))
     name = np.zeros(count, np.int64)
     name[group[order[::-1]]] = order[::-1]
-    owner_of: Int32[np.ndarray, " k1"] = owners[name[group]]
-    return owner_of
+    return np.asarray(owners[name[group]])

@@ -71,8 +71,7 @@ class WindowClusters:
             cluster_of = np.zeros(int(units.max(initial=0)) + 1, np.int64)
             cluster_of[units.ravel()] = self.codes.ravel()
             links = self._seams(units, cluster_of)
-        segments: Int32[np.ndarray, "h w"] = _join(cluster_of, self.window_of, links)[units]
-        return segments
+        return np.asarray(_join(cluster_of, self.window_of, links)[units])
 
     def _seams(self, parts: Int32[np.ndarray, "h w"], cluster_of: Int64[np.ndarray, " p1"]) -> tuple[Link, ...]:
         """Links between parts that touch across a seam and whose clusters match."""

@@ -118,8 +118,7 @@ def peaks(
     least = max(prominence, 0.5 / LEVELS)
     filled = reconstruction(np.maximum(heights - least, floor), heights)  # type: ignore[no-untyped-call]
     tops = inside & local_maxima(filled)[1:-1, 1:-1]  # type: ignore[no-untyped-call]
-    labelled: Int32[np.ndarray, "h w"] = ndimage.label(tops, structure=np.ones((3, 3)))[0].astype(np.int32)
-    return labelled
+    return np.asarray(ndimage.label(tops, structure=np.ones((3, 3)))[0].astype(np.int32))
 
 
 def typical_diameter(maps: PixelMaps, cells: FoundCells, canonical: float, least: int = 3) -> float | None:

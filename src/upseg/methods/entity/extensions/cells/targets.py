@@ -86,8 +86,7 @@ def touching_borders(labels: Int32[np.ndarray, "h w"], reach: float) -> Bool[np.
     highest = ndimage.maximum_filter(labels, footprint=disk, mode="nearest")
     beyond = np.int32(np.iinfo(np.int32).max)
     lowest = ndimage.minimum_filter(np.where(labels > 0, labels, beyond), footprint=disk, mode="nearest")
-    near: Bool[np.ndarray, "h w"] = (lowest < beyond) & (lowest != highest)
-    return near
+    return np.asarray((lowest < beyond) & (lowest != highest))
 
 
 def log_diameters(labels: Int32[np.ndarray, "h w"], unit: float) -> Float32[np.ndarray, "h w"]:
@@ -100,5 +99,4 @@ def log_diameters(labels: Int32[np.ndarray, "h w"], unit: float) -> Float32[np.n
     areas = segment_areas(labels)
     logarithms = np.log(np.sqrt(np.maximum(areas, 1) * (4 / math.pi)) / unit).astype(np.float32)
     logarithms[0] = 0
-    pixels: Float32[np.ndarray, "h w"] = logarithms[labels]
-    return pixels
+    return np.asarray(logarithms[labels])
