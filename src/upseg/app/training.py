@@ -134,7 +134,9 @@ def train(
     best = run / "checkpoints" / "best.ckpt"
     checkpoint = read_checkpoint(best if best.exists() else run / "checkpoints" / "last.ckpt")
     facts = {"data": "images corrected by hand in upseg app"}
-    checkpoint.save_pretrained(model, description=f"{start.name if start else FROM_IMAGENET}, trained on corrected images", training=facts)
+    checkpoint.save_pretrained(
+        model, description=f"{start.name if start else FROM_IMAGENET}, trained on corrected images", training=facts
+    )
 
 
 def _watch(job: Job, run: Path, epochs: int, over: threading.Event) -> None:
