@@ -1,4 +1,4 @@
-"""A document on disk, without any model."""
+"""A document on disk, without any model, and a page that shows one."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.app.browser import Page, a_browser
+from tests.app.serving import served
+from tests.app.squares import TREE
+from tests.app.squares import levels as squares
+from tests.app.squares import photo as halves
 from upseg.app.document import RESULT, Document, adopt
 from upseg.app.pictures import store_picture
 from upseg.formats import write
-from upseg.hierarchy import Hierarchy, MergeTree
+from upseg.hierarchy import Hierarchy
 from upseg.segmentation import Segmentation
 
 ATOMS = np.repeat(np.repeat(np.arange(1, 7, dtype=np.int32).reshape(2, 3), 20, axis=0), 20, axis=1)
 """Six squares of 20 by 20 pixels in two rows."""
-TREE = MergeTree(6, np.array([[0, 1], [3, 4], [0, 2], [3, 5], [0, 3]]), np.array([0.1, 0.2, 0.5, 0.6, 0.9]))
 
 
 def with_levels(detail: float = 0.5) -> Segmentation:
@@ -51,3 +55,33 @@ def make_document(tmp_path) -> Callable[..., Document]:
 @pytest.fixture
 def document(make_document) -> Document:
     return make_document()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with a_browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("app")) as running:
+        yield running
+
+
+@pytest.fixture
+def open_page(browser, server):
+    """Opens a result on a page; at the end nothing may have gone wrong in the browser, nor come from elsewhere."""
+    opened = []
+
+    def begin(result=None, image=None, **options) -> Page:
+        result = squares() if result is None else result
+        session = server.session(result, halves(result.shape) if image is None else image)
+        opened.append(Page(browser, server.address, session, **options))
+        return opened[-1]
+
+    yield begin
+    for page in opened:
+        page.close()
+        assert page.wrong == []
+        assert all(url.startswith((server.address, "about:", "blob:")) for url in page.asked)

@@ -101,10 +101,8 @@ def test_the_address_is_opened_in_the_browser_with_its_token(tmp_path, token) ->
     browser, asked = tmp_path / "browser", tmp_path / "asked"
     browser.write_text(f'#!/bin/sh\necho "$1" > {asked}.part && mv {asked}.part {asked}\n')
     browser.chmod(0o755)
-    with running("--sessions", str(tmp_path / "work"), "--open", BROWSER=f"{browser} %s", UPSEG_TOKEN=token) as (
-        _,
-        told,
-    ):
+    environment = {"BROWSER": f"{browser} %s", "UPSEG_TOKEN": token}
+    with running("--sessions", str(tmp_path / "work"), "--open", **environment) as (_, told):
         for _ in range(600):
             if asked.exists():
                 break
