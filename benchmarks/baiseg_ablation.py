@@ -83,7 +83,7 @@ COLUMNS = ("map50", "map75", "ap50", "touching")
 
 def scenes_of(length: int, seed: int, options: argparse.Namespace) -> ShapeScenes:
     """Scenes as in the recipe, of another size and seed."""
-    recipe = baiseg_instances.open_data("shapes", 1)
+    (recipe,) = baiseg_instances.open_data("shapes", 1)
     assert isinstance(recipe, ShapeScenes)
     return ShapeScenes(length, (options.size, options.size), recipe.difficulty, seed, recipe.classes)
 

@@ -72,6 +72,14 @@ def test_the_options_reach_the_result(split, tmp_path) -> None:
     assert data["annotations"] == []
 
 
+def test_without_a_model_photos_decide(split, tmp_path) -> None:
+    code, _, err = split("masks", model=None)
+    assert code == 2
+    assert "--model components or --model distance, or, for the model things, give the folder" in err
+    assert split("masks", *IMAGES, model=None)[0] == 0
+    assert Segmentation.load(tmp_path / "upseg-out" / "a.png").provenance["method"] == "baiseg"
+
+
 def test_stuff_can_be_given_twice_and_void_can_be_none(split, tmp_path) -> None:
     assert split("masks", "--stuff", "2", "--stuff", "3, 255", "--void", "none")[0] == 0
     found = Segmentation.load(tmp_path / "upseg-out" / "a.png")

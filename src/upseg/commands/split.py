@@ -36,12 +36,12 @@ _Masks = Annotated[
     ),
 ]
 _Model = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--model",
         "-m",
         help="A model of the method baiseg: a name, a model folder, or owner/name of a hub model; or components or "
-        "distance, which look at no photo.",
+        "distance, which look at no photo. With --images things, for everyday photos.",
     ),
 ]
 _Images = Annotated[
@@ -84,7 +84,7 @@ _Overwrite = Annotated[
 
 def split(
     masks: _Masks,
-    model: _Model,
+    model: _Model = None,
     output: Output = DEFAULT_OUTPUT,
     images: _Images = None,
     classes: _Classes = None,
@@ -110,12 +110,13 @@ def split(
     from upseg.split.run import DEFAULT_FORMATS, split_files
 
     given, kinds = apart(formats or ())
+    splitter = _splitter(model, images)
     listed = None if classes is None else Path(classes)
     common: dict[str, Any] = {
-        "model": model,
+        "model": splitter,
         "images": images,
         "classes": _mask_classes(classes, stuff, void, masks),
-        "settings": _settings(model, assignments),
+        "settings": _settings(splitter, assignments),
         "device": device,
         "reading": ReadingOptions(channel_numbers(channels), normalize=normalize),
     }
@@ -146,6 +147,12 @@ def split(
         typer.echo(f"failed: {summary.problem}", err=True)
     if summary.failures or summary.problem is not None:
         raise typer.Exit(1)
+
+
+def _splitter(model: str | None, images: Path | None) -> str:
+    from upseg.split.baselines import default_splitter
+
+    return default_splitter(has_photos=images is not None) if model is None else model
 
 
 def _settings(model: str, assignments: Sequence[str] | None) -> dict[str, Any]:
