@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="the highest; default: 0.001")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")
     options = parser.parse_args()
-    held_out = open_data("shapes", options.images)
+    (held_out,) = open_data("shapes", options.images)
     things = tuple(category for category in held_out.categories if category.is_thing)
     tallies = {
         f"{name} (the labels)" if "class masks" in name else name: score(run, held_out, things)

@@ -15,10 +15,11 @@ from upseg.errors import ModelError
 from upseg.methods.entity import EntitySegmenter, EntitySettings
 from upseg.methods.entity.network import EntityNetwork
 from upseg.models import folders as model_folders
-from upseg.models.folders import ModelConfig
+from upseg.models.folders import ModelConfig, read_config
 from upseg.models.registry import find_model, load_model, settings_class
 from upseg.models.saving import save_pretrained
 from upseg.segmentation import Segmentation
+from upseg.split.baselines import PHOTOS_MODEL
 
 SETTINGS = {"backbone": "test_convnext", "channels": 8, "dimensions": 6, "size": None, "bandwidth": 5.0, "threads": 1}
 OWN = sorted(model_folders.packaged_models().values())
@@ -79,7 +80,15 @@ def test_the_models_that_come_with_upseg_are_small_and_say_what_they_are(folder)
     assert not weights.exists() or weights.stat().st_size <= 20_000_000
     assert model.description
     assert model.training["data"]
-    assert model.load("cpu").segment(IMAGE).shape == IMAGE.shape[:2]
+    classes = {"semantic_map": np.ones(IMAGE.shape[:2], int)} if read_config(folder).only_splits else {}
+    assert model.load("cpu").segment(IMAGE, **classes).shape == IMAGE.shape[:2]
+
+
+def test_the_model_of_class_masks_segments_nothing_without_them() -> None:
+    folder = next(folder for folder in OWN if folder.name == PHOTOS_MODEL)
+    assert read_config(folder).only_splits
+    with pytest.raises(ModelError, match="give it class masks with `upseg split`"):
+        load_model(folder, "cpu").segment(IMAGE)
 
 
 @pytest.mark.parametrize(

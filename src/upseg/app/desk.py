@@ -60,6 +60,8 @@ class Desk:
         found = {name: (method, method.description) for name, method in METHODS.items() if not method.learned}
         for name, folder in {**packaged_models(), **self.trained()}.items():
             config = read_config(folder)
+            if config.only_splits:
+                continue  # the page has no class masks to give
             found[name] = METHODS[config.method], config.description or METHODS[config.method].description
         own = self.settings.model
         if own not in found:

@@ -49,6 +49,11 @@ class ModelConfig:
     description: str = ""
     reading: ReadingOptions = ReadingOptions()  # noqa: RUF009 - frozen
 
+    @property
+    def only_splits(self) -> bool:
+        """Whether the model cuts class masks that it is given, and segments nothing without them."""
+        return self.method == "baiseg" and self.settings.get("semantic_width", 0) is None
+
     def as_json(self) -> dict[str, Any]:
         """What the file holds; keys without content are left out."""
         values = {

@@ -233,6 +233,28 @@ class Splitter(Protocol):
         ...
 
 
+PHOTOS_MODEL = "things"
+"""The model that comes with upseg for class masks that have a photo."""
+
+
+def default_splitter(*, has_photos: bool) -> str:
+    """What splits class masks where nobody names a model.
+
+    Args:
+        has_photos: Whether the masks have photos to look at.
+
+    Raises:
+        ModelError: If they have none: components leave together what touches, distances cut what is long, and only who
+            knows the objects can choose.
+    """
+    if not has_photos:
+        raise ModelError(
+            "class masks alone can be split in two ways: say --model components or --model distance, or, for the "
+            f"model {PHOTOS_MODEL}, give the folder of their photos with --images"
+        )
+    return PHOTOS_MODEL
+
+
 def find_splitter(name_path_or_hub_id: str | Path, **settings: Any) -> Model:
     """Find a model that splits class masks, and check its settings without loading it.
 

@@ -233,3 +233,24 @@ def test_filling_leaves_its_input_alone() -> None:
     assert filled.tolist() == [[0, 0, 1, 1]]
     assert valid.all()
     assert classes.tolist() == [[0, -1, -1, 1]]
+
+
+class TestPasted:
+    def test_segments_of_a_class_have_contours_where_theirs_are_asked_for(self) -> None:
+        sample = sample_of(rows_of("1111 1122 1122"))  # 1 and 2 are cats
+        assert not BaisegTargets([CAT])(sample)["boundary"].any()
+        found = BaisegTargets([CAT], contours="segments")(sample)
+        assert found["boundary"].int().tolist() == [[0, 0, 1, 1], [0, 1, 1, 1], [0, 1, 1, 0]]
+        assert found["classes"].unique().tolist() == [0]
+
+    def test_nothing_is_known_of_the_background_far_away(self) -> None:
+        sample = sample_of(rows_of("1100000 1100000"))
+        found = BaisegTargets([CAT], background=True, background_reach=2)(sample)
+        assert found["valid"].int().tolist() == [[1, 1, 1, 1, 0, 0, 0]] * 2
+        assert found["boundary"].int().tolist() == [[0, 1, 1, 0, 0, 0, 0]] * 2
+        assert BaisegTargets([CAT], background=True)(sample)["valid"].all()
+
+    @pytest.mark.parametrize("wrong", [{"contours": "objects"}, {"background_reach": 0}])
+    def test_refused(self, wrong: dict[str, object]) -> None:
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            BaisegTargets([CAT], **wrong)

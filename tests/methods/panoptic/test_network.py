@@ -315,3 +315,37 @@ class TestErrors:
             PanopticNetwork("convnext_atto", outputs=ALL)
         with pytest.raises(ModelError, match="test_vit has the layers 1 to 6"):
             PanopticNetwork("test_vit", (3, 12), outputs=ALL)
+
+
+class TestConvolutional:
+    """An encoder of ours that makes no patches."""
+
+    @pytest.fixture(scope="class")
+    def convolutional(self) -> PanopticNetwork:
+        torch.manual_seed(0)
+        outputs = {"semantic": 3, "instance": 8}
+        return PanopticNetwork("tf_efficientnet_lite0", None, (16, 8), outputs, relative=(80, 80)).eval()
+
+    @torch.no_grad()
+    def test_maps_have_a_quarter_of_the_image(self, convolutional: PanopticNetwork) -> None:
+        assert convolutional.scale == 0.25
+        maps = convolutional(torch.rand(1, 3, 45, 70))
+        assert {head: tuple(values.shape[-2:]) for head, values in maps.items()} == {
+            "semantic": (12, 18),
+            "instance": (12, 18),
+        }
+
+    @torch.no_grad()
+    def test_codes_are_turned_by_each_pixels_place_and_classes_are_not(self, convolutional: PanopticNetwork) -> None:
+        image = torch.rand(1, 3, 64, 64)
+        turned = convolutional(image)
+        convolutional.relative = None
+        plain = convolutional(image)
+        convolutional.relative = (80, 80)
+        torch.testing.assert_close(turned["semantic"], plain["semantic"])
+        torch.testing.assert_close(turned["instance"].norm(dim=1), plain["instance"].norm(dim=1))
+        assert not torch.allclose(turned["instance"], plain["instance"], atol=1e-3)
+
+    def test_relative_codes_are_positional(self) -> None:
+        with pytest.raises(ValueError, match="positional"):
+            PanopticSettings(relative=True, encoding="rgb")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -74,31 +75,56 @@ class BaisegTargets:
         background: Whether pixels without a label are a class of their own, the first. Their contours are boundaries
             then.
         void_reach: Void is narrow where no disc of a larger radius fits in, in pixels, at least 0.
+        background_reach: Pixels beside what is labelled, at least 1, in which it is known that the background has no
+            boundary; None for all of it. Where only things were labelled, what is far from them may have contours too.
+        contours: Of `classes`, or of `segments` as well, where those of one class are not objects that somebody
+            annotated but `ClassMasks` with objects pasted in (`PastedObjects`), whose contours are known.
 
     Raises:
-        ValueError: If `void_reach` is below 0.
+        ValueError: If a reach is out of range, or `contours` is not as listed.
     """
 
-    def __init__(self, categories: Sequence[Category] = (), background: bool = False, void_reach: int = 8) -> None:
-        if void_reach < 0:
-            raise ValueError(f"void_reach must be at least 0 pixels, got {void_reach}")
+    def __init__(
+        self,
+        categories: Sequence[Category] = (),
+        background: bool = False,
+        void_reach: int = 8,
+        background_reach: int | None = None,
+        contours: Literal["classes", "segments"] = "classes",
+    ) -> None:
+        if void_reach < 0 or (background_reach is not None and background_reach < 1):
+            raise ValueError(
+                f"void_reach must be at least 0 pixels and background_reach at least 1 or null, "
+                f"got {void_reach} and {background_reach}"
+            )
+        if contours not in ("classes", "segments"):
+            raise ValueError(f"contours must be 'classes' or 'segments', got {contours!r}")
         self.categories = tuple(categories)
         self.background = background
         self.void_reach = void_reach
+        self.background_reach = background_reach
+        self.contours = contours
 
     def __call__(self, sample: Sample) -> Mapping[str, Tensor]:
         """Compute the targets of one sample.
 
         Returns:
             `classes`: (H, W) int64, as `semantic_positions`.
-            `boundary`: (H, W) bool, the pixels on both sides of each contour of the semantic map.
+            `boundary`: (H, W) bool, the pixels on both sides of each contour of the semantic map, and of the segments'
+            if theirs are asked for.
             `valid`: (H, W) bool, where it is known whether there is a boundary; none elsewhere.
         """
         classes = semantic_positions(sample, self.categories, self.background)
         filled, valid = fill_void(classes, self.void_reach)
+        boundary = border_pixels(filled)
+        if self.contours == "segments":
+            boundary |= border_pixels(sample.segment_map)
+        if self.background_reach is not None:
+            side = 2 * self.background_reach + 1
+            valid &= ndimage.maximum_filter(sample.segment_map > 0, side, mode="constant")
         return {
             "classes": torch.from_numpy(classes),
-            "boundary": torch.from_numpy(border_pixels(filled) & valid),
+            "boundary": torch.from_numpy(boundary & valid),
             "valid": torch.from_numpy(valid),
         }
 

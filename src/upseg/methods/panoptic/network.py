@@ -1,4 +1,4 @@
-"""The network: a vision transformer, a shared decoder of four convolutions, and one projection for each head."""
+"""The network: an encoder, a shared decoder of four convolutions, and one projection for each head."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from upseg.layers.backbone import create_timm_model
+from upseg.layers.conv_tokens import ConvTokens
 from upseg.layers.vit_backbone import VitBackbone
 from upseg.methods.panoptic.encodings import make_encoding
+from upseg.methods.panoptic.extensions.own_positions import at_own_positions
 from upseg.methods.panoptic.settings import PanopticSettings
 from upseg.segmentation import Category
 
 GROUPS = 8
 """Of the decoder's channels, each normalised by itself; fewer where a width is no multiple of it."""
+CONVOLUTIONAL_PATCH = 16
+CONVOLUTIONAL_LEVELS = (2, 3, 4, 5)
+"""Side of the tokens in pixels, and the levels that they are made of, where the encoder has no patches of its own."""
 _INSTANCES: Mapping[str, int] = MappingProxyType({"instance": 16})  # two coordinates, each of four frequencies
 
 
@@ -31,12 +37,15 @@ class PanopticNetwork(nn.Module):
     stretched, and only the last row and column may reach beyond the image, by less than p / 2^n pixels.
 
     Args:
-        backbone: Name of a timm vision transformer.
-        layers: Blocks of it, counted from 1, whose tokens the decoder takes; None for `default_layers`.
+        backbone: Name of a timm vision transformer, or (ours) of a convolutional network that gives feature maps.
+        layers: Blocks of it, counted from 1, whose tokens the decoder takes; None for `default_layers`. Of a
+            convolutional network its levels, counted from the finest.
         decoder_channels: Widths of the transposed convolutions, each of which doubles the resolution.
         outputs: The channels of each head, such as `{"semantic": 133, "instance": 16}`. There is nothing in the
             network for a head that is not named. `output_channels` tells those of settings.
         patch: Side of the patches in pixels, other than the backbone's own.
+        relative: The grid of centres, if what the head `instance` projects to is relative to each pixel's own place:
+            see `at_own_positions`. None for the paper's absolute centres.
         pretrained: Whether the backbone starts from published weights, downloaded once.
 
     Attributes:
@@ -55,13 +64,15 @@ class PanopticNetwork(nn.Module):
         outputs: Mapping[str, int] = _INSTANCES,
         *,
         patch: int | None = None,
+        relative: tuple[int, int] | None = None,
         pretrained: bool = False,
     ) -> None:
         super().__init__()
         for what, numbers in (("outputs", outputs.values()), ("decoder_channels", decoder_channels)):
             if min(numbers, default=0) < 1:
                 raise ValueError(f"{what} must be one or more, each of at least 1 channel, got {list(numbers)}")
-        self.backbone = VitBackbone(backbone, layers, patch=patch, pretrained=pretrained)
+        self.backbone = make_backbone(backbone, layers, patch, pretrained=pretrained)
+        self.relative = relative
         self.upsampling = 2 ** len(decoder_channels)
         self.scale = self.upsampling / self.backbone.patch
         self.decoder = UpsamplingDecoder(sum(self.backbone.channels), decoder_channels)
@@ -85,7 +96,25 @@ class PanopticNetwork(nn.Module):
         height, width = self.output_size(images.shape[-2:])
         tokens = torch.cat(self.backbone(images), dim=1)
         features = self.decoder(tokens)[..., :height, :width]
-        return {head: projection(features) for head, projection in self.projections.items()}
+        maps = {head: projection(features) for head, projection in self.projections.items()}
+        if self.relative is not None and "instance" in maps:
+            extent = (images.shape[-2] * self.scale, images.shape[-1] * self.scale)
+            maps["instance"] = at_own_positions(maps["instance"], extent, self.relative)
+        return maps
+
+
+def make_backbone(
+    name: str, layers: Sequence[int] | None, patch: int | None, *, pretrained: bool
+) -> VitBackbone | ConvTokens:
+    """The encoder: a model that makes patches is taken as a vision transformer, any other as a pyramid of levels.
+
+    Arguments and errors as of `PanopticNetwork`.
+    """
+    with torch.device("meta"):
+        makes_patches = hasattr(create_timm_model(name, {}, pretrained=False, needed="be known"), "patch_embed")
+    if makes_patches:
+        return VitBackbone(name, layers, patch=patch, pretrained=pretrained)
+    return ConvTokens(name, layers or CONVOLUTIONAL_LEVELS, patch=patch or CONVOLUTIONAL_PATCH, pretrained=pretrained)
 
 
 class UpsamplingDecoder(nn.Module):

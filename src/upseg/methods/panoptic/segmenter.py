@@ -45,6 +45,7 @@ class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
             settings.decoder_channels,
             outputs=output_channels(settings, self.categories),
             patch=settings.patch,
+            relative=settings.grid if settings.relative else None,
         )
 
     def check_categories(self) -> None:

@@ -19,15 +19,19 @@ class PanopticSettings:
     """Everything but the weights and the classes that decides the answer; `PAPER.md` says which are the paper's.
 
     Attributes:
-        backbone: The vision transformer, by timm's name.
-        patch: Side of its patches in pixels; None for its own. The targets' `patch` has to be the same.
+        backbone: The vision transformer, or a convolutional network with feature maps, by timm's name.
+        patch: Side of its patches in pixels; None for its own, or 16 where it has none. The targets' `patch` has to be
+            the same.
         layers: The blocks, counted from 1, whose patch tokens the decoder takes; None for those of the paper where it
-            names them, else four evenly spaced ones.
+            names them, else four evenly spaced ones. Of a convolutional network its levels, from the finest; None for
+            2 to 5.
         decoder_channels: Widths of the decoder's transposed convolutions, each of which doubles the resolution.
         heads: What the network predicts, of `HEADS`: semantic, instance or both of them, and depth if wanted.
         encoding: What the instance channels hold: the paper's sines and cosines of the centre (`positional`), its
             coordinates themselves (`rgb`), or probabilities of each row and column of the grid (`bins`).
         frequencies: L, of the positional encoding.
+        relative: Whether the network says of each pixel where the centre is from there, which is then turned by the
+            pixel's own code: for convolutions, which do not know where they are. Only with the encoding `positional`.
         grid: Rows and columns of the grid of centres to which predictions are decoded.
         maximum_depth: In metres, the most that the network can say; None where depth is a relative disparity.
         size: Longer side in pixels to which an image is brought for the network, larger or smaller; None for its own.
@@ -50,6 +54,7 @@ class PanopticSettings:
     heads: tuple[str, ...] = ("semantic", "instance")
     encoding: Literal["positional", "rgb", "bins"] = "positional"
     frequencies: int = 4
+    relative: bool = False
     grid: tuple[int, int] = (80, 80)
     maximum_depth: float | None = None
     size: int | None = 840
@@ -90,5 +95,7 @@ class PanopticSettings:
             raise ValueError(f"layers must be growing numbers from 1, got {self.layers}")
         if not self.decoder_channels or min(self.decoder_channels) < 1:
             raise ValueError(f"decoder_channels must be one or more numbers from 1, got {self.decoder_channels}")
+        if self.relative and self.encoding != "positional":
+            raise ValueError(f"relative needs the encoding positional, got {self.encoding}")
         if min(self.grid) < 2:
             raise ValueError(f"grid must have at least 2 rows and 2 columns, got {self.grid}")

@@ -67,6 +67,7 @@ class PanopticTask(Task[PanopticNetwork, PanopticSegmenter]):
             self.settings.decoder_channels,
             outputs=output_channels(self.settings, self.categories),
             patch=self.settings.patch,
+            relative=self.settings.grid if self.settings.relative else None,
             pretrained=pretrained,
         )
         self._warn_of_noise(network, pretrained=pretrained, init_from=init_from)
