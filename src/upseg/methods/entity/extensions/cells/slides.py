@@ -36,7 +36,7 @@ from upseg.methods.entity.extensions.cells.settings import CellSettings
 RIM = 10.0
 """Around a block, in canonical diameters."""
 _BASE_BYTES, _BYTES_PER_PIXEL = 1_400_000_000, 200
-"""What a process takes without blocks, and of each pixel of a block with its rim, as measured."""
+"""What a process takes without blocks, and of each pixel of a block with its rim: estimates, rather too large."""
 _BLOCKS = 512, 2048
 """The smallest and the largest side of a block."""
 _SHARES = (1 / 6, 1 / 2, 5 / 6)
