@@ -168,6 +168,6 @@ def test_blocks_grow_with_memory_and_too_little_is_refused() -> None:
     assert slides.block_sizes(100 * gigabyte, 18.0)[0] == 2048
     block, widest = slides.block_sizes(2 * gigabyte, 18.0)
     assert 512 <= block <= slides.block_sizes(4 * gigabyte, 18.0)[0]
-    assert widest >= 180
+    assert widest >= slides.RIM * 18
     with pytest.raises(ModelError, match=r"at least \d\.\d GB"):
         slides.block_sizes(gigabyte, 18.0)
