@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float, Float32
 
@@ -30,7 +32,7 @@ def stretch_contrast(
 
 def contrast_step(values: int) -> int:
     """Of which rows and columns of an image with so many values percentiles are taken: every n-th."""
-    return max(1, int((values / _MOST_VALUES) ** 0.5))
+    return max(1, int(math.sqrt(values / _MOST_VALUES)))
 
 
 def spread(image: Float[np.ndarray, "h w c"], low: float, high: float) -> Float32[np.ndarray, "h w c"]:

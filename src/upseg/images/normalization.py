@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def normalized(
 
 def sampling_step(height: int, width: int) -> int:
     """Of which rows and columns of an image percentiles are taken: every n-th."""
-    return max(1, round((height * width / _MOST_SAMPLED) ** 0.5))
+    return max(1, round(math.sqrt(height * width / _MOST_SAMPLED)))
 
 
 def channel_limits(

@@ -163,13 +163,12 @@ def blocks(height: int, width: int, side: int) -> Iterator[tuple[slice, slice]]:
 
 @runtime_checkable
 class RgbSource(Protocol):
-    """An image of which regions can be had, RGB in [0, 1].
+    """An image of which regions can be had, RGB in [0, 1]."""
 
-    Attributes:
-        shape: (H, W).
-    """
-
-    shape: tuple[int, int]
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        ...
 
     def read(self, rows: slice, columns: slice) -> Float32[np.ndarray, "h w 3"]:
         """A region that lies in the image."""

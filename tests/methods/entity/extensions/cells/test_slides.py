@@ -77,7 +77,7 @@ def in_blocks(image: np.ndarray, chosen: CellSettings, folder: Path, network: nn
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch) -> None:
-    monkeypatch.setattr("upseg.methods.entity.extensions.cells.segmenter.largest_block", lambda *_: BLOCK)
+    monkeypatch.setattr("upseg.methods.entity.extensions.cells.segmenter.block_sizes", lambda *_: (BLOCK, 300))
     monkeypatch.setattr("upseg.segmentation.banded._BAND_PIXELS", 5000)
     monkeypatch.setattr(slides, "RIM", 4.0)  # blocks of 48 with rims of 36
 
@@ -97,7 +97,7 @@ def test_at_another_scale_it_differs_by_no_more_than_rounding(tmp_path, diameter
     found = in_blocks(image, settings(diameter=diameter), tmp_path / "work")
     assert len(found) == len(whole) > 20
     assert (found.labels != whole.labels).mean() < 1e-3
-    monkeypatch.setattr("upseg.methods.entity.extensions.cells.segmenter.largest_block", lambda *_: 1000)
+    monkeypatch.setattr("upseg.methods.entity.extensions.cells.segmenter.block_sizes", lambda *_: (1000, 1000))
     assert in_blocks(image, settings(diameter=diameter), tmp_path / "one block") == found
 
 
@@ -165,7 +165,9 @@ def test_regions_at_another_size(shape) -> None:
 
 def test_blocks_grow_with_memory_and_too_little_is_refused() -> None:
     gigabyte = 10**9
-    assert slides.largest_block(100 * gigabyte, 18.0) == 2048
-    assert 512 <= slides.largest_block(2 * gigabyte, 18.0) <= slides.largest_block(4 * gigabyte, 18.0)
+    assert slides.block_sizes(100 * gigabyte, 18.0)[0] == 2048
+    block, widest = slides.block_sizes(2 * gigabyte, 18.0)
+    assert 512 <= block <= slides.block_sizes(4 * gigabyte, 18.0)[0]
+    assert widest >= slides.RIM * 18
     with pytest.raises(ModelError, match=r"at least \d\.\d GB"):
-        slides.largest_block(gigabyte, 18.0)
+        slides.block_sizes(gigabyte, 18.0)

@@ -25,9 +25,9 @@ from upseg.methods.entity.extensions.cells.slides import (
     SlideCells,
     SlidePlan,
     StretchedRegions,
+    block_sizes,
     contrast_of,
     grid_of,
-    largest_block,
     parts_of,
 )
 from upseg.methods.entity.refinement import resize_label_rows, resize_labels
@@ -111,9 +111,10 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
             ImageError: If the image is damaged.
             ModelError: If the memory is too little for any block.
         """
-        block = largest_block(memory, self.settings.canonical)
+        sizes = block_sizes(memory, self.settings.canonical)
+        key = f"{key} {sizes}"
         with torch_threads(self.settings.threads), torch.inference_mode():
-            plan = SlidePlan.kept_in(folder, f"{key}-{block}", lambda: self._plan(image, f"{key}-{block}", block))
+            plan = SlidePlan.kept_in(folder, key, lambda: self._plan(image, key, sizes))
             slide = SlideCells(StretchedRegions(image, plan.contrast), plan, folder, self._looked, self.settings)
             slide.run(Steps(len(slide.cores), progress))
         patches = Patches(tuple(slide.patch(number) for number in range(len(slide.cores))), plan.size)
@@ -124,13 +125,13 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
         facts = self.provenance(diameter=round(plan.diameter, 1))
         return number_canonically(plan.shape, labels_at, patches.scores, facts)
 
-    def _plan(self, image: RgbSource, key: str, block: int) -> SlidePlan:
+    def _plan(self, image: RgbSource, key: str, sizes: tuple[int, int]) -> SlidePlan:
         contrast = contrast_of(image) if self.settings.stretch else None
         given = self.settings.diameter
         stretched = StretchedRegions(image, contrast)
         diameter = self._diameter_of_parts(stretched) if given == "auto" else float(given)
         size = scaled_size(*image.shape, self._scale(diameter))
-        return SlidePlan(key, image.shape, size, diameter, contrast, block)
+        return SlidePlan(key, image.shape, size, diameter, contrast, *sizes)
 
     def _diameter_of_parts(self, image: StretchedRegions) -> float:
         """The median of what the network finds in nine parts of an image, of those with objects."""

@@ -35,10 +35,8 @@ from upseg.methods.entity.extensions.cells.settings import CellSettings
 
 RIM = 10.0
 """Around a block, in canonical diameters."""
-_WIDEST_RIM = 8
-"""Times that: the most for objects that reach out of it."""
 _BASE_BYTES, _BYTES_PER_PIXEL = 1_400_000_000, 200
-"""What a process takes without blocks, and of each pixel of a block with its rim, as measured."""
+"""What a process takes without blocks, and of each pixel of a block with its rim: estimates, rather too large."""
 _BLOCKS = 512, 2048
 """The smallest and the largest side of a block."""
 _SHARES = (1 / 6, 1 / 2, 5 / 6)
@@ -59,6 +57,7 @@ class SlidePlan:
         diameter: Of the objects, in pixels of the image.
         contrast: What becomes 0 and 1; None where the contrast stays.
         block: Side in pixels at that size.
+        widest: Of a block's rim: it grows up to there for objects that reach out of it.
     """
 
     key: str
@@ -67,6 +66,7 @@ class SlidePlan:
     diameter: float
     contrast: tuple[float, float] | None
     block: int
+    widest: int
 
     @classmethod
     def kept_in(cls, folder: Path, key: str, make: Callable[[], SlidePlan]) -> SlidePlan:
@@ -138,7 +138,7 @@ class SlideCells:
         for number, core in enumerate(self.cores):
             if not self.patch(number).exists():
                 self._group(number, core)
-            self._forget_tiles(before=core[0].start - self._widest)
+            self._forget_tiles(before=core[0].start - self.plan.widest)
             step()
 
     @cached_property
@@ -161,10 +161,6 @@ class SlideCells:
     @property
     def _rim(self) -> int:
         return math.ceil(RIM * self.settings.canonical)
-
-    @property
-    def _widest(self) -> int:
-        return self._rim * _WIDEST_RIM
 
     def _tile(self, number: int) -> Tensor:
         """What the network says about a tile, (3, h, w)."""
@@ -190,9 +186,9 @@ class SlideCells:
         while True:
             region = _grown(core, rim, self.plan.size)
             labels, scores, owned = self._objects(core, region)
-            if rim >= self._widest or not _is_cut(owned[labels], region, self.plan.size):
+            if rim >= self.plan.widest or not _is_cut(owned[labels], region, self.plan.size):
                 break
-            rim *= 2
+            rim = min(2 * rim, self.plan.widest)
         numbers = np.flatnonzero(owned)
         table = np.zeros(len(owned), np.uint32)
         table[numbers] = np.arange(1, len(numbers) + 1)
@@ -271,18 +267,20 @@ def parts_of(shape: tuple[int, int], side: int) -> Iterator[Region]:
             yield slice(top, min(top + side, shape[0])), slice(left, min(left + side, shape[1]))
 
 
-def largest_block(memory: int, canonical: float) -> int:
-    """The side of the blocks for which so many bytes are enough.
+def block_sizes(memory: int, canonical: float) -> tuple[int, int]:
+    """The side of the blocks for which so many bytes are enough, and how wide their rims may become.
 
     Raises:
         ModelError: If they are not enough for any.
     """
     rim = math.ceil(RIM * canonical)
-    side = int(math.sqrt(max(0, memory - _BASE_BYTES) / _BYTES_PER_PIXEL)) - 2 * rim
-    if side < _BLOCKS[0]:
-        least = _BASE_BYTES + _BYTES_PER_PIXEL * (_BLOCKS[0] + 2 * rim) ** 2
+    side = int(math.sqrt(max(0, memory - _BASE_BYTES) / _BYTES_PER_PIXEL))
+    smallest, largest = _BLOCKS
+    if side < smallest + 2 * rim:
+        least = _BASE_BYTES + _BYTES_PER_PIXEL * (smallest + 2 * rim) ** 2
         raise ModelError(f"images in blocks need a memory of at least {math.ceil(least / 1e8) / 10} GB")
-    return min(side // _BLOCKS[0] * _BLOCKS[0], _BLOCKS[1])
+    block = min((side - 2 * rim) // smallest * smallest, largest)
+    return block, (side - block) // 2
 
 
 def grid_of(size: tuple[int, int], settings: CellSettings) -> TileGrid:
