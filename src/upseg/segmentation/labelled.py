@@ -6,10 +6,10 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, UInt8
+from jaxtyping import Bool, Float32, Float64, Int32, UInt8
 
 from upseg.functional.label_maps import segment_areas, segment_centroids
 from upseg.hierarchy import Hierarchy
@@ -103,6 +103,17 @@ class LabelledSegments:
         """(H, W) in pixels."""
         return self.labels.shape[0], self.labels.shape[1]
 
+    def check_size(self, image: Float32[np.ndarray, "_ _ 3"] | None) -> None:
+        """Refuse an image, where there is one, of another height and width.
+
+        Raises:
+            ValueError: If it is one.
+        """
+        if image is not None and image.shape[:2] != self.shape:
+            raise ValueError(
+                f"the image must have the segmentation's height and width {self.shape}, got {image.shape[:2]}"
+            )
+
     @property
     def centroids(self) -> Float64[np.ndarray, "k 2"]:
         """(K, 2) mean row and column of each segment's pixels, in order of id.
@@ -116,10 +127,7 @@ class LabelledSegments:
 
     def masks(self) -> Bool[np.ndarray, "k h w"]:
         """All masks as a (K, H, W) stack: H * W bytes for each segment."""
-        stack: Bool[np.ndarray, "k h w"] = (
-            self.labels[None] == np.arange(1, len(self) + 1, dtype=np.int32)[:, None, None]
-        )
-        return stack
+        return np.asarray(self.labels == np.arange(1, len(self) + 1, dtype=np.int32)[:, None, None])
 
     def to_supervision(self) -> Any:
         """`Detections` of supervision, which must be installed: boxes, masks, scores, and classes with their names."""
@@ -163,8 +171,7 @@ class LabelledSegments:
         """
         from upseg.images.reading import read_image
 
-        cut: UInt8[np.ndarray, "h w 4"] = room("selection").cutout(self, segment_id, read_image(image), margin)
-        return cut
+        return np.asarray(room("selection").cutout(self, segment_id, read_image(image), margin))
 
     def table(self, image: ImageLike | None = None, pixel_size: PixelSize | float | str | None = None) -> Table:
         """Measurements, one row for each segment: see `upseg.measurements`.
@@ -187,13 +194,11 @@ class LabelledSegments:
         from upseg.images.reading import read_image
 
         pixels = None if image is None else read_image(image)
-        columns: Table = room("measurements").measure(self, pixels, pixel_size)
-        return columns
+        return cast("Table", room("measurements").measure(self, pixels, pixel_size))
 
     def save(self, path: str | Path) -> Path:
         """Write to a file; its suffix chooses the format (see `upseg.formats`). Whole or not at all."""
-        written: Path = room("formats").write(self, path)
-        return written
+        return cast("Path", room("formats").write(self, path))
 
     def overlay(self, image: ImageLike, *, alpha: float = 0.5, outlines: bool = True) -> UInt8[np.ndarray, "h w 3"]:
         """Draw the segments in colour over the image they came from.
@@ -208,9 +213,8 @@ class LabelledSegments:
         """
         from upseg.images.reading import read_image
 
-        drawn: UInt8[np.ndarray, "h w 3"]
         drawn = room("formats").draw_overlay(self, read_image(image), alpha=alpha, outlines=outlines)
-        return drawn
+        return np.asarray(drawn)
 
     def show(self, image: ImageLike | None = None) -> None:
         """Show a picture of the segments, over their image if it is given: in a notebook there, else in a window."""
@@ -220,12 +224,10 @@ class LabelledSegments:
         Image.fromarray(drawn).show()
 
     def _repr_png_(self) -> bytes:
-        data: bytes = room("formats").picture_of(self)
-        return data
+        return cast("bytes", room("formats").picture_of(self))
 
     def _repr_html_(self) -> str:
-        text: str = room("formats").html_of(self)
-        return text
+        return cast("str", room("formats").html_of(self))
 
 
 def room(name: str) -> Any:

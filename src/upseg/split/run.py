@@ -121,7 +121,7 @@ def split_files(
             formats,
             reading,
             classes=classes,
-            photo=photo and photo.path,
+            photo=None if photo is None else photo.path,
             image=name,
             needs_photo=needs_photo,
         )
