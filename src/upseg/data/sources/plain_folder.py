@@ -147,9 +147,9 @@ def open_folder(
     """Open a folder with `images` and one kind of ground truth beside it.
 
     The ground truth is looked for in this order: `labels`, `masks`, a COCO JSON file (instances or panoptic; the only
-    `*.json` beside `images` or in `annotations`, of several the one whose name ends with the split's). Names of classes for `masks` come from `categories.json`, a list
-    like COCO's: `[{"id": 1, "name": "cell", "isthing": 1}]`. To a panoptic JSON file
-    belongs the folder of PNGs that is called like it.
+    `*.json` beside `images` or in `annotations`, of several the one whose name ends with the split's). Names of classes
+    for `masks` come from `categories.json`, a list like COCO's: `[{"id": 1, "name": "cell", "isthing": 1}]`. To a
+    panoptic JSON file belongs the folder of PNGs that is called like it.
 
     Args:
         root: The folder.
