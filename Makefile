@@ -11,7 +11,7 @@ ARGS =
 BIN = $(VENV)/bin
 SOURCES = src tests examples docs benchmarks tools
 
-.PHONY: help demo test browser fuzz lint format docs same constraints
+.PHONY: help demo test browser fuzz lint format docs same bench constraints
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo 'make lint     check style, formatting and types'
 	@echo 'make format   put style and formatting right where that can be done by itself'
 	@echo 'make docs     build the documentation into docs/_build/html'
+	@echo 'make bench    run the short benchmarks and say what is slower than recorded (make bench ARGS=mean_shift)'
 	@echo 'make same BEFORE=folder    compare what this checkout does with what another one does, byte for byte'
 	@echo 'Another Python: make test PYTHON=python3.12 VENV=.venv-3.12'
 
@@ -55,6 +56,10 @@ format: $(VENV)/.installed-dev
 # whether this checkout behaves as another one does, byte for byte
 same: $(VENV)/.installed-dev
 	$(BIN)/python tools/same_behaviour.py "$(BEFORE)" . --cache "$(OUT)/behaviour"
+
+# what became slower than benchmarks/results says, by more than 20 %
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -1,9 +1,10 @@
 """How `upseg app` bears many clients, slow and aborted uploads, and damaged files.
 
-    python benchmarks/app_load.py [--clients 50] [--requests 200] [--damaged 1000]
+    python benchmarks/app_load.py [--clients 50] [--requests 200] [--damaged 1000] [--rounds 3]
 
 starts it, and prints how many answers of each kind there were, their times, and the memory of its processes before,
-at the most, and after. An answer 500 or a server that does not answer afterwards is an error.
+at the most, and after; the first round also loads what later ones use again. An answer 500 or a server that does not
+answer afterwards is an error.
 """
 
 from __future__ import annotations
@@ -44,15 +45,16 @@ def start(folder: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def memory(process: int) -> float:
-    """Megabytes that a process and all that it started take."""
+    """Megabytes that a process and all that it started take, what they share counted once."""
     total = 0
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
-            facts = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        except OSError:
+            parent = next(line for line in status.read_text().splitlines() if line.startswith("PPid:"))
+            if str(process) in (parent.split()[1], status.parent.name):
+                rows = (status.parent / "smaps_rollup").read_text().splitlines()
+                total += next(int(row.split()[1]) for row in rows if row.startswith("Pss:"))
+        except (OSError, StopIteration):
             continue
-        if int(facts["PPid"]) == process or status.parent.name == str(process):
-            total += int(facts.get("VmRSS", "0 kB").split()[0])
     return total / 1000
 
 
@@ -89,7 +91,7 @@ def client(address: str, session: str, number: int, requests: int, answers: Coun
             elif ask == "undo":
                 answer = web.post(f"{path}/undo")
             else:
-                asked = {"state": path, "tile": f"{path}/tiles/picture/0/0/{drawn.randrange(3)}.jpg", "page": "/"}
+                asked = {"state": path, "tile": f"{path}/tiles/picture/0/0/{drawn.randrange(2)}.jpg", "page": "/"}
                 asked |= {"pieces": f"{path}/pieces/0/0/0", "list": "/api/sessions", "array": f"{path}/arrays/areas"}
                 answer = web.get(asked[ask])
             times.append(time.perf_counter() - began)
@@ -129,6 +131,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--damaged", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server, address = start(Path(folder))
@@ -145,36 +148,40 @@ def measure(options: argparse.Namespace, process: int, address: str) -> None:
         job = web.post(f"/api/sessions/{session}/segment").json()["id"]
         while web.get(f"/api/jobs/{job}").json()["status"] in ("waiting", "running"):
             time.sleep(1)
-        before = memory(process)
-        peak = Peak(process)
-        peak.start()
-        answers, times = Counter(), []
-        began = time.perf_counter()
-        with ThreadPoolExecutor(options.clients) as pool:
-            done = [
-                pool.submit(client, address, session, number, options.requests, answers, times)
-                for number in range(options.clients)
-            ]
-            slow = [pool.submit(slow_upload, address, ends=number % 2 == 0) for number in range(10)]
-            for one in done:
-                one.result()
-            uploads = Counter(one.result() for one in slow)
+        print(f"memory of all processes: before {memory(process):.0f} MB", flush=True)
+        for _ in range(options.rounds):
+            one_round(options, process, address, session, web)
+
+
+def one_round(options: argparse.Namespace, process: int, address: str, session: str, web: httpx.Client) -> None:
+    peak = Peak(process)
+    peak.start()
+    answers, times = Counter(), []
+    began = time.perf_counter()
+    with ThreadPoolExecutor(options.clients + 10) as pool:
+        done = [
+            pool.submit(client, address, session, number, options.requests, answers, times)
+            for number in range(options.clients)
+        ]
+        slow = [pool.submit(slow_upload, address, ends=number % 2 == 0) for number in range(10)]
+        for one in done:
+            one.result()
         seconds = time.perf_counter() - began
-        files = Counter()
-        for number in range(options.damaged):
-            answer = web.post("/api/sessions", params={"name": f"{number}.png"}, content=damaged(number))
-            files[answer.status_code] += 1
-            if answer.status_code == 201:
-                web.delete(f"/api/sessions/{answer.json()['id']}")
-        alive = web.get(f"/api/sessions/{session}").status_code
-        time.sleep(3)
-        peak.over.set()
-        after = memory(process)
+        uploads = Counter(one.result() for one in slow)
+    files = Counter()
+    for number in range(options.damaged):
+        answer = web.post("/api/sessions", params={"name": f"{number}.png"}, content=damaged(number))
+        files[answer.status_code] += 1
+        if answer.status_code == 201:
+            web.delete(f"/api/sessions/{answer.json()['id']}")
+    alive = web.get(f"/api/sessions/{session}").status_code
+    time.sleep(3)
+    peak.over.set()
     late = np.sort(times)[int(0.99 * len(times))]
     print(f"{len(times)} requests of {options.clients} clients in {seconds:.1f} s, {len(times) / seconds:.0f}/s")
     print(f"answers {dict(sorted(answers.items()))}; median {np.median(times):.3f} s, 99 % {late:.3f} s")
     print(f"slow uploads {dict(uploads)} (0: aborted); damaged files {dict(sorted(files.items()))}")
-    print(f"memory of all processes: before {before:.0f} MB, at most {peak.most:.0f} MB, after {after:.0f} MB")
+    print(f"memory of all processes: at most {peak.most:.0f} MB, after {memory(process):.0f} MB", flush=True)
     errors = sum(count for counter in (answers, uploads, files) for status, count in counter.items() if status >= 500)
     if errors > files[503] + answers[503] + uploads[503] or alive != 200:
         sys.exit("the server failed")

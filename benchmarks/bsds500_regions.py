@@ -98,6 +98,11 @@ def label_settings(weighting: str, *, preset: str = "default", **changes: Any) -
     return asdict(DynaSegSettings.preset(preset, **changes))
 
 
+def paper_settings(weighting: str, device: str) -> dict[str, Any]:
+    """The paper's own setting; on a CPU the device is not part of it, so that results which are cached stay."""
+    return label_settings(weighting, preset="paper") | ({} if device == "cpu" else {"device": device})
+
+
 def methods_of(options: argparse.Namespace) -> list[Method]:
     names = {"fixed": "fixed mu = 5", "scf": "SCF", "fsf": "FSF"}
     details = sorted({DEFAULT_DETAIL, *options.details})
@@ -110,11 +115,11 @@ def methods_of(options: argparse.Namespace) -> list[Method]:
             for w, name in names.items()
         ),
         *(
-            Method(f"{title}, {options.steps} steps", family, {"steps": options.steps})
+            Method(f"{title}, {options.steps} steps", family, {"steps": options.steps, "clusters": 64})
             for family, title in (("iic", "IIC"), ("slic-cnn", "CNN + superpixels"))
             if options.baselines
         ),
-        *(Method(f"{names[w]}, paper", "dynaseg-labels", label_settings(w, preset="paper")) for w in options.paper),
+        *(Method(f"{names[w]}, paper", "dynaseg-labels", paper_settings(w, options.device)) for w in options.paper),
     ]
 
 
@@ -172,6 +177,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="of the label maps; default: 30")
     parser.add_argument("--details", type=float, nargs="*", default=DETAILS, help="more levels of `default`")
     parser.add_argument("--paper", choices=("fsf", "scf", "fixed"), nargs="*", default=(), help="the paper's setting")
+    parser.add_argument("--device", default="cpu", help="that --paper computes on: cpu, cuda; default: cpu")
     parser.add_argument("--baselines", action="store_true", help="also IIC and the CNN with superpixels")
     parser.add_argument("--tune", action="store_true", help="only Felzenszwalb over a grid, on train")
     options = parser.parse_args()

@@ -5,6 +5,8 @@ score. Each row trains one network with several seeds and assigns its labels to 
 are scored. K-means clusters, into 27, the colours, or the features that the untrained extractor of the row gives.
 
     python benchmarks/dynaseg_classes.py DATA [--size 64] [--epochs 4] [--seeds 3] [--only TEXT]
+
+With `--only` the figures of the other rows stay those of the run before.
 """
 
 from __future__ import annotations
@@ -45,18 +47,27 @@ HEADINGS = ("row", "All", "Things", "Stuff", "pixel acc.", "Things only", "Stuff
 
 @dataclass(frozen=True)
 class Row:
-    """A network to train."""
+    """A network to train: `longer` so many times as long as the others, at first the paper's learning rate."""
 
     extractor: ClassExtractor
     pretrained: bool
     weighting: Weighting = "fsf"
     silhouette: bool = True
+    rate: float = 0.1
+    frozen: bool = False
+    longer: int = 1
 
     @property
     def name(self) -> str:
         """What the table calls it."""
         weights = {"cnn": "CNN"}.get(self.extractor, "Lite0 + FPN" + (", ImageNet" if self.pretrained else ", random"))
-        return f"{weights}, {self.weighting.upper()}, floor {'silhouette' if self.silhouette else '3'}"
+        ours = ("frozen",) * self.frozen + ((f"rate {self.rate:g}",) if self.rate != 0.1 or self.longer > 1 else ())
+        floor = "silhouette" if self.silhouette else "3"
+        return ", ".join((weights, self.weighting.upper(), f"floor {floor}", *ours, *_times(self.longer)))
+
+
+def _times(longer: int) -> tuple[str, ...]:
+    return (f"{longer} times as long",) if longer > 1 else ()
 
 
 ROWS = (
@@ -67,6 +78,13 @@ ROWS = (
     Row("lite0-fpn", False),
     Row("cnn", False),
     Row("cnn", False, "scf"),
+    Row("lite0-fpn", True, rate=0.01, frozen=True, longer=4),
+    Row("lite0-fpn", True, "scf", rate=0.01, frozen=True, longer=4),
+    Row("lite0-fpn", True, "fixed", rate=0.01, frozen=True, longer=4),
+    Row("lite0-fpn", True, silhouette=False, rate=0.01, frozen=True, longer=4),
+    Row("lite0-fpn", True, frozen=True, longer=4),
+    Row("lite0-fpn", True, rate=0.01),
+    Row("lite0-fpn", True, frozen=True),
 )
 
 
@@ -156,12 +174,15 @@ def score(label: Callable[[Tensor], np.ndarray], photos: Photos) -> dict[str, fl
 
 
 def train(row: Row, photos: Photos, seed: int, epochs: int) -> DynaSegNetwork:
-    """The paper's SGD over the photos; those that have ended add nothing."""
+    """SGD over the photos as the recipes have it; those that have ended add nothing."""
     torch.manual_seed(seed)
     settings = DynaSegClassesSettings(row.extractor, features=100 if row.extractor != "cnn" else 32, clusters=CLASSES)
     network = build_class_network(settings, pretrained=row.pretrained).train()
-    optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
-    for _ in range(epochs):
+    if row.frozen:
+        network.extractor.backbone.requires_grad_(False).eval()
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(learning, row.rate, momentum=0.9, weight_decay=1e-4)
+    for _ in range(epochs * row.longer):
         for chosen in torch.randperm(len(photos.images)).split(BATCH):
             losses, counts = image_losses(network(photos.images[chosen]), row.weighting, PAPER_ALPHA[row.weighting])
             active = counts > (photos.floors[chosen] if row.silhouette else 3)
@@ -206,6 +227,8 @@ def main() -> None:
     options = parser.parse_args()
     pairs = panoptic_photos(options.data / "coco-panoptic-100") + stuff_photos(options.data / "coco-stuff-13")
     fit, scored = (read(pairs[start::2], options.size) for start in (0, 1))
+    kept = options.output / "dynaseg_classes.json"
+    before = json.loads(kept.read_text())["runs"] if options.only and kept.exists() else {}
     runs: dict[str, list[dict[str, float]]] = {}
     for seed in range(options.seeds):  # seeds outside, so that an interrupted run has compared like with like
         clustered: dict[str, Callable[[Tensor], Tensor]] = {
@@ -215,6 +238,8 @@ def main() -> None:
             "K-means, CNN": untrained("cnn", pretrained=False, seed=seed),
         }
         for name, extract in clustered.items():
+            if name in before:
+                continue
             runs.setdefault(name, []).append(k_means(extract, fit, scored, seed))
         for row in (row for row in ROWS if options.only in row.name):
             network = train(row, fit, seed, options.epochs)
@@ -222,6 +247,7 @@ def main() -> None:
                 found = score(lambda image, n=network: cluster_labels(n(image))[0].numpy(), scored)
             runs.setdefault(row.name, []).append(found)
             print(f"seed {seed}, {row.name}: {found}", file=sys.stderr, flush=True)
+    runs = before | runs
     table = markdown_table(HEADINGS, ([n, *(_mean(rs, c) for c in (*COLUMNS, "labels"))] for n, rs in runs.items()))
     title = f"DynaSeg over a data set: {len(fit.images)} photos to fit, {len(scored.images)} to score, 27 classes"
     notes = [
@@ -229,7 +255,8 @@ def main() -> None:
         "one assignment of labels to classes for all photos that are scored; mean ± standard deviation over the seeds",
         "All, Things, Stuff and pixel accuracy: of one matrix, as PiCIE and STEGO have All",
         "Things only, Stuff only: of the sub-matrices, which compare with the paper's Tables 2 to 5 alone",
-        "p = 100 for Lite0 + FPN, 32 for the CNN; SGD, learning rate 0.1, as in the paper",
+        "p = 100 for Lite0 + FPN, 32 for the CNN; SGD, learning rate 0.1 unless the row says so, as in the paper",
+        "frozen: the backbone stays as it is on ImageNet",
     ]
     numbers = cluster_numbers((fit, scored))
     figure = markdown_table(

@@ -257,3 +257,29 @@ def test_progress_is_drawn_on_a_terminal_and_nowhere_else(tmp_path) -> None:
     assert "3/4" in shown
     quiet = on_terminal(*common, "-o", str(tmp_path / "out2"), "--quiet", "--set", "delay=0")
     assert quiet == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compare", "{long}", "a.png"),
+        ("split", "{long}", "-o", "o", "--model", "distance"),
+        ("convert", "folder:{long}", "--to", "coco", "-o", "o"),
+        ("data", "check", "folder", "{long}"),
+        ("evaluate", "cells", "-p", ".", "-t", "folder:{long}"),
+        ("export-model", "{long}", "o"),
+        ("segment", "a.png", "-o", "o", "--model", "{long}"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_said_in_one_line(arguments, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8), 1).save("a.png")
+    long = 300 * "y"
+    monkeypatch.setattr(sys, "argv", ["upseg", *(argument.format(long=long) for argument in arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("upseg: ")
+    assert long in told[0]

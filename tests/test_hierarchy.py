@@ -130,6 +130,22 @@ class TestSegmentation:
 
     def test_a_result_of_one_level_says_so(self) -> None:
         result = Segmentation.from_labels(ATOMS)
-        for ask in (lambda: result.at(0.3), lambda: result.climb(1), lambda: result.pick(0, 0)):
+        for ask in (lambda: result.at(0.3), lambda: result.climb(1)):
             with pytest.raises(ValueError, match="one level only"):
                 ask()
+
+    def test_parts_are_picked_and_belong_to_their_wholes(self) -> None:
+        labels = np.array([[1, 2, 3, 3], [0, 1, 4, 5]])  # 3 is a part of 2, and 2 of 1; 5 of 4
+        result = Segmentation.from_labels(labels, parents={3: 2, 2: 1, 5: 4})
+        assert [result.pick(0, 2, detail) for detail in (1.0, 0.5, 0.0)] == [3, 2, 1]
+        assert [result.pick(0, 0, detail) for detail in (1.0, 0.0)] == [1, 1]
+        assert [result.pick(1, 0), result.pick(1, 0, detail=0.0)] == [0, 0]
+        assert [result.parts_of(k) for k in range(1, 6)] == [[2, 3], [3], [], [5], []]
+        assert [result.wholes_of(k) for k in range(1, 6)] == [[], [1], [2, 1], [], [4]]
+        assert result.mask(1, parts=True).tolist() == np.isin(labels, (1, 2, 3)).tolist()
+        assert result.mask(1).tolist() == (labels == 1).tolist()
+        for wrong in ((2, 0, 1.0), (0, -1, 1.0), (0, 0, 1.5)):
+            with pytest.raises(ValueError, match="a pixel of the 2x4 image and detail from 0 to 1"):
+                result.pick(*wrong)
+        with pytest.raises(KeyError):
+            result.mask(6, parts=True)

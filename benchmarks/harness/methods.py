@@ -102,10 +102,13 @@ def absorb_small(regions: np.ndarray, min_size: int) -> np.ndarray:
 
 
 def dynaseg_label_maps(image: np.ndarray, settings: Settings, sweep: Sequence[Settings]) -> LabelMaps:
-    """DynaSeg's label map as the paper takes it. Settings: those of `DynaSegSettings`."""
-    return [
-        DynaSegSegmenter(DynaSegSettings(**{**settings, **changes})).segment(image).labels.copy() for changes in sweep
-    ]
+    """DynaSeg's label map as the paper takes it. Settings: those of `DynaSegSettings`, and the device."""
+    maps = []
+    for changes in sweep:
+        chosen = {"device": "cpu", **settings, **changes}
+        segmenter = DynaSegSegmenter(device=chosen.pop("device"), settings=DynaSegSettings(**chosen))
+        maps.append(segmenter.segment(image).labels.copy())
+    return maps
 
 
 def dynaseg_levels(image: np.ndarray, settings: Settings, sweep: Sequence[Settings]) -> LabelMaps:

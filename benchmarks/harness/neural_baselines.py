@@ -13,10 +13,10 @@ from torch import Tensor
 
 from upseg.methods.dynaseg.equations import cluster_labels
 from upseg.methods.dynaseg.fit import build_network
-from upseg.methods.dynaseg.network import DynaSegNetwork
 from upseg.methods.dynaseg.settings import DynaSegSettings
 
 Settings = Mapping[str, Any]
+Network = Callable[[Tensor], Tensor]
 LEAST_LABELS = 3
 """Below so many labels a fit ends, as in the papers."""
 
@@ -33,8 +33,7 @@ def slic_cnn_maps(image: np.ndarray, settings: Settings, sweep: Sequence[Setting
         places = torch.from_numpy(regions.astype(np.int64)).flatten()
         count = int(places.max()) + 1
 
-        def loss(network: DynaSegNetwork, pixels: Tensor, places: Tensor = places, count: int = count) -> Tensor:
-            response = network(pixels)
+        def loss(response: Tensor, _: Network, places: Tensor = places, count: int = count) -> Tensor:
             labels = cluster_labels(response)[0].flatten()
             votes = torch.zeros(count, response.shape[1]).index_put_(
                 (places, labels), torch.ones(len(labels)), accumulate=True
@@ -55,12 +54,18 @@ def iic_maps(image: np.ndarray, settings: Settings, sweep: Sequence[Settings]) -
         chosen = {"reach": 5, "jitter": 0.1, **settings, **changes}
         generator = torch.Generator().manual_seed(chosen.get("seed", 0))
 
+        pixels = _pixels(image)
+
         def loss(
-            network: DynaSegNetwork, pixels: Tensor, chosen: Settings = chosen, g: torch.Generator = generator
+            response: Tensor,
+            network: Network,
+            chosen: Settings = chosen,
+            pixels: Tensor = pixels,
+            g: torch.Generator = generator,
         ) -> Tensor:
             light = 1 + chosen["jitter"] * torch.randn(1, 3, 1, 1, generator=g)
             down, right = (int(torch.randint(1, chosen["reach"] + 1, (), generator=g)) for _ in range(2))
-            here, there = (network(view).softmax(1) for view in (pixels, (pixels * light).clamp(0, 1)))
+            here, there = response.softmax(1), network((pixels * light).clamp(0, 1)).softmax(1)
             one, other = here[..., :-down, :-right], there[..., down:, right:]
             joint = torch.einsum("bihw,bjhw->ij", one, other)
             joint = ((joint + joint.T) / (2 * joint.sum())).clamp(min=1e-9)
@@ -71,19 +76,22 @@ def iic_maps(image: np.ndarray, settings: Settings, sweep: Sequence[Settings]) -
     return maps
 
 
-def _fitted(image: np.ndarray, chosen: Settings, loss: Callable[[DynaSegNetwork, Tensor], Tensor]) -> np.ndarray:
-    """(H, W) labels from 1 after the paper's SGD."""
+def _pixels(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None]
+
+
+def _fitted(image: np.ndarray, chosen: Settings, loss: Callable[[Tensor, Network], Tensor]) -> np.ndarray:
+    """(H, W) labels from 1 after the paper's SGD; the order of a step is that of DynaSeg's fit."""
     clusters = chosen.get("clusters", 100)
     settings = DynaSegSettings.preset("paper", features=clusters, clusters=clusters, seed=chosen.get("seed", 0))
-    network = build_network(settings)
-    pixels = torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None]
+    network, pixels = build_network(settings), _pixels(image)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
     for _ in range(chosen["steps"]):
-        optimizer.zero_grad()
-        loss(network, pixels).backward()
-        optimizer.step()
-        with torch.no_grad():
-            labels = cluster_labels(network(pixels))[0]
-        if len(labels.unique()) <= LEAST_LABELS:
+        response = network(pixels)
+        if len(cluster_labels(response).unique()) <= LEAST_LABELS:
             break
-    return (labels + 1).numpy().astype(np.int32)
+        optimizer.zero_grad()
+        loss(response, network).backward()
+        optimizer.step()
+    with torch.no_grad():
+        return (cluster_labels(network(pixels))[0] + 1).numpy().astype(np.int32)

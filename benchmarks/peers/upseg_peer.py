@@ -12,9 +12,15 @@ from exchange import options, segment_all
 
 import upseg
 
+SMALL = (  # what a processor's minutes are better spent on than on large windows and batches
+    *("--model.init_args.settings.channels", "[96,64,48,32]", "--model.init_args.settings.canonical", "18"),
+    *("--data.transform.init_args.size", "192", "--data.transform.init_args.diameter", "18"),
+    *("--data.targets.init_args.diameter", "18", "--data.batch_size", "8", "--data.workers", "1"),
+    *("--data.epoch_length", "800", "--optimization.learning_rate", "1.5e-3", "--model.init_args.average", "0.995"),
+)
 RECIPES: Mapping[str, tuple[str, ...]] = {
-    "upseg cells": ("entity/nuclei",),
-    "upseg cells from nothing": ("entity/nuclei", "--model.init_args.pretrained", "false"),
+    "upseg cells": ("entity/nuclei", *SMALL),
+    "upseg cells from nothing": ("entity/nuclei", *SMALL, "--model.init_args.pretrained", "false"),
     "Mask R-CNN": (str(Path(__file__).with_name("mask_rcnn.yaml")),),
 }
 

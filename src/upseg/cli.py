@@ -19,6 +19,7 @@ from upseg.commands.segment import segment
 from upseg.commands.split import split
 from upseg.commands.train import EXTRA_ARGUMENTS, train
 from upseg.errors import UpsegError
+from upseg.files import printable
 
 app = typer.Typer(
     help="Image segmentation from the pixels up.",
@@ -59,6 +60,13 @@ def main() -> None:
         app(prog_name="upseg")
     except UpsegError as error:
         typer.echo(f"upseg: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        # what the system refuses of a place that was named: a name too long, no permission, a full disk
+        if error.strerror is None:
+            raise
+        place = f"{printable(str(error.filename))}: " if error.filename is not None else ""
+        typer.echo(f"upseg: {place}{error.strerror}", err=True)
         sys.exit(2)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64
-from scipy.spatial import ConvexHull
 
 from upseg.functional.label_maps import segment_areas
 from upseg.images.pixel_size import PixelSize
@@ -251,6 +250,8 @@ def _row_extents(
 
 def _hull_area(rows: Int64[np.ndarray, " n"], first: Int64[np.ndarray, " n"], last: Int64[np.ndarray, " n"]) -> int:
     """Pixels in the hull of one segment."""
+    from scipy.spatial import ConvexHull
+
     if len(rows) == 1 or (np.ptp(first) == 0 and np.ptp(last) == 0):
         return int((rows[-1] - rows[0] + 1) * (last[0] - first[0] + 1))
     points = np.concatenate(

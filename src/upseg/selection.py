@@ -57,7 +57,7 @@ def split(
     whole = segmentation[segment_id]
     facts = {segment.id: segment for segment in segmentation}
     facts |= {len(segmentation) - 1 + part: whole for part in range(2, int(parts.max()) + 1)}
-    return replace(_from_facts(labels, facts, segmentation), hierarchy=segmentation.hierarchy)
+    return _of_same_image(_from_facts(labels, facts, segmentation), segmentation)
 
 
 def keep_segments(
@@ -139,7 +139,12 @@ def _renumbered(
         for segment_id, segment in facts.items()
     }
     result = _from_facts(table[segmentation.labels], renamed, segmentation)
-    return replace(result, hierarchy=segmentation.hierarchy)
+    return _of_same_image(result, segmentation)
+
+
+def _of_same_image(result: Segmentation, source: Segmentation) -> Segmentation:
+    """With what belongs to the image, not to its segments."""
+    return replace(result, hierarchy=source.hierarchy, features=source.features)
 
 
 def _standing_parent(segmentation: Segmentation, segment: Segment, table: Int32[np.ndarray, " k1"]) -> int | None:

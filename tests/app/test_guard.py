@@ -104,7 +104,7 @@ def test_uploads_and_other_requests_have_bounds(server) -> None:
     assert server.desk.sessions.all() == []
 
 
-def test_an_upload_that_stops_is_let_go_with_all_that_it_left(server) -> None:
+def test_an_upload_that_stops_is_let_go_with_all_that_it_left(server, caplog) -> None:
     host, _, port = host_of(server).partition(":")
     with socket.create_connection((host, int(port))) as connection:
         request = f"POST /api/sessions HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 5000\r\n\r\nsome"
@@ -115,6 +115,7 @@ def test_an_upload_that_stops_is_let_go_with_all_that_it_left(server) -> None:
         connection.sendall(request.encode())
     time.sleep(1)
     assert server.desk.sessions.all() == []
+    assert caplog.records == []  # it is no mistake of the server's
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from PIL import Image
 from tests.app.browser import WAIT, Page, a_browser
 from tests.app.conftest import TREE
 from tests.app.serving import served
+from upseg.app.pictures import store_picture
 from upseg.formats import read
 from upseg.hierarchy import Hierarchy
 from upseg.methods.entity import EntitySegmenter, EntitySettings
@@ -103,6 +104,32 @@ def test_see_more_by_zooming_and_moving_with_wheel_keys_and_buttons(page) -> Non
     page.tool("move")
     page.drag((50, 50), (90, 90))
     page.press("0", "v")
+    assert page.pixel(50, 299, "photo") == before
+
+
+def test_two_fingers_zoom_and_move_and_choose_nothing(open_page) -> None:
+    page = open_page(has_touch=True)
+    before = page.pixel(50, 299, "photo")
+    left, right_of_it = page.pixel(50, 140, "photo"), page.pixel(50, 160, "photo")
+    fingers = page.context.new_cdp_session(page.page)
+    (x, y), (right, bottom) = page.place(50, 50), page.place(50, 150)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        places = [{"x": px, "y": py, "id": number} for number, (px, py) in enumerate(points)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    touch("touchStart", (x, y))
+    touch("touchStart", (x, y), (right, bottom))
+    for step in range(1, 9):  # apart, twice as far at the end
+        far = (right - x) / 16 * step
+        touch("touchMove", (x - far, y), (right + far, bottom))
+    touch("touchEnd")
+    page.settle()
+    assert page.chosen() == 0
+    # the edge of the photo's halves was below the second finger, and went with it
+    assert page.pixel(50, 190, "photo") == pytest.approx(left, abs=10)
+    assert page.pixel(50, 210, "photo") == pytest.approx(right_of_it, abs=10)
+    page.press("0")
     assert page.pixel(50, 299, "photo") == before
 
 
@@ -256,6 +283,45 @@ def test_take_away_a_format_and_a_cut_out(page, tmp_path) -> None:
     cut = np.asarray(Image.open(page.saved("#cutout")))
     assert cut.shape == (SIDE, SIDE, 4)
     assert (cut[..., 3] == 255).all()
+
+
+def test_depth_is_another_picture_where_there_is_any(open_page, server) -> None:
+    image, near = photo(), np.linspace(0, 1, 3 * SIDE, dtype=np.float32)
+    page = open_page()
+    assert page.page.locator("#layer").is_disabled()
+    (session,) = [s for s in server.desk.sessions.all() if s.id in page.page.url]
+    store_picture(np.broadcast_to(near[None, :, None], image.shape).copy(), session.folder, "depth")
+    page.open(session.id)
+    before = page.pixel(50, 50, "photo")
+    page.page.select_option("#layer", "depth")
+    page.settle()
+    assert page.pixel(50, 50, "photo") != before
+    assert page.pixel(50, 50, "photo")[0] < page.pixel(50, 250, "photo")[0]
+    page.page.select_option("#layer", "picture")
+    page.settle()
+    assert page.pixel(50, 50, "photo") == before
+
+
+def test_a_folder_of_images_is_chosen_or_dropped(browser, tmp_path) -> None:
+    from playwright.sync_api import expect
+
+    for name in ("a.png", "deep/b.png"):
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(np.rint(photo((40, 60)) * 255).astype(np.uint8)).save(path)
+    (tmp_path / "mine" / "notes.txt").write_text("not an image")
+    with served(tmp_path / "work") as running:
+        page = Page(browser, running.address)
+        page.page.locator("#folder-files").set_input_files(tmp_path / "mine")
+        expect(page.page.locator("#sessions li")).to_have_count(2, timeout=WAIT)
+        drop = page.context.new_cdp_session(page.page)
+        for kind in ("dragEnter", "dragOver", "drop"):
+            what = {"items": [], "files": [str(tmp_path / "mine")], "dragOperationsMask": 1}
+            drop.send("Input.dispatchDragEvent", {"type": kind, "x": 500, "y": 400, "data": what})
+        expect(page.page.locator("#sessions li")).to_have_count(4, timeout=WAIT)
+        assert sorted(session.facts["name"] for session in running.desk.sessions.all()) == ["a.png", "a.png", "b.png", "b.png"]
+        page.close()
+        assert page.wrong == []
 
 
 def test_large_images_are_shown_as_tiles_and_few_of_them_are_kept(open_page) -> None:

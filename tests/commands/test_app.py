@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,6 +93,24 @@ def test_a_folder_is_listed_and_the_token_is_never_printed(tmp_path) -> None:
             assert str(tmp_path) not in client.get("/api/photos").text
         server.kill()
         assert token not in server.stdout.read()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("token", ["", "only-for-this-test-123"])
+def test_the_address_is_opened_in_the_browser_with_its_token(tmp_path, token) -> None:
+    browser, asked = tmp_path / "browser", tmp_path / "asked"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {asked}.part && mv {asked}.part {asked}\n')
+    browser.chmod(0o755)
+    with running("--sessions", str(tmp_path / "work"), "--open", BROWSER=f"{browser} %s", UPSEG_TOKEN=token) as (_, told):
+        for _ in range(600):
+            if asked.exists():
+                break
+            time.sleep(0.05)
+        base = told.removesuffix("/?token=...")
+        assert asked.read_text().strip() == f"{base}/" + (f"?token={token}" if token else "")
+        with client_of(base) as client:
+            opened = client.get(asked.read_text().strip(), follow_redirects=True)
+            assert (opened.status_code, "<!doctype html>" in opened.text) == (200, True)
 
 
 @pytest.mark.parametrize(

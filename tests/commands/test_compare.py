@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy.io import savemat
 from sklearn.metrics import adjusted_rand_score
@@ -115,6 +116,19 @@ class TestCommand:
         assert code == 0
         assert json.loads(out)["pairs"][0]["matched"] == 2
 
+    def test_images_of_two_channels_need_one_to_be_named(self, command, tmp_path) -> None:
+        pixels = np.zeros((2, 32, 48), np.uint8)
+        pixels[1, :, 24:] = 255
+        tifffile.imwrite(tmp_path / "photo.tif", pixels, photometric="minisblack", planarconfig="separate")
+        halves(24, (32, 48)).save(tmp_path / "true.png")
+        asked = ("true.png", "dynaseg", "-i", "photo.tif", "--device", "cpu", "--json")
+        code, _, err = command(*asked)
+        assert code == 2
+        assert "--channels" in err
+        code, out, _ = command(*asked, "--channels", "1")
+        assert code == 0
+        assert json.loads(out)["pairs"][0]["matched"] == 2
+
     def test_annotators_of_one_file(self, command, tmp_path) -> None:
         cells = np.empty((1, 3), object)
         for number, column in enumerate((20, 20, 40)):
@@ -124,6 +138,27 @@ class TestCommand:
         assert code == 0
         assert "7 1 - 7 2" in out
         assert (tmp_path / "upseg-compare" / "7.agreement.png").exists()
+
+    def test_annotators_of_a_folder_of_files_alone_and_beside_results(self, command, tmp_path) -> None:
+        (tmp_path / "people").mkdir()
+        for name, columns in {"7": (20, 20, 40), "8": (20, 30)}.items():
+            cells = np.empty((1, len(columns)), object)
+            for number, column in enumerate(columns):
+                cells[0, number] = {"Segmentation": np.asarray(halves(column)).astype(np.uint16)}
+            savemat(tmp_path / "people" / f"{name}.mat", {"groundTruth": cells})
+            halves(20).save(tmp_path / "found" / f"{name}.png")
+        code, out, _ = command("people", "--json")
+        pairs = json.loads(out)["pairs"]
+        assert code == 0
+        assert [(row["image"], row["first"], row["second"], row["adjusted_rand"] == 1) for row in pairs] == [
+            ("7", "people 1", "people 2", True),
+            ("7", "people 1", "people 3", False),
+            ("7", "people 2", "people 3", False),
+            ("8", "people 1", "people 2", False),
+        ]
+        code, out, _ = command("found", "people", "--json")
+        assert code == 0
+        assert sum(row["first"] == "found" and row["adjusted_rand"] == 1 for row in json.loads(out)["pairs"]) == 3
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from upseg.cli import main
@@ -46,6 +47,19 @@ def test_data_sets_with_options_of_their_own(convert, tmp_path) -> None:
     assert code == 0
     assert json.loads(out) == {"place": "r.json", "images": 2, "segments": 2, "notes": [], "problems": []}
     assert [row["image_id"] for row in json.loads((tmp_path / "r.json").read_text())] == [1, 2]
+
+
+def test_images_of_two_channels_are_drawn_on_once_one_is_named(convert, tmp_path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / f"{name}.jpg").unlink()
+        pixels = np.zeros((2, 2, 3), np.uint8)
+        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", pixels, photometric="minisblack", planarconfig="separate")
+    asked = ("results", "--images", "images", "--to", "overlay", "-o", "out")
+    code, _, err = convert(*asked)
+    assert code == 2
+    assert "--channels" in err
+    assert convert(*asked, "--channels", "0", "--overwrite")[0] == 0
+    assert (tmp_path / "out" / "a.overlay.png").is_file()
 
 
 def test_an_image_without_a_result_is_named_and_the_exit_code_is_1(convert, tmp_path) -> None:

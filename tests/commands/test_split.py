@@ -14,6 +14,8 @@ from PIL import Image
 from tests.split.splitting_folder import SHAPE, draw, register
 from upseg.batch.journal import JOURNAL_NAME
 from upseg.cli import main
+from upseg.methods.baiseg import BaisegSegmenter, BaisegSettings
+from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.segmentation import Segmentation
 
 ROOT = Path(__file__).parents[2]
@@ -278,3 +280,37 @@ def test_classes_are_those_of_a_data_set_or_of_the_table_beside_the_masks(split,
     rows = [{"id": 1, "name": "cell"}, {"id": 2, "name": "blob"}, {"id": 3, "name": "ground", "isthing": 0}]
     (tmp_path / "categories.json").write_text(json.dumps(rows))
     assert names() == [("blob", True), ("cell", True), ("ground", False)]
+
+
+@pytest.fixture
+def boundaries(tmp_path) -> Path:
+    """A model folder of baiseg, with random weights."""
+    settings = BaisegSettings("test_resnet", width=4, cascade=2, hidden=4, semantic_width=None)
+    segmenter = BaisegSegmenter(settings, network=BaisegNetwork(settings, 1).eval())
+    return segmenter.save_pretrained(tmp_path / "model")
+
+
+def test_the_boundary_map_and_the_stages_are_drawn_on_request(split, boundaries, tmp_path) -> None:
+    code, out, _ = split("masks", *IMAGES, "-f", "boundaries", "-o", "out", model=boundaries)
+    assert (code, "-> out/sub/c.boundaries.jpg" in out) == (0, True)
+    assert files(tmp_path / "out") == ["a.boundaries.jpg", "b.boundaries.jpg", "sub/c.boundaries.jpg"]
+    with Image.open(tmp_path / "out" / "a.boundaries.jpg") as strip:
+        assert strip.width > 4 * SHAPE[1]
+    code, _, _ = split("masks/a.png", *IMAGES, "-f", "boundaries", "-f", "png", "-o", "both", model=boundaries)
+    assert (code, files(tmp_path / "both")) == (0, ["a.boundaries.jpg", "a.png", "instances.json"])
+
+
+def test_a_mask_without_a_photo_has_no_picture_and_the_others_have(split, boundaries, tmp_path) -> None:
+    (tmp_path / "photos" / "b.jpg").unlink()
+    code, _, err = split("masks", *IMAGES, "-f", "boundaries", "-o", "out", "--quiet", model=boundaries)
+    assert (code, "it has no photo" in err) == (1, True)
+    assert files(tmp_path / "out") == ["a.boundaries.jpg", "sub/c.boundaries.jpg"]
+
+
+def test_pictures_that_cannot_be_drawn_are_refused(split, boundaries) -> None:
+    code, _, err = split("masks", *IMAGES, "-f", "boundaries")
+    assert (code, "whose pictures are none, not boundaries" in err) == (2, True)
+    code, _, err = split("masks", *IMAGES, "-f", "features", model=boundaries)
+    assert (code, "whose pictures are boundaries, not features" in err) == (2, True)
+    code, _, err = split("masks", "-f", "boundaries", model=boundaries)
+    assert (code, "give their folder with --images" in err) == (2, True)

@@ -86,6 +86,22 @@ NUMBERS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+CHOICES: dict[str, dict[str, Any]] = {
+    "entity/paper": {"optimization.weight_decay": 0.05, f"{DATA}.targets.init_args.erosion": 5},  # entity/PAPER.md 8, 9
+    # panoptic/PAPER.md 21, 23
+    "panoptic/coco-stage1": {f"{TRANSFORM}.scale": [0.1, 1.0], "optimization.warm_up": 0.025},
+    "panoptic/coco-stage2": {f"{TRANSFORM}.scale": [0.2, 1.0], "optimization.warm_up": 0.025},
+    "panoptic/coco-stage3": {
+        f"{TRANSFORM}.scale": [0.7, 1.3], f"{TRANSFORM}.crop": "jitter", "optimization.warm_up": 0.025,
+    },
+    # dynaseg/PAPER.md, one network for a data set, 5 and 8
+    "dynaseg/coco-stuff27": {
+        f"{DATA}.batch_size": 16, "trainer.max_epochs": 2, f"{TRANSFORM}.size": 320, f"{MODEL}.frozen_backbone": None,
+    },
+    "dynaseg/folder": {f"{MODEL}.frozen_backbone": True, "optimization.learning_rate": 0.01},
+}  # fmt: skip
+"""Where a paper is silent: what its PAPER.md says that the recipes do."""
+
 
 def value_at(content: Any, place: str) -> Any:
     for key in place.split("."):
@@ -97,6 +113,12 @@ def value_at(content: Any, place: str) -> Any:
 def test_a_recipe_has_its_paper_s_numbers(recipe: str) -> None:
     content = yaml.safe_load(recipes()[recipe].read_text("utf-8"))
     assert {place: value_at(content, place) for place in NUMBERS[recipe]} == NUMBERS[recipe]
+
+
+@pytest.mark.parametrize("recipe", CHOICES)
+def test_a_recipe_has_the_choices_that_are_written_down(recipe: str) -> None:
+    content = yaml.safe_load(recipes()[recipe].read_text("utf-8"))
+    assert {place: value_at(content, place) for place in CHOICES[recipe]} == CHOICES[recipe]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ def startup_lines(before: Checkout, after: Checkout, photo: Path, repeats: int) 
         commands: Mapping[str, Sequence[str]] = {
             "upseg --help": ("--help",),
             "upseg segment, 0.1 megapixels": ("segment", str(photo), "-o", f"{folder}/out", "--overwrite", "--seed"),
+            # a folder for each checkout: what one has done the other may do again
+            "upseg segment, nothing to do": ("segment", str(photo), "-o", f"{folder}/{{checkout}}"),
         }
         return [_line(name, command, (before, after), repeats) for name, command in commands.items()]
 
@@ -30,6 +32,7 @@ def _line(name: str, command: Sequence[str], checkouts: tuple[Checkout, Checkout
         for checkout, found in zip(checkouts, seconds, strict=True):
             # another seed each time, so that nothing is already done
             words = [*command, str(number + 1)] if command[-1] == "--seed" else command
+            words = [word.format(checkout="before" if checkout is checkouts[0] else "after") for word in words]
             taken = _time(checkout, words)
             if number >= 0:
                 found.append(taken)

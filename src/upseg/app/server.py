@@ -13,8 +13,9 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.requests import ClientDisconnect
 
 from upseg import __version__
 from upseg.app.desk import Desk
@@ -70,6 +71,10 @@ def build(settings: AppSettings) -> FastAPI:
     async def refuse_body(request: Request, refusal: Refused) -> JSONResponse:  # noqa: ARG001
         # the guard raises it while a body is read
         return JSONResponse({"detail": refusal.reason}, refusal.status, {"Connection": "close"})
+
+    @app.exception_handler(ClientDisconnect)
+    async def let_go(request: Request, gone: ClientDisconnect) -> Response:  # noqa: ARG001
+        return Response(status_code=400)  # nobody is there to read it
 
     @app.exception_handler(ValueError)
     async def refuse_value(request: Request, error: ValueError) -> JSONResponse:  # noqa: ARG001

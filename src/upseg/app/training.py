@@ -22,14 +22,16 @@ LEAST_IMAGES = 2
 MOST_EPOCHS = 200
 RECIPES = {"entity": "entity/corrected", "cells": "entity/cells"}
 """For each method that can be trained on a few corrected images, what trains it."""
+FROM_IMAGENET = "ImageNet"
+"""The start of what is like no model that there is: an encoder's weights, by the recipe for objects of any kind."""
 _LOOK_SECONDS = 1.0
 _TRAIN, _CHOSEN = "train/total", ("val/ap50", "val/image_ap50", "val/recall")
 
 
 def trainable(desk: Desk) -> list[str]:
-    """The models that a training can start from: those trained here first."""
+    """What a training can start from: the models trained here first, last ImageNet weights alone."""
     folders = {**desk.trained(), **packaged_models()}
-    return [name for name, folder in folders.items() if read_config(folder).method in RECIPES]
+    return [*(name for name, folder in folders.items() if read_config(folder).method in RECIPES), FROM_IMAGENET]
 
 
 def corrected(desk: Desk) -> list[tuple[Path, str]]:
@@ -70,7 +72,7 @@ def _train(desk: Desk, job: Job, base: str, epochs: int, images: list[tuple[Path
     name = time.strftime("trained-%Y%m%d-%H%M%S")
     run, truth = folder / "runs" / name, folder / "truth"
     desk.workers.images.run(write_truth, images, truth, cancelled=job.cancelled)
-    start = desk.trained().get(base) or packaged_models()[base]
+    start = {**packaged_models(), **desk.trained()}.get(base)
     worker = Worker(device=desk.settings.device)
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(job, run, epochs, over), daemon=True)
@@ -87,7 +89,7 @@ def _train(desk: Desk, job: Job, base: str, epochs: int, images: list[tuple[Path
 def train(
     place: Place,  # noqa: ARG001
     on_step: Step,  # noqa: ARG001
-    start: Path,
+    start: Path | None,
     truth: Path,
     run: Path,
     model: Path,
@@ -98,7 +100,7 @@ def train(
     Args:
         place: Any.
         on_step: Not told; what is written to the run's folder is.
-        start: The folder of the model to start from.
+        start: The folder of the model to start from; None for ImageNet weights alone.
         truth: The data.
         run: The run's folder.
         model: The new model's folder.
@@ -114,20 +116,25 @@ def train(
         raise UpsegError(f'training needs {error.name}: pip install "upseg[train]"') from error
     from upseg.models.checkpoints import read_checkpoint
 
-    config = read_config(start)
     run.mkdir(parents=True)
-    settings = run / "start.yaml"
-    # JSON is YAML
-    settings.write_text(json.dumps({"model": {"init_args": {"settings": dict(config.settings)}}}), encoding="utf-8")
-    options = ["--data_root", str(truth), "--model.init_args.init_from", str(start), "--data.workers", "0"]
+    options = ["--data_root", str(truth), "--data.workers", "0", "--minutes", "null"]
+    options += ["--trainer.check_val_every_n_epoch", "1"]  # few images, few epochs: the best of all of them
     options += ["--trainer.max_epochs", str(epochs), "--trainer.enable_progress_bar", "false", "--output", str(run)]
+    if start is None:
+        recipes = [find_recipe("entity/folder")]
+    else:
+        config = read_config(start)
+        settings = run / "start.yaml"
+        # JSON is YAML
+        settings.write_text(json.dumps({"model": {"init_args": {"settings": dict(config.settings)}}}), encoding="utf-8")
+        recipes = [find_recipe(RECIPES[config.method]), settings]
+        options += ["--model.init_args.init_from", str(start)]
     with (run / "log.txt").open("w", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
-        training = Training([find_recipe(RECIPES[config.method]), settings], options, output=run)
-        training.run()
+        Training(recipes, options, output=run).run()
     best = run / "checkpoints" / "best.ckpt"
     checkpoint = read_checkpoint(best if best.exists() else run / "checkpoints" / "last.ckpt")
     facts = {"data": "images corrected by hand in upseg app"}
-    checkpoint.save_pretrained(model, description=f"{start.name}, trained on corrected images", training=facts)
+    checkpoint.save_pretrained(model, description=f"{start.name if start else FROM_IMAGENET}, trained on corrected images", training=facts)
 
 
 def _watch(job: Job, run: Path, epochs: int, over: threading.Event) -> None:

@@ -14,6 +14,7 @@ from upseg.data.names import normal_name
 from upseg.errors import ImageError, UpsegError
 from upseg.files import printable
 from upseg.formats import FORMATS, output_paths
+from upseg.images.ome_zarr import ZARR_SUFFIX
 from upseg.images.reading import IMAGE_SUFFIXES
 
 
@@ -25,11 +26,21 @@ class InputKind:
         noun: What messages call one of them.
         verb: What is to be done with it.
         suffixes: What counts as one when a folder is searched, in lower case.
+        zarr: Whether folders called `.zarr` are such inputs.
     """
 
     noun: str = "image"
     verb: str = "segment"
     suffixes: frozenset[str] = IMAGE_SUFFIXES
+    zarr: bool = False
+
+    def takes(self, path: Path) -> bool:
+        """Whether a path that is there counts as one."""
+        return self.takes_folder(path) if path.is_dir() else path.suffix.lower() in self.suffixes
+
+    def takes_folder(self, path: Path) -> bool:
+        """Whether a folder is one by itself, as an image in OME-Zarr is."""
+        return self.zarr and path.suffix.lower() == ZARR_SUFFIX
 
     @property
     def role(self) -> str:
@@ -37,7 +48,7 @@ class InputKind:
         return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun} to {self.verb}"
 
 
-IMAGES = InputKind()
+IMAGES = InputKind(zarr=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,7 @@ class InputImage:
     @property
     def key(self) -> PurePosixPath:
         """The name without the suffix of an image: what files that belong together share."""
-        return self.name.with_suffix("") if self.name.suffix.lower() in IMAGE_SUFFIXES else self.name
+        return self.name.with_suffix("") if self.name.suffix.lower() in (*IMAGE_SUFFIXES, ZARR_SUFFIX) else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +238,7 @@ def _expand(argument: str, target: Path, is_result: Callable[[str], bool], kind:
     except (OSError, ValueError) as error:  # a name too long or with a NUL, a folder without permission
         problem = f"{printable(path)}: it cannot be looked at ({getattr(error, 'strerror', None) or error})"
         return _Expansion(None, [_Found(path, path, problem)])
-    if is_folder:
+    if is_folder and not kind.takes_folder(path):
         anchor, none = path.resolve(), f"no {kind.noun} in this folder"
         found = list(_walk(path, anchor, target, kind))
     elif exists or not glob.has_magic(argument):
@@ -248,14 +259,14 @@ def _match(pattern: str, target: Path, kind: InputKind) -> tuple[Path, list[_Fou
     literal = Path(*parts[: next(index for index, part in enumerate(parts) if glob.has_magic(part))])
     anchor = literal.resolve()
     matches = list(dict.fromkeys(_glob(Path(pattern))))
-    files = [path for path in matches if path.suffix.lower() in kind.suffixes and not path.is_dir()]
+    files = [path for path in matches if kind.takes(path)]
     places = {path: _place(path) for path in files}
     # what a link to a folder leads to is called by the way that leads there
     found = [
         _Found(path, place if place.is_relative_to(anchor) else anchor / path.relative_to(literal))
         for path, place in places.items()
     ]
-    for folder in (path for path in matches if path.is_dir()):
+    for folder in (path for path in matches if path.is_dir() and not kind.takes_folder(path)):
         found += _walk(folder, _place(folder), target, kind)
     separate = target != anchor and target not in anchor.parents
     return anchor, [item for item in found if not (separate and item.place.is_relative_to(target))]
@@ -282,6 +293,9 @@ def _walk(folder: Path, place: Path, target: Path, kind: InputKind) -> Iterator[
     for current, folders, files in os.walk(folder, onerror=problems.append):
         here = place / Path(current).relative_to(folder)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name != target)
+        for name in [name for name in folders if kind.takes_folder(Path(current, name))]:
+            folders.remove(name)
+            yield _Found(Path(current) / name, here / name)
         for name in sorted(files):
             if Path(name).suffix.lower() in kind.suffixes and not name.startswith("."):
                 yield _Found(Path(current) / name, here / name)

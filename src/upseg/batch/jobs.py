@@ -17,7 +17,8 @@ from upseg.errors import UpsegError
 from upseg.files import printable, remove_partials
 from upseg.formats import formats_that_need, output_paths, write
 from upseg.images.options import ReadingOptions
-from upseg.images.pixel_size import PixelSize, read_pixel_size
+from upseg.images.pixel_size import PixelSize
+from upseg.images.regions import noted_pixel_size
 from upseg.predicted_depth import PredictedDepth
 from upseg.segmentation import Segmentation
 
@@ -63,7 +64,7 @@ class ResultOptions:
     def apply(self, found: Segmentation, path: Path) -> Segmentation:
         """Leave segments out, and note how large a pixel is."""
         kept = found.filter(min_area=self.min_area, max_area=self.max_area, clear_border=self.clear_border)
-        size = read_pixel_size(path) if self.pixel_size is None else PixelSize.of(self.pixel_size)
+        size = noted_pixel_size(path) if self.pixel_size is None else PixelSize.of(self.pixel_size)
         return kept if size is None else kept.with_provenance({**kept.provenance, "pixel_size": size.as_json()})
 
 
@@ -109,6 +110,48 @@ class ImageJob:
         """Every file that the formats make."""
         return tuple(path for name in self.formats for path in output_paths(self.stem, name))
 
+    def carry_out(self, segmenter: Any, on_step: StepCallback | None = None) -> int:
+        """Segment the input and write every result; returns the number of segments.
+
+        Args:
+            segmenter: The loaded model.
+            on_step: Told of progress; None if nobody is, or the model's method does not report it.
+
+        Raises:
+            UpsegError: If something is wrong with this input, or a result cannot be written.
+        """
+        started = time.perf_counter()
+        found = self.segment(segmenter, on_step)
+        count, taken = len(found.segmentation), time.perf_counter() - started
+        _LOGGER.info("%s: %d segments after %.1f s", printable(self.path), count, taken)
+
+        def write_one(name: str, path: Path) -> None:
+            given = {"image": found.image, "depth": found.depth, "levels": self.options.levels}
+            write(found.segmentation, path, format=name, **given)
+
+        self.write_each(write_one)
+        return count
+
+    def write_each(self, write_one: Callable[[str, Path], None]) -> None:
+        """Write every format.
+
+        Args:
+            write_one: Called with the name of a format and the path of its first file.
+
+        Raises:
+            UpsegError: If one cannot be written.
+        """
+        try:
+            for name in self.formats:
+                path = output_paths(self.stem, name)[0]
+                _LOGGER.info("%s: writing %s", printable(self.path), printable(path))
+                write_one(name, path)
+        except OSError as error:
+            raise UpsegError(
+                f"{printable(self.path)}: the result cannot be written to {printable(self.stem.parent)} "
+                f"({error.strerror or error})"
+            ) from error
+
     def segment(self, segmenter: Any, on_step: StepCallback | None = None) -> Outcome:
         """Read the input and segment it.
 
@@ -119,10 +162,18 @@ class ImageJob:
         Raises:
             UpsegError: If something is wrong with this input.
         """
-        image = self.reading.read(self.path)
+        image = self.read()
         found, depth = _segment(image, segmenter, on_step, with_depth=bool(formats_that_need("depth", self.formats)))
-        found = self.options.apply(found.with_provenance({**found.provenance, **_origin(self)}), self.path)
+        found = self.options.apply(found.with_provenance({**found.provenance, **self.origin()}), self.path)
         return Outcome(found, image, depth)
+
+    def read(self) -> Float32[np.ndarray, "h w 3"]:
+        """The pixels."""
+        return self.reading.read(self.path)
+
+    def origin(self) -> dict[str, Any]:
+        """Which pixels are segmented."""
+        return {"image": self.name, **self.reading.facts()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +227,7 @@ def run_job(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) 
     """
     started = time.perf_counter()
     try:
-        segmentation = _segment_and_write(job, segmenter, on_step)
+        segments = job.carry_out(segmenter, on_step)
     except UpsegError as error:
         return ImageResult.failure(job.path, str(error), details=traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - a bug in one image must not stop the others
@@ -185,7 +236,7 @@ def run_job(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) 
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         return ImageResult.failure(job.path, f"unexpected {reason}", details=traceback.format_exc())
     seconds = time.perf_counter() - started
-    return ImageResult(job.path, job.status, job.outputs, len(segmentation), seconds)
+    return ImageResult(job.path, job.status, job.outputs, segments, seconds)
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -201,26 +252,6 @@ def discard_partials(job: ImageJob) -> None:
         remove_partials(path)
 
 
-def _segment_and_write(job: ImageJob, segmenter: Any, on_step: StepCallback | None) -> Segmentation:
-    started = time.perf_counter()
-    found = job.segment(segmenter, on_step)
-    _LOGGER.info(
-        "%s: %d segments after %.1f s", printable(job.path), len(found.segmentation), time.perf_counter() - started
-    )
-    try:
-        for name in job.formats:
-            path = output_paths(job.stem, name)[0]
-            _LOGGER.info("%s: writing %s", printable(job.path), printable(path))
-            levels = job.options.levels
-            write(found.segmentation, path, format=name, image=found.image, depth=found.depth, levels=levels)
-    except OSError as error:
-        raise UpsegError(
-            f"{printable(job.path)}: the result cannot be written to {printable(job.stem.parent)} "
-            f"({error.strerror or error})"
-        ) from error
-    return found.segmentation
-
-
 def _segment(
     image: Float32[np.ndarray, "h w 3"], segmenter: Any, on_step: StepCallback | None, *, with_depth: bool
 ) -> tuple[Segmentation, PredictedDepth | None]:
@@ -233,8 +264,3 @@ def _segment(
 def progress_option(on_step: StepCallback | None) -> dict[str, StepCallback]:
     """How a segmenter is told whom to tell of progress; those that cannot tell have no parameter for it."""
     return {} if on_step is None else {"progress": on_step}
-
-
-def _origin(job: ImageJob) -> dict[str, Any]:
-    """Which pixels were segmented."""
-    return {"image": job.name, **job.reading.facts()}

@@ -42,12 +42,14 @@ class InputState:
 
     @classmethod
     def of(cls, path: Path, name: PurePosixPath, settings: str) -> InputState:
-        """The state of an existing file.
+        """The state of an existing file; of a folder, such as a Zarr, that of its newest entry.
 
         Raises:
             OSError: If there is none.
         """
         status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            status = max((entry.stat() for entry in path.iterdir()), key=lambda s: s.st_mtime_ns, default=status)
         source = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
         return cls(str(name), source, status.st_size, status.st_mtime_ns, settings)
 

@@ -11,9 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from upseg import __version__
+from upseg.batch.blocks import BlockJob, block_key, check_blocks
 from upseg.batch.inputs import InputImage, OutputPlan, earlier_results, find_images, plan_outputs
 from upseg.batch.jobs import ImageJob, ImageResult, ResultOptions, Status, StepCallback, run_job
 from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
+from upseg.batch.stacks import DEFAULT_LINK, PROJECTION, ProjectionJob, StackJob, check_planes
 from upseg.batch.workers import run_in_workers, threads_of_an_image
 from upseg.errors import UpsegError
 from upseg.files import printable
@@ -95,6 +97,10 @@ def segment_files(
     reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     options: ResultOptions = ResultOptions(),  # noqa: B008 - frozen
     overwrite: bool = False,
+    memory: int | None = None,
+    shard: tuple[int, int] | None = None,
+    planes: str | None = None,
+    link: float = DEFAULT_LINK,
     observer: BatchObserver | None = None,
 ) -> BatchSummary:
     """Segment files, folders and globs into a folder of results.
@@ -116,6 +122,13 @@ def segment_files(
         options: What becomes of the segments before they are written. With the format `csv` the file `summary.csv` in
             the folder of results has one row for each image.
         overwrite: Whether files that upseg did not write, or wrote for another image, may be replaced.
+        memory: Bytes that a process may take: images are then never whole in memory, but segmented in blocks. What was
+            computed of an image goes to a folder beside its results, from which a stopped run goes on.
+        shard: (i, n) to do only every n-th image, from the i-th (from 1): n calls, on as many machines that share the
+            folder of results, do all. Each has its own `summary.i-of-n.csv`.
+        planes: Of files with several: `all`, or a stretch such as `3-9`, to segment each by itself and join segments
+            to objects; `max-projection` to segment their maximum. None to segment the one that `reading` says.
+        link: The least IoU at which segments of neighbouring planes are one object, in (0, 1].
         observer: Told how it goes.
 
     Raises:
@@ -123,6 +136,9 @@ def segment_files(
     """
     started = time.perf_counter()
     check_workers(workers)
+    part, parts = shard or (1, 1)
+    if not 1 <= part <= parts:
+        raise UpsegError(f"a shard is i of n with 1 <= i <= n, got {part} of {parts}")
     if not formats:
         raise UpsegError("at least one format must be given")
     chosen, folder, formats = find_model(model, **(settings or {})), Path(output), tuple(dict.fromkeys(formats))
@@ -135,19 +151,31 @@ def segment_files(
             f"the model {printable(chosen.name)} finds one level only; take dynaseg (with grouping=hierarchy), "
             f"or leave {unfit[0]} out"
         )
+    _check_kind(chosen, formats, options, memory, planes)
     journal = Journal(folder)
     images = find_images(paths, folder, journal.knows)
     reading = reading.over(chosen.reading)
     pixels, normalize = reading.facts(), reading.facts().get("normalize")
     facts = [__version__, chosen.fingerprint(), pixels.get("channels"), pixels.get("page")]
     facts += [] if normalize is None else [normalize]
+    facts += [] if planes is None else [planes, link]
     # without options the digest is that of versions that had none, so that their results are still known
     digest = digest_of(facts if options == ResultOptions() else [*facts, asdict(options)])
 
     def describe(image: InputImage, stem: Path) -> tuple[ImageJob, str]:
-        return ImageJob(image.path, str(image.name), stem, formats, reading, options=options), digest
+        facts: dict[str, Any] = {"formats": formats, "reading": reading, "options": options}
+        facts |= {"path": image.path, "name": str(image.name), "stem": stem}
+        if memory is not None:
+            return BlockJob(**facts, memory=memory, key=block_key(digest, image.path)), digest
+        if planes == PROJECTION:
+            return ProjectionJob(**facts), digest
+        if planes is not None:
+            return StackJob(**facts, planes=planes, link=link), digest
+        return ImageJob(**facts), digest
 
-    plans = plan_outputs(images, formats, folder, paths, reserved=SUMMARY if "csv" in formats else None)
+    summary = SUMMARY if shard is None else SUMMARY.with_suffix(f".{part}-of-{parts}.csv")
+    plans = plan_outputs(images, formats, folder, paths, reserved=summary if "csv" in formats else None)
+    plans = dict(list(plans.items())[part - 1 :: parts])  # of all images, so that names do not depend on the shards
     stale = stale_results(plans, journal)
     results = run_batch(
         plans,
@@ -160,8 +188,28 @@ def segment_files(
         observer=observer or BatchObserver(),
     )
     if "csv" in formats:
-        _summarize(results, {image.path: str(image.name) for image in images}, folder)
+        _summarize(results, {image.path: str(image.name) for image in images}, folder / summary)
     return BatchSummary(folder, results, time.perf_counter() - started, stale=stale)
+
+
+def _check_kind(
+    model: Model, formats: Sequence[str], options: ResultOptions, memory: int | None, planes: str | None
+) -> None:
+    """Refuse formats and options that do not fit to images in blocks, to stacks, or to plain images.
+
+    Raises:
+        UpsegError: If one does not.
+    """
+    if memory is not None and planes is not None:
+        raise UpsegError("images in blocks are single planes: choose one with page (--page), or leave memory out")
+    if memory is not None:
+        check_blocks(model, formats, options)
+    elif planes is not None:
+        check_planes(planes, formats, options)
+    if memory is None and "ome-zarr" in formats:
+        raise UpsegError("ome-zarr is written of images in blocks; say how much memory they may take (--memory)")
+    if planes in (None, PROJECTION) and "tracks" in formats:
+        raise UpsegError("tracks are of several planes; say which (--planes)")
 
 
 def stale_results(plans: Mapping[InputImage, OutputPlan], journal: Journal) -> tuple[Path, ...]:
@@ -176,7 +224,7 @@ def stale_results(plans: Mapping[InputImage, OutputPlan], journal: Journal) -> t
     )
 
 
-def _summarize(results: Sequence[ImageResult], names: Mapping[Path, str], folder: Path) -> None:
+def _summarize(results: Sequence[ImageResult], names: Mapping[Path, str], path: Path) -> None:
     """Write one row for each image that is done; cheap, so that it is done anew every time.
 
     Raises:
@@ -187,9 +235,9 @@ def _summarize(results: Sequence[ImageResult], names: Mapping[Path, str], folder
     if not tables:
         return
     try:
-        write_summary(tables, folder / SUMMARY)
+        write_summary(tables, path)
     except OSError as error:
-        raise UpsegError(f"{printable(folder / SUMMARY)} cannot be written ({error.strerror or error})") from error
+        raise UpsegError(f"{printable(path)} cannot be written ({error.strerror or error})") from error
 
 
 def check_workers(workers: int) -> None:

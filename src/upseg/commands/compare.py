@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upseg.commands.options import AsJson, Device, Quiet
+from upseg.commands.options import AsJson, Channels, Device, Normalize, Quiet, channel_numbers
 from upseg.errors import UpsegError
 
 if TYPE_CHECKING:
     from upseg.comparison import Agreement
+    from upseg.images.options import ReadingOptions
     from upseg.segmentation import Segmentation
 
 _MOST_NAMED = 5  # images that some folder lacks
+ANNOTATIONS = ".mat"
+"""Of BSDS500: several people's segmentations of one image."""
 _COLUMNS = ("image", "first", "second", "variation_of_information", "adjusted_rand", "matched", "mean_iou")
 
 _Sources = Annotated[
-    list[str], typer.Argument(metavar="A B ...", help="Result files, folders of them, or models to segment with.")
+    list[str],
+    typer.Argument(
+        metavar="A B ...", help="Result files, folders of them, models to segment with, or BSDS500's annotations."
+    ),
 ]
 _Image = Annotated[
     Path | None, typer.Option("--image", "-i", help="The image, or the folder of images; models need it.")
@@ -38,29 +44,33 @@ class _Source:
         files: Its result files by the name of the image; None for a model. A file that was named itself stands
             under the name "", and belongs to any image.
         segment: Segments an image; None for files.
-        annotation: The name of an image and one annotator's segmentation of it.
     """
 
     name: str
     files: Mapping[str, Path] | None = None
     segment: Callable[[Path], Segmentation] | None = None
-    annotation: tuple[str, Segmentation] | None = None
 
-    def get(self, key: str, image: Path | None) -> Segmentation:
+    def get(self, key: str, image: Path | None) -> dict[str, Segmentation]:
+        """Its segmentation of an image, by its name; of a file of BSDS500 one for each annotator, numbered."""
+        from upseg.data.sources.bsds500 import read_annotations
         from upseg.segmentation import Segmentation
 
-        if self.annotation is not None:
-            return self.annotation[1]
         if self.segment is not None and image is not None:
-            return self.segment(image)
+            return {self.name: self.segment(image)}
         files = self.files or {}
-        return Segmentation.load(files[""] if "" in files else files[key])
+        path = files[""] if "" in files else files[key]
+        if path.suffix != ANNOTATIONS:
+            return {self.name: Segmentation.load(path)}
+        annotated = enumerate(read_annotations(path), start=1)
+        return {f"{self.name} {number}": Segmentation.from_labels(labels) for number, labels in annotated}
 
 
 def compare(
     sources: _Sources,
     image: _Image = None,
     output: _Output = Path("upseg-compare"),
+    channels: Channels = None,
+    normalize: Normalize = None,
     device: Device = "auto",
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -73,20 +83,23 @@ def compare(
     """
     from upseg.comparison import compare as compare_segmentations
     from upseg.formats.csv_table import write_rows
+    from upseg.images.options import ReadingOptions
 
-    found = _sources(sources, image, device)
-    if len(found) < 2:
-        raise UpsegError(f"there must be at least two segmentations to compare, got {len(found)}")
+    reading = ReadingOptions(channel_numbers(channels), normalize=normalize)
+    found = [_source(text, name, image, device, reading) for text, name in zip(sources, _names(sources), strict=True)]
     pairs: list[list[Any]] = []
     matches: list[list[Any]] = []
     borders: dict[str, float] = {}
     for key, photo in _images(found, image):
+        compared = {name: one for source in found for name, one in source.get(key, photo).items()}
+        if len(compared) < 2:
+            raise UpsegError(f"there must be at least two segmentations to compare, got {len(compared)}")
         try:
-            agreement = compare_segmentations({source.name: source.get(key, photo) for source in found})
+            agreement = compare_segmentations(compared)
         except ValueError as error:
             raise UpsegError(f"{key}: {error}") from error
         borders[key] = agreement.border_agreement
-        _draw(agreement, photo, output / f"{key}.agreement.png")
+        _draw(agreement, photo, reading, output / f"{key}.agreement.png")
         pairs += _pair_rows(key, agreement)
         matches += _match_rows(key, agreement)
     write_rows(output / "agreement.csv", _COLUMNS, pairs)
@@ -102,11 +115,6 @@ def compare(
         _print_table(pairs, borders, output)
 
 
-def _sources(texts: Sequence[str], image: Path | None, device: str) -> list[_Source]:
-    named = zip(texts, _names(texts), strict=True)
-    return [source for text, name in named for source in _source(text, name, image, device)]
-
-
 def _names(texts: Sequence[str]) -> list[str]:
     """The shortest ends of the paths that tell them apart."""
     parts = [Path(text).parts for text in texts]
@@ -117,43 +125,32 @@ def _names(texts: Sequence[str]) -> list[str]:
     raise UpsegError("each of the segmentations must be named once")
 
 
-def _source(text: str, name: str, image: Path | None, device: str) -> list[_Source]:
-    """One source, or of an annotation file of BSDS500 one for each annotator."""
+def _source(text: str, name: str, image: Path | None, device: str, reading: ReadingOptions) -> _Source:
     from upseg.models.folders import CONFIG_NAME, model_folder
-    from upseg.models.registry import load_model
+    from upseg.models.registry import find_model
 
     path = Path(text)
-    if path.suffix == ".mat" and path.is_file():
-        return _annotators(path)
     if path.is_file():
-        return [_Source(name, {"": path})]
+        return _Source(name.removesuffix(ANNOTATIONS), {"": path})
     if path.is_dir() and not (model_folder(path) / CONFIG_NAME).is_file():
-        return [_Source(name, _result_files(path))]
+        return _Source(name, _result_files(path))
     if image is None:
         raise UpsegError(
             f"{text} is no file or folder of results; to segment with a model, name the image with --image"
         )
-    return [_Source(name, segment=load_model(text, device).segment)]
-
-
-def _annotators(path: Path) -> list[_Source]:
-    from upseg.data.sources.bsds500 import read_annotations
-    from upseg.segmentation import Segmentation
-
-    maps = [Segmentation.from_labels(labels) for labels in read_annotations(path)]
-    return [
-        _Source(f"{path.stem} {number}", annotation=(path.stem, segmentation))
-        for number, segmentation in enumerate(maps, start=1)
-    ]
+    model = find_model(text)
+    segmenter, own = model.load(device), reading.over(model.reading)
+    return _Source(name, segment=lambda photo: segmenter.segment(own.read(photo)))
 
 
 def _result_files(folder: Path) -> dict[str, Path]:
-    """The first result file of each image in a folder, whatever its format."""
+    """The first result or annotation file of each image in a folder, whatever its format."""
     from upseg.formats import readable_suffix
 
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith(".") and readable_suffix(path):
+        is_read = readable_suffix(path) or path.suffix == ANNOTATIONS
+        if path.is_file() and not path.name.startswith(".") and is_read:
             files.setdefault(path.relative_to(folder).with_name(_key(path)).as_posix(), path)
     if not files:
         raise UpsegError(f"{folder} holds no result that can be read")
@@ -172,13 +169,12 @@ def _images(sources: Sequence[_Source], image: Path | None) -> Iterator[tuple[st
 
     held = [source.files for source in sources if source.files and "" not in source.files]
     single = [source.files[""] for source in sources if source.files and "" in source.files]
-    drawn = [source.annotation[0] for source in sources if source.annotation is not None]
     photos: dict[str, Path] = {}
     if image is not None and image.is_dir():
         found = [path for path in sorted(image.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
         photos = {path.relative_to(image).with_suffix("").as_posix(): path for path in found}
     if not held and not photos:
-        names = [*drawn, *(_key(path) for path in single), *([] if image is None else [image.stem])]
+        names = [*(_key(path) for path in single), *([] if image is None else [image.stem])]
         yield names[0], image
         return
     keys = [set(files) for files in held] + ([set(photos)] if photos else [])
@@ -199,14 +195,13 @@ def _say_left_out(names: set[str]) -> None:
         typer.echo(f"upseg: left out, because not in every folder: {len(names)} ({first})", err=True)
 
 
-def _draw(agreement: Agreement, photo: Path | None, path: Path) -> None:
+def _draw(agreement: Agreement, photo: Path | None, reading: ReadingOptions, path: Path) -> None:
     from PIL import Image
 
     from upseg.files import atomic_path
-    from upseg.images.reading import read_image
 
     try:
-        drawn = agreement.picture(None if photo is None else read_image(photo))
+        drawn = agreement.picture(None if photo is None else reading.read(photo))
     except ValueError as error:
         raise UpsegError(f"{photo}: {error}") from error
     with atomic_path(path) as partial:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from upseg.commands.options import AsJson
+from upseg.commands.options import AsJson, Channels, Normalize, channel_numbers
 
 _SHOWN = 20
 
@@ -48,16 +48,20 @@ def convert(
     images: _Images = None,
     split: _Split = None,
     assignments: _Options = None,
+    channels: Channels = None,
+    normalize: Normalize = None,
     overwrite: _Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Write results or ground truth as another tool keeps them; exit code 1 if an image is not in it."""
     from upseg.exchange import LAYOUTS, open_items
     from upseg.exchange import convert as write_layout
+    from upseg.images.options import ReadingOptions
 
     own, others = _divided(assignments or [], LAYOUTS[to].options if to in LAYOUTS else ())
     items = open_items(source, images=images, split=split, **_dataset_options(source, others))
-    written = write_layout(items, output, to, overwrite=overwrite, **own)
+    reading = ReadingOptions(channel_numbers(channels), normalize=normalize)
+    written = write_layout(items, output, to, overwrite=overwrite, reading=reading, **own)
     if as_json:
         typer.echo(json.dumps({**asdict(written), "place": str(written.place)}, indent=2))
     else:

@@ -1,8 +1,8 @@
-"""Pictures of how a model came to its segments: `upseg segment --format features`, `boundaries` and `snapshots`."""
+"""Pictures of how a model came to its segments: `--format features`, `boundaries`, `snapshots` of segment and split."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,12 @@ import typer
 from upseg.errors import UpsegError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from upseg.batch.inputs import InputImage
     from upseg.images.options import ReadingOptions
+    from upseg.models.registry import Model
+    from upseg.split.classes import MaskClasses
 
 KINDS = ("features", "boundaries", "snapshots")
 """What `--format` takes beside the formats of segments."""
@@ -54,28 +59,117 @@ def write_pictures(
     Raises:
         UpsegError: If the model does not draw such pictures, or there is no image.
     """
-    from PIL import Image
-
     from upseg.batch.inputs import find_images
     from upseg.batch.journal import Journal
-    from upseg.files import atomic_path, printable
     from upseg.models.registry import find_model
 
     found = find_model(model, **settings)
-    if unfit := [kind for kind in kinds if kind not in found.implementation.pictures]:
-        draws = ", ".join(found.implementation.pictures) or "none"
-        raise UpsegError(f"{printable(model)} is a model of {found.method}, whose pictures are {draws}, not {unfit[0]}")
+    _check_kinds(found, kinds)
     images, segmenter = find_images(paths, output, Journal(output).knows), found.load(device)
+
+    def draw(image: InputImage, kind: str) -> np.ndarray:
+        pixels = reading.over(found.reading).read(image.path)
+        return segmenter.picture(pixels, kind, count)  # type: ignore[attr-defined, no-any-return]
+
+    return _write(images, output, kinds, draw, quiet=quiet)
+
+
+def write_split_pictures(
+    masks: Sequence[str],
+    output: Path,
+    kinds: Sequence[str],
+    *,
+    model: str,
+    settings: Mapping[str, Any],
+    device: str,
+    images: Path | None,
+    classes: MaskClasses,
+    reading: ReadingOptions,
+    quiet: bool,
+) -> bool:
+    """Write `NAME.KIND.jpg` for each class mask, as `write_pictures` does for images.
+
+    Args:
+        masks: Class masks, folders and globs.
+        output: The folder of results; made if need be.
+        kinds: Of `KINDS`.
+        model: As `find_splitter` takes it.
+        settings: What shall differ from the model's own.
+        device: As `upseg.load_model` takes it.
+        images: The folder of the photos.
+        classes: What the values in masks mean.
+        reading: How to read the photos.
+        quiet: Whether to say nothing but what failed.
+
+    Returns:
+        Whether all masks were done.
+
+    Raises:
+        UpsegError: If the model does not draw such pictures, or there is no mask or no folder of photos.
+    """
+    from upseg.batch.inputs import find_images
+    from upseg.batch.journal import Journal
+    from upseg.split.baselines import find_splitter
+    from upseg.split.jobs import MaskJob, Photos
+    from upseg.split.run import MASKS
+
+    found, journal = find_splitter(model, **settings), Journal(output)
+    _check_kinds(found, kinds)
+    if images is None or not images.is_dir():
+        raise UpsegError(f"{kinds[0]} are drawn from the photos of the masks; give their folder with --images")
+    inputs = find_images(masks, output, journal.knows, MASKS)
+    photos, segmenter = Photos(images, inputs, journal), found.load(device)
+
+    def draw(mask: InputImage, kind: str) -> np.ndarray:
+        photo = photos.of(mask)
+        job = MaskJob(
+            mask.path,
+            str(mask.name),
+            output,
+            (),
+            reading.over(found.reading),
+            classes=classes,
+            photo=None if photo is None else photo.path,
+            needs_photo=True,
+        )
+        semantic_map, pixels = job.read()
+        return segmenter.picture(pixels, kind, semantic_map=semantic_map)  # type: ignore[attr-defined, no-any-return]
+
+    return _write(inputs, output, kinds, draw, quiet=quiet)
+
+
+def _check_kinds(model: Model, kinds: Sequence[str]) -> None:
+    from upseg.files import printable
+
+    draws = model.implementation.pictures
+    if unfit := [kind for kind in kinds if kind not in draws]:
+        shown = ", ".join(draws) or "none"
+        raise UpsegError(
+            f"{printable(model.name)} is a model of {model.method}, whose pictures are {shown}, not {unfit[0]}"
+        )
+
+
+def _write(
+    inputs: Sequence[InputImage],
+    output: Path,
+    kinds: Sequence[str],
+    draw: Callable[[InputImage, str], np.ndarray],
+    *,
+    quiet: bool,
+) -> bool:
+    """The pictures of all inputs; what fails is named, and the rest goes on."""
+    from PIL import Image
+
+    from upseg.files import atomic_path, printable
+
     whole = True
-    for image in images:
+    for found in inputs:
         try:
-            if image.problem is not None:
-                raise UpsegError(image.problem)
-            pixels = reading.over(found.reading).read(image.path)
+            if found.problem is not None:
+                raise UpsegError(found.problem)
             for kind in kinds:
-                target = output / f"{image.key}.{kind}.jpg"
+                target, drawn = output / f"{found.key}.{kind}.jpg", draw(found, kind)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                drawn = segmenter.picture(pixels, kind, count)  # type: ignore[attr-defined]
                 with atomic_path(target) as partial:
                     Image.fromarray(drawn).save(partial, format="JPEG", quality=_QUALITY)
                 if not quiet:

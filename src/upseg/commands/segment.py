@@ -55,8 +55,9 @@ _Formats = Annotated[
         "--format",
         "-f",
         help="png, tif, coco, panoptic, geojson, labelme, imagej, svg, npz, overlay, overlay-jpg, csv, cutouts, "
-        "levels, hierarchy, hierarchy-coco or depth; repeatable. Without any: png and overlay. Of how a model came to "
-        "its segments: features (entity), boundaries (baiseg), snapshots (dynaseg), as pictures.",
+        "levels, hierarchy, hierarchy-coco, depth or (with --memory) ome-zarr; repeatable. Without any: png and "
+        "overlay. Of how a model came to its segments: features (entity), boundaries (baiseg), snapshots (dynaseg), as "
+        "pictures.",
     ),
 ]
 _Overlay = Annotated[bool, typer.Option("--overlay", help="Also draw the segments over the image.")]
@@ -81,6 +82,30 @@ _PixelSize = Annotated[
 _Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Images segmented side by side.")]
 _Page = Annotated[int | None, typer.Option(min=0, help="Which plane of a TIFF stack to segment, from 0.")]
 _MaxPixels = Annotated[int | None, typer.Option(min=1, help="Refuse larger images; without it 200,000,000.")]
+_Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Segment in blocks, in no more memory than this, such as 4GB: images of any size (TIFF, OME-Zarr, SVS); "
+        "for nuclei, into tif, geojson or ome-zarr.",
+    ),
+]
+_Shard = Annotated[
+    str | None,
+    typer.Option(metavar="I/N", help="Do every N-th image from the I-th: for job arrays; N runs do all of them."),
+]
+_Planes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|A-B|max-projection",
+        help="Of files with several planes: segment each and join segments to objects, into tif (a label stack) and "
+        "tracks; or segment their maximum.",
+    ),
+]
+_Link = Annotated[
+    float | None,
+    typer.Option(metavar="IOU", help="With --planes: overlap at which segments are one object; without it 0.5."),
+]
 _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier results of the image.")
 ]
@@ -110,6 +135,10 @@ def segment(
     normalize: Normalize = None,
     page: _Page = None,
     max_pixels: _MaxPixels = None,
+    memory: _Memory = None,
+    shard: _Shard = None,
+    planes: _Planes = None,
+    link: _Link = None,
     overwrite: _Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -121,6 +150,7 @@ def segment(
     A second run with the same arguments does only what is missing. One broken image never stops the rest. `-` is
     standard input, and as `-o -` standard output.
     """
+    from upseg.batch.blocks import parse_memory
     from upseg.batch.jobs import ResultOptions
     from upseg.batch.run import segment_files
     from upseg.commands.pictures import apart, write_pictures
@@ -129,7 +159,12 @@ def segment(
 
     start_logging(verbose=verbose)
     model = model or ("dynaseg" if preset or assignments else "photos")
+    if not formats and (memory is not None or planes not in (None, "max-projection")):
+        formats = ["tif"] if planes is None else ["tif", "tracks"]
     given, kinds = apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
+    parts: dict[str, Any] = {"planes": planes, **({} if link is None else {"link": _share_of(link, planes)})}
+    parts |= {} if memory is None else {"memory": parse_memory(memory)}
+    parts |= {} if shard is None else {"shard": _shard_of(shard)}
     reader: dict[str, Any] = {
         "model": model,
         "settings": _settings(model, assignments, preset=preset, detail=detail, seed=seed, engine=engine),
@@ -142,6 +177,8 @@ def segment(
         "options": ResultOptions(min_area, max_area, clear_border, pixel_size, levels),
     }
     if PIPE in (*paths, str(output)):
+        if memory or planes:
+            raise typer.BadParameter("an image from or to - is one plane in memory; leave --memory and --planes out")
         if kinds:
             raise typer.BadParameter(f"{kinds[0]} are written to a folder; leave the - out")
         segment_pipe(paths, output, named=formats, **common)
@@ -153,7 +190,9 @@ def segment(
                 raise typer.Exit(1)
             return
     summary = run_and_report(
-        lambda display: segment_files(paths, output, workers=workers, overwrite=overwrite, observer=display, **common),
+        lambda display: segment_files(
+            paths, output, workers=workers, overwrite=overwrite, observer=display, **common, **parts
+        ),
         "image",
         "segmented",
         as_json=as_json,
@@ -162,6 +201,19 @@ def segment(
     )
     if summary.failures:
         raise typer.Exit(1)
+
+
+def _shard_of(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal()):
+        raise UpsegError(f"--shard must be I/N, such as 3/10, got {text!r}")
+    return int(part), int(parts)
+
+
+def _share_of(link: float, planes: str | None) -> float:
+    if planes is None or not 0 < link <= 1:
+        raise UpsegError(f"--link must be an IoU in (0, 1], with --planes, got {link:g}")
+    return link
 
 
 def _formats(named: Sequence[str] | None, *, overlay: bool, depth: bool, levels: bool) -> list[str]:

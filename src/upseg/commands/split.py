@@ -69,7 +69,12 @@ _Assignments = Annotated[
 ]
 _Formats = Annotated[
     list[str] | None,
-    typer.Option("--format", "-f", help="png, tif, coco, geojson, overlay, ...; repeatable. Without any: png."),
+    typer.Option(
+        "--format",
+        "-f",
+        help="png, tif, coco, geojson, overlay, ...; repeatable. Without any: png. boundaries is a picture of the "
+        "boundary map and of the stages of the cut, and alone leaves the instances out.",
+    ),
 ]
 _Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Masks split side by side.")]
 _Overwrite = Annotated[
@@ -100,26 +105,35 @@ def split(
 
     A second run with the same arguments does only what is missing. One broken mask never stops the rest.
     """
+    from upseg.commands.pictures import apart, write_split_pictures
     from upseg.images.options import ReadingOptions
     from upseg.split.run import DEFAULT_FORMATS, split_files
 
+    given, kinds = apart(formats or ())
     splitter = _splitter(model, images)
     listed = None if classes is None else Path(classes)
+    common: dict[str, Any] = {
+        "model": splitter,
+        "images": images,
+        "classes": _mask_classes(classes, stuff, void, masks),
+        "settings": _settings(splitter, assignments),
+        "device": device,
+        "reading": ReadingOptions(channel_numbers(channels), normalize=normalize),
+    }
+    if kinds and not (write_split_pictures(masks, output, kinds, quiet=quiet or as_json, **common) or given):
+        raise typer.Exit(1)
+    if kinds and not given:  # nothing but pictures
+        return
     summary = run_and_report(
         lambda display: split_files(
             masks,
             output,
-            model=splitter,
-            images=images,
-            classes=_mask_classes(classes, stuff, void, masks),
-            settings=_settings(splitter, assignments),
-            formats=formats or DEFAULT_FORMATS,
+            formats=given or DEFAULT_FORMATS,
             workers=workers,
-            device=device,
-            reading=ReadingOptions(channel_numbers(channels), normalize=normalize),
             overwrite=overwrite,
             protected={listed: "the list of classes"} if listed is not None and listed.is_file() else {},
             observer=display,
+            **common,
         ),
         "mask",
         "split",

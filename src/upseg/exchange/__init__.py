@@ -17,7 +17,7 @@ from upseg.exchange.folder import Written, check_free
 from upseg.exchange.items import DatasetItems, Items, ResultItems
 from upseg.files import printable
 from upseg.formats import FORMATS, output_paths, write
-from upseg.images.reading import read_image
+from upseg.images.options import ReadingOptions
 
 __all__ = ["LAYOUTS", "Layout", "Written", "convert", "open_items"]
 
@@ -114,7 +114,15 @@ def open_items(source: str, *, images: Path | None = None, split: str | None = N
     return ResultItems(Path(source), images)
 
 
-def convert(items: Items, output: Path, layout: str, *, overwrite: bool = False, **options: Any) -> Written:
+def convert(
+    items: Items,
+    output: Path,
+    layout: str,
+    *,
+    overwrite: bool = False,
+    reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
+    **options: Any,
+) -> Written:
     """Write results or ground truth as another tool keeps them, or each image in one of upseg's formats.
 
     Args:
@@ -122,6 +130,7 @@ def convert(items: Items, output: Path, layout: str, *, overwrite: bool = False,
         output: The folder to write into, empty or not there; of some layouts a JSON file.
         layout: A name in `LAYOUTS`, or in `upseg.formats.FORMATS`.
         overwrite: Whether what is there already may be replaced.
+        reading: How images are read, for formats that show or measure them.
         **options: Of the layout.
 
     Returns:
@@ -138,7 +147,7 @@ def convert(items: Items, output: Path, layout: str, *, overwrite: bool = False,
         >>> convert(open_items("results"), Path("all.json"), "coco-results").segments
         2
     """
-    chosen = LAYOUTS[layout] if layout in LAYOUTS else _one_by_one(layout)
+    chosen = LAYOUTS[layout] if layout in LAYOUTS else _one_by_one(layout, reading)
     unknown = sorted(options.keys() - set(chosen.options))
     if unknown:
         has = f"has {', '.join(chosen.options)}" if chosen.options else "has none"
@@ -151,22 +160,23 @@ def convert(items: Items, output: Path, layout: str, *, overwrite: bool = False,
     return written
 
 
-def _one_by_one(name: str) -> Layout:
+def _one_by_one(name: str, reading: ReadingOptions) -> Layout:
     if name not in FORMATS:
         raise UpsegError(f"there is no layout {name!r}; there are {', '.join([*LAYOUTS, *FORMATS])}")
     wanted = [need for need in FORMATS[name].needs if need != "image"]
     if wanted:
         raise UpsegError(f"the format {name} needs the {wanted[0]} of a segmentation that is being made: upseg segment")
-    return Layout(name, FORMATS[name].description, f"*{FORMATS[name].suffix}", partial(_write_each, name=name), None)
+    writer = partial(_write_each, name=name, reading=reading)
+    return Layout(name, FORMATS[name].description, f"*{FORMATS[name].suffix}", writer, None)
 
 
-def _write_each(items: Items, place: Path, *, name: str) -> Written:
+def _write_each(items: Items, place: Path, *, name: str, reading: ReadingOptions) -> Written:
     """A file for each image."""
     written = Written(place)
     for item in items:
         if "image" in FORMATS[name].needs and item.image is None:
             raise UpsegError(f"the format {name} is made with the images; give their folder with --images")
-        pixels = read_image(item.image) if item.image is not None and "image" in FORMATS[name].needs else None
+        pixels = reading.read(item.image) if item.image is not None and "image" in FORMATS[name].needs else None
         facts = {**item.segmentation.provenance, "image": item.file_name}
         write(
             item.segmentation.with_provenance(facts),

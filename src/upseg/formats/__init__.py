@@ -184,6 +184,8 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
+OTHER_FORMATS = {"ome-zarr": ".ome.zarr", "tracks": ".tracks.txt"}
+"""How files end that are not of one label map: `upseg.formats.banded` and `.stacks` write them."""
 _OTHER_SUFFIXES = {
     ".tiff": "tif",
     ".panoptic.png": "panoptic",
@@ -268,7 +270,10 @@ def output_paths(stem_path: str | Path, format: str) -> list[Path]:  # noqa: A00
         >>> [path.name for path in output_paths("out/photo", "panoptic")]
         ['photo.panoptic.json', 'photo.panoptic.png']
     """
-    stem, chosen = Path(stem_path), _by_name(format)
+    stem = Path(stem_path)
+    if format in OTHER_FORMATS:
+        return [stem.with_name(stem.name + OTHER_FORMATS[format])]
+    chosen = _by_name(format)
     return [stem.with_name(stem.name + suffix) for suffix in (chosen.suffix, *chosen.companions)]
 
 

@@ -62,7 +62,7 @@ def write_geojson(segmentation: Segmentation, path: Path) -> Path:
             feature = {
                 "type": "Feature",
                 "id": segment.id,
-                "properties": _properties(segment),
+                "properties": properties_of(segment),
                 "geometry": polygon_geometry(rings, range(first, stop)),
             }
             file.write(dump_json(feature))
@@ -70,8 +70,8 @@ def write_geojson(segmentation: Segmentation, path: Path) -> Path:
     return path
 
 
-def _properties(segment: Segment) -> dict[str, Any]:
-    """Flat, so that a GIS shows them as columns, where all but the area may be null; then what QuPath looks for."""
+def properties_of(segment: Segment) -> dict[str, Any]:
+    """Of a segment: flat, so that a GIS shows columns, all but the area may be null; then what QuPath looks for."""
     category = segment.category
     measured = {"Area px^2": segment.area, "Score": segment.score}
     for_qupath: dict[str, Any] = {

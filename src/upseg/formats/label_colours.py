@@ -53,6 +53,8 @@ def parse_label_map(text: str) -> dict[str, Colour]:
             continue
         name, _, rest = line.partition(":")
         numbers = rest.partition(":")[0].split(",")
+        if numbers == [""]:  # datumaro's, where nobody chose colours: PASCAL VOC's in the lines' order
+            numbers = [str(part) for part in spread_colours(np.array([len(found)]))[0].tolist()]
         if len(numbers) != 3 or not all(n.strip().isdecimal() and int(n) <= _LARGEST for n in numbers):
             raise ValueError(f"expected lines name:red,green,blue::, got {line[:60]!r}")
         red, green, blue = map(int, numbers)
@@ -67,10 +69,13 @@ def parse_label_map(text: str) -> dict[str, Colour]:
 
 
 def class_table(colours: Mapping[str, Colour]) -> dict[Colour, int]:
-    """The number of each class by its colour: 0 for the background, then 1, 2, 3, ... in the file's order."""
+    """The number of each class by its colour: 0 for the background, then 1, 2, 3, ... in the file's order.
+
+    Black is background too where it is no class: masks have it whatever colour the file gives the background.
+    """
     names = [name for name in colours if name.lower() != BACKGROUND]
     background = next((colour for name, colour in colours.items() if name.lower() == BACKGROUND), (0, 0, 0))
-    return {background: 0, **{colours[name]: number for number, name in enumerate(names, start=1)}}
+    return {(0, 0, 0): 0, background: 0, **{colours[name]: number for number, name in enumerate(names, start=1)}}
 
 
 def numbers_of_colours(pixels: UInt8[np.ndarray, "h w 3"], table: Mapping[Colour, int]) -> Int32[np.ndarray, "h w"]:

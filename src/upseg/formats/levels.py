@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from jaxtyping import Int32, Int64
 
 from upseg.errors import FormatError
@@ -52,6 +51,8 @@ def write_levels(segmentation: Segmentation, path: Path, levels: int | None) -> 
     Raises:
         FormatError: If the result has one level only.
     """
+    import tifffile
+
     hierarchy = _hierarchy_of(segmentation, path)
     details = level_details(levels or DEFAULT_LEVELS)
     text = dump_json({"details": details, "provenance": dict(segmentation.provenance)})

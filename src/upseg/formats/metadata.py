@@ -216,6 +216,13 @@ def integer_of(value: object, what: str) -> int:
     return value
 
 
+def file_name_of(value: object, what: str) -> str:
+    """The name of a file in a folder, or below it, if it is one, folders divided by `/`; else a ValueError."""
+    if not isinstance(value, str) or set(value) & set("\\:\0") or {"", ".", ".."} & {*value.split("/")}:
+        raise ValueError(f"{what} must be a plain file name, got {value!r:.200}")
+    return value
+
+
 def number_of(value: object, what: str) -> float:
     """The value as a float, if it is a finite number; else a ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float):

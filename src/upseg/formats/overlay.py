@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from upseg.errors import FormatError
 from upseg.files import atomic_path
@@ -99,6 +98,8 @@ def draw_labels(segmentation: Segmentation) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _draw_outlines(canvas: UInt8[np.ndarray, "h w 3"], labels: Integer[np.ndarray, "h w"]) -> None:
+    from scipy import ndimage
+
     width = max(1, round(max(labels.shape) / _PIXELS_PER_LINE))
     light, dark = _outline_sides(labels)
     for axis in (0, 1):
@@ -125,6 +126,8 @@ def _outline_sides(
 
 def _draw_names(canvas: UInt8[np.ndarray, "h w 3"], segmentation: Segmentation) -> UInt8[np.ndarray, "h w 3"]:
     """Write the categories' names: white with a black rim."""
+    from scipy import ndimage
+
     picture = Image.fromarray(canvas)
     pen = ImageDraw.Draw(picture)
     scale = max(1.0, max(segmentation.shape) / _PIXELS_PER_LINE)

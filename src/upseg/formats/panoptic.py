@@ -20,7 +20,7 @@ from upseg.formats.coco_tables import (
     segment_entry,
     uncategorised_id,
 )
-from upseg.formats.metadata import assemble, dump_json, integer_of, list_of, load_json, object_of, reading
+from upseg.formats.metadata import assemble, dump_json, file_name_of, integer_of, list_of, load_json, object_of, reading
 from upseg.functional.label_maps import present_values
 from upseg.images.label_maps import read_png_pixels
 from upseg.segmentation import Segmentation
@@ -122,9 +122,8 @@ def colours_to_ids(colours: UInt8[np.ndarray, "h w 3"]) -> Int32[np.ndarray, "h 
     return ids
 
 
-def _find_png(json_path: Path, file_name: object) -> Path:
-    if not isinstance(file_name, str) or file_name in ("", ".", "..") or set(file_name) & set("/\\:\0"):
-        raise ValueError(f"the PNG's file_name must be a plain file name, got {file_name!r}")
+def _find_png(json_path: Path, name: object) -> Path:
+    file_name = file_name_of(name, "the PNG's file_name")
     places = [json_path.parent / file_name, json_path.with_suffix("") / file_name]
     for place in places:
         if place.is_file():

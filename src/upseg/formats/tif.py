@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from upseg.files import atomic_path
 from upseg.formats.metadata import assemble_stored, facts_to_text, reading
@@ -15,6 +14,8 @@ from upseg.segmentation import Segmentation
 
 def write_tif(segmentation: Segmentation, path: Path) -> Path:
     """Write the label map as one deflate-compressed page of unsigned 32-bit integers; the facts as ImageDescription."""
+    import tifffile
+
     with atomic_path(path) as partial:
         tifffile.imwrite(
             partial,

@@ -23,9 +23,20 @@ def stretch_contrast(
     Returns:
         (H, W, C) in [0, 1]; 0 everywhere where the percentiles are equal.
     """
-    step = max(1, int((image.size / _MOST_VALUES) ** 0.5))
+    step = contrast_step(image.size)
     low, high = np.percentile(image[::step, ::step], (dark, bright))
+    return spread(image, low, high)
+
+
+def contrast_step(values: int) -> int:
+    """Of which rows and columns of an image with so many values percentiles are taken: every n-th."""
+    return max(1, int((values / _MOST_VALUES) ** 0.5))
+
+
+def spread(image: Float[np.ndarray, "h w c"], low: float, high: float) -> Float32[np.ndarray, "h w c"]:
+    """Bring `low` to 0 and `high` to 1 and cut off what lies beyond; 0 everywhere where they are equal."""
     if not high > low:
         return np.zeros(image.shape, np.float32)
+    low, high = np.float64(low), np.float64(high)  # as percentiles are: Python's would be taken for float32
     stretched: Float32[np.ndarray, "h w c"] = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
     return stretched

@@ -7,9 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
-from scipy.spatial import Delaunay
 
 Bridges = dict[int, list[int]]
 """By corner, the corners of other rings that are reached from it."""
@@ -68,6 +65,9 @@ def _tour(
 
 def _bridges(corners: Int64[np.ndarray, "n 2"], owners: Int64[np.ndarray, " n"], count: int) -> Bridges:
     """A tree of short bridges over all rings, from the first ring on."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+
     pairs = _neighbours(corners)
     pairs = pairs[owners[pairs[:, 0]] != owners[pairs[:, 1]]]
     lengths: Float64[np.ndarray, " p"] = 1.0 + np.abs(corners[pairs[:, 0]] - corners[pairs[:, 1]]).sum(axis=1)
@@ -90,6 +90,8 @@ def _bridges(corners: Int64[np.ndarray, "n 2"], owners: Int64[np.ndarray, " n"],
 
 def _neighbours(corners: Int64[np.ndarray, "n 2"]) -> Int64[np.ndarray, "p 2"]:
     """Pairs of corners, among them the shortest ones between any two groups of them: sides of Delaunay's triangles."""
+    from scipy.spatial import Delaunay
+
     places, one_of, place_of = np.unique(corners, axis=0, return_index=True, return_inverse=True)
     mesh = Delaunay(places.astype(np.float64))
     sides = np.concatenate([mesh.simplices[:, [0, 1]], mesh.simplices[:, [1, 2]], mesh.simplices[:, [2, 0]]])

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, Integer
-from scipy import ndimage
-from skimage.measure import label as label_components
 
 _BLOCK = 1 << 18  # pixels
 
@@ -85,6 +83,8 @@ def _blocks(size: int, at_least: int = 0) -> Iterator[slice]:
 
 def segment_boxes(labels: Int32[np.ndarray, "h w"]) -> list[tuple[int, int, int, int]]:
     """(row, column, row, column) half-open boxes of the ids 1..K, each of which must occur."""
+    from scipy import ndimage
+
     if labels.size == 0:
         return []
     return [
@@ -109,6 +109,8 @@ def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int =
         labels: (H, W) integers, 0 void.
         connectivity: 1 for the four neighbours that share an edge, 2 for all eight.
     """
+    from skimage.measure import label as label_components
+
     if labels.size == 0:
         return np.zeros(labels.shape, np.int32)
     parts = label_components(labels, background=0, connectivity=connectivity)  # type: ignore[no-untyped-call]

@@ -8,12 +8,10 @@ itself: where two pixels of one part meet only at a corner, the rings on the two
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, Integer
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components as graph_components
-from scipy.sparse.csgraph import depth_first_order
 
 from upseg.functional.label_maps import connected_components
 from upseg.functional.runs import Runs
@@ -149,9 +147,13 @@ def _walk(following: Int64[np.ndarray, " n"]) -> tuple[Int64[np.ndarray, " n"], 
     Cycles begin at their smallest element and are ordered by it. They are opened there and chained into one long path,
     which scipy then walks.
     """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components as graph_components
+    from scipy.sparse.csgraph import depth_first_order
+
     size = len(following)
 
-    def graph(successors: Int64[np.ndarray, " n"]) -> csr_array:
+    def graph(successors: Int64[np.ndarray, " n"]) -> Any:
         return csr_array((np.ones(size, np.int8), successors, np.arange(size + 1)), shape=(size, size))
 
     cycles = graph_components(graph(following), directed=False)[1]

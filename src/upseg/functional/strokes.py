@@ -7,9 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64
-from scipy import ndimage
-from skimage.draw import line
-from skimage.segmentation import watershed
 
 Number = int | float
 Stroke = Sequence[tuple[Number, Number]]
@@ -33,6 +30,9 @@ def draw_stroke(shape: tuple[int, int], points: Stroke, radius: Number = 0) -> B
         >>> draw_stroke((1, 5), [(0, 1), (0, 3)]).tolist()
         [[False, True, True, True, False]]
     """
+    from scipy import ndimage
+    from skimage.draw import line
+
     if len(points) == 0 or radius < 0:
         raise ValueError(f"a stroke has at least one point and a radius of at least 0, got {len(points)} and {radius}")
     mask = np.zeros(shape, bool)
@@ -80,6 +80,8 @@ def cut_region(
         >>> cut_region(np.ones((4, 9), bool), [[(0, 1), (3, 1)], [(0, 7), (3, 7)]], flat)[0].tolist()
         [1, 1, 1, 1, 1, 2, 2, 2, 2]
     """
+    from skimage.segmentation import watershed
+
     if not strokes:
         raise ValueError("there must be at least one stroke to cut along")
     markers = _sides(region, strokes[0]) if len(strokes) == 1 else np.zeros(region.shape, np.int32)
@@ -140,6 +142,8 @@ def edge_strength(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h
         >>> edge_strength(np.zeros((2, 3, 3), np.float32)).max()
         np.float32(0.0)
     """
+    from scipy import ndimage
+
     grey = ndimage.gaussian_filter(image.mean(axis=2), 1.0)
     rows, columns = ndimage.sobel(grey, 0), ndimage.sobel(grey, 1)
     strength: Float32[np.ndarray, "h w"] = np.hypot(rows, columns).astype(np.float32)

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tifffile
 from jaxtyping import Integer, Shaped
 from PIL import PngImagePlugin
 
@@ -21,6 +21,9 @@ from upseg.errors import ImageError
 from upseg.files import check_openable
 from upseg.images.decoding import check_size, decoding_errors, orientation, oriented
 from upseg.images.reading import DEFAULT_MAX_PIXELS, TIFF_SIGNATURES
+
+if TYPE_CHECKING:
+    import tifffile
 
 BACKGROUND = 0
 VOID = 255
@@ -256,6 +259,8 @@ def _load_png(
 
 
 def _read_tiff(path: Path, max_pixels: int) -> StoredLabels:
+    import tifffile
+
     with decoding_errors(), tifffile.TiffFile(path) as file:
         page = _only_page(file)
         if min(page.imagelength, page.imagewidth) < 1:

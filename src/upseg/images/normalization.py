@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,17 +87,48 @@ def normalized(
     if normalization is None or (normalization.is_automatic and eight_bits):
         return to_unit_range(values)
     check_finite(values)
-    step = max(1, round((values.shape[0] * values.shape[1] / _MOST_SAMPLED) ** 0.5))
-    sampled = values[::step, ::step].reshape(-1, values.shape[2]).astype(np.float64)
-    low, high = np.percentile(sampled, (normalization.low, normalization.high), axis=0)
+    step = sampling_step(values.shape[0], values.shape[1])
+    low, high = channel_limits(values[::step, ::step], normalization, lambda: (values.min((0, 1)), values.max((0, 1))))
+    return between(values, low, high)
+
+
+def sampling_step(height: int, width: int) -> int:
+    """Of which rows and columns of an image percentiles are taken: every n-th."""
+    return max(1, round((height * width / _MOST_SAMPLED) ** 0.5))
+
+
+def channel_limits(
+    sampled: Shaped[np.ndarray, "h w c"],
+    normalization: Normalization,
+    extremes: Callable[[], tuple[Shaped[np.ndarray, " c"], Shaped[np.ndarray, " c"]]],
+) -> tuple[Shaped[np.ndarray, " c"], Shaped[np.ndarray, " c"]]:
+    """What becomes 0 and 1 in each channel.
+
+    Args:
+        sampled: (H, W, C) pixels of the image, a regular sample.
+        normalization: Its percentiles.
+        extremes: Gives the least and largest value of each channel of the whole image.
+    """
+    flattened = sampled.reshape(-1, sampled.shape[2]).astype(np.float64)
+    low, high = np.percentile(flattened, (normalization.low, normalization.high), axis=0)
     flat = high <= low  # nearly all pixels alike: then the few others say what is bright
-    low = np.where(flat, values.min((0, 1)), low)
-    high = np.where(flat, values.max((0, 1)), high)
+    if flat.any():
+        least, most = extremes()
+        low, high = np.where(flat, least, low), np.where(flat, most, high)
+    return low, high
+
+
+def between(
+    values: Shaped[np.ndarray, "h w c"], low: Shaped[np.ndarray, " c"], high: Shaped[np.ndarray, " c"]
+) -> Float32[np.ndarray, "h w c"]:
+    """Bring `low` of each channel to 0 and `high` to 1, and cut off what lies beyond."""
     scaled: Shaped[np.ndarray, "h w c"] = (values - low) / np.where(high > low, high - low, 1)
     return scaled.clip(0, 1).astype(np.float32)
 
 
-def to_unit_range(values: Shaped[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+def to_unit_range(
+    values: Shaped[np.ndarray, "*shape"], extremes: tuple[float, float] | tuple[int, int] | None = None
+) -> Float32[np.ndarray, "*shape"]:
     """Scale samples of any type to [0, 1], all channels alike.
 
     Booleans become 0 and 1. Integers are divided by the largest value of their bit depth: 255 for 8 bits; for wider
@@ -105,17 +136,21 @@ def to_unit_range(values: Shaped[np.ndarray, "*shape"]) -> Float32[np.ndarray, "
     Floats within [0, 1] stay as they are. Other floats, and integers below zero, are stretched from their smallest and
     largest value to 0 and 1 (a constant becomes 0).
 
+    Args:
+        values: Of any shape.
+        extremes: The least and the largest sample of the image that they are a part of; by default theirs.
+
     Raises:
         ImageError: If a value is not finite, or the type is not one of these.
     """
     if values.dtype.kind == "b":
         return values.astype(np.float32)
     check_finite(values)
-    low, high = values.min(), values.max()
-    if values.dtype.kind == "f":
-        return values.astype(np.float32) if low >= 0 and high <= 1 else _stretch(values)
-    if low < 0:
-        return _stretch(values)
+    low, high = extremes or (values.min(), values.max())
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
+        return values.astype(np.float32)
+    if values.dtype.kind == "f" or low < 0:
+        return _stretch(values, float(low), float(high))
     bits = 8 if values.dtype.itemsize == 1 else _bit_depth(int(high))
     # float32 holds integers of up to 24 bits exactly
     scaled: Shaped[np.ndarray, "*shape"] = np.divide(
@@ -141,12 +176,11 @@ def _bit_depth(largest: int) -> int:
     return next((bits for bits in _COMMON_BIT_DEPTHS if largest < 2**bits), largest.bit_length())
 
 
-def _stretch(values: Shaped[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+def _stretch(values: Shaped[np.ndarray, "*shape"], low: float, high: float) -> Float32[np.ndarray, "*shape"]:
     """Map the smallest value to 0 and the largest to 1."""
-    real = values.astype(np.float64)
-    real /= max(abs(real.min()), abs(real.max()), np.finfo(np.float64).tiny)  # so that max - min cannot overflow
-    real -= real.min()
-    largest = real.max()
+    unit = max(abs(low), abs(high), float(np.finfo(np.float64).tiny))  # so that max - min cannot overflow
+    least, largest = low / unit, high / unit - low / unit
+    real = values.astype(np.float64) / unit - least
     return (real / largest if largest > 0 else real).astype(np.float32)
 
 

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-import tifffile
+if TYPE_CHECKING:
+    import tifffile
 
 _LOGGER = logging.getLogger(__name__)
 _TEXT = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
@@ -74,6 +75,8 @@ def read_pixel_size(path: Path) -> PixelSize | None:
 
     Resolutions in dots per inch or centimetre alone are not taken for it: they are what programs write by habit.
     """
+    import tifffile
+
     try:
         with tifffile.TiffFile(path, is_ome=False) as file:
             sides = _ome_sides(file) or _imagej_sides(file)

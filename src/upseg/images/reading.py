@@ -67,15 +67,16 @@ def read_image(
     """Read an image from wherever it is.
 
     Files are PNG, JPEG, WebP, BMP, TIFF, or the first frame of a GIF, told apart by their content; 1 to 16 bits,
-    grey, RGB, palette or CMYK; TIFFs also with 32 bits, floats and any number of channels. The orientation that a
-    camera noted is applied. Translucent pixels are put on white. Colour profiles are not applied.
+    grey, RGB, palette or CMYK; TIFFs also with 32 bits, floats and any number of channels; and folders of OME-Zarr.
+    The orientation that a camera noted is applied. Translucent pixels are put on white. Colour profiles are not
+    applied.
 
     Args:
         image: A path; an (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array, the fourth channel being alpha; a Pillow
             image; a (C, H, W) or (H, W) tensor; the bytes of a file; or a file open for reading them. Never changed.
         channels: One channel to take as grey, or three to take as red, green and blue, counted from 0; an array or
             file may then have any number of channels.
-        page: Which plane of a TIFF with several (pages, slices, time points) to read, counted from 0.
+        page: Which plane of a TIFF or OME-Zarr with several (pages, slices, time points) to read, counted from 0.
         max_pixels: Refuse files of more than this many pixels (height times width) before they are decoded.
         normalize: How samples become numbers in [0, 1]. `auto`: 8 bits are divided by 255, floats in memory that lie in
             [0, 1] stay as they are, and of all others the percentiles 1 and 99.8 of each channel become 0 and 1, so
@@ -120,6 +121,10 @@ def read_image(
 
 
 def _from_file(path: Path, channels: Sequence[int] | None, page: int | None, max_pixels: int) -> Pixels:
+    if os.path.isdir(path):  # noqa: PTH112 - of a path that may not be looked at it is False
+        from upseg.images.ome_zarr import read_zarr
+
+        return read_zarr(path, channels=channels, page=page, max_pixels=max_pixels)
     signature = _signature(path)
     if signature.startswith(TIFF_SIGNATURES):
         from upseg.images.tiff import read_tiff
@@ -147,7 +152,7 @@ def _signature(path: Path) -> bytes:
         if not path.exists():
             raise ImageError("there is no such file")
         if not path.is_file():
-            raise ImageError("this is a folder, not an image" if path.is_dir() else "this is not a regular file")
+            raise ImageError("this is not a regular file")
         with path.open("rb") as file:
             signature = file.read(16)
     except PermissionError as error:

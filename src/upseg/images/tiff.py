@@ -28,14 +28,14 @@ from upseg.images.decoding import (
 )
 from upseg.images.normalization import Pixels
 
-_ORIENTATION_TAG = 274
-_PLAIN_COLOURS = (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+ORIENTATION_TAG = 274
+PLAIN_COLOURS = (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
 _ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 _CHANNELS_PER_PIXEL = 4  # a file may hold this many samples for each pixel that the limit allows
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """Which axis of a series is which.
 
     Attributes:
@@ -51,10 +51,12 @@ class _Layout:
     planes: str
 
     def length(self, axis: str) -> int:
+        """Of an axis."""
         return self.shape[self.axes.index(axis)]
 
     @property
     def plane_count(self) -> int:
+        """How many planes there are."""
         return math.prod(self.length(axis) for axis in self.planes)
 
     def plane_index(self, page: int) -> tuple[int | slice, ...]:
@@ -82,13 +84,25 @@ def read_tiff(path: Path, *, channels: Sequence[int] | None, page: int | None, m
     with decoding_errors():
         with tifffile.TiffFile(path) as file:
             # a file speaks for itself alone: what it says about others, or about planes that it has not, is left out
-            if not file.is_ome or _describes_itself(file):
+            if not file.is_ome or describes_itself(file):
                 return _read_series(file, path, channels, page, max_pixels)
         with tifffile.TiffFile(path, is_ome=False) as file:
             return _read_series(file, path, channels, page, max_pixels)
 
 
-def _describes_itself(file: tifffile.TiffFile) -> bool:
+def count_planes(path: Path, channels: Sequence[int] | None) -> int:
+    """How many planes `read_tiff` can be asked for.
+
+    Raises:
+        ImageError: If the file is damaged.
+    """
+    with decoding_errors(), tifffile.TiffFile(path) as file:
+        if not file.series:
+            raise ImageError("this TIFF file holds no image")
+        return layout_of(file.series[0], channels).plane_count
+
+
+def describes_itself(file: tifffile.TiffFile) -> bool:
     """Whether the OME-XML of a file names no other file, and no more planes than the file has."""
     text = file.ome_metadata or ""
     names = re.findall(r"\b(?:FileName|MetadataFile)\s*=\s*[\"']([^\"']*)", text)
@@ -104,18 +118,19 @@ def _read_series(
     if not file.series:
         raise ImageError("this TIFF file holds no image")
     series = file.series[0]
-    layout = _layout(series, channels)
+    layout = layout_of(series, channels)
     _check_sizes(series, layout, max_pixels)
-    plane = _chosen_plane(layout, page)
+    plane = chosen_plane(layout, page)
     first_page = series.keyframe
-    if first_page.photometric in _PLAIN_COLOURS:
-        return _pixels(first_page, _plane(series, layout, plane), raw=channels is not None)
+    if first_page.photometric in PLAIN_COLOURS:
+        return meaning_of_samples(first_page, _plane(series, layout, plane), raw=channels is not None)
     if len(series.pages) != layout.plane_count:
         raise _unreadable(first_page)
-    return _read_with_pillow(path, _stored(series, plane).index, first_page, max_pixels)
+    return _read_with_pillow(path, stored_page(series, plane).index, first_page, max_pixels)
 
 
-def _layout(series: tifffile.TiffPageSeries, channels: Sequence[int] | None) -> _Layout:
+def layout_of(series: tifffile.TiffPageSeries, channels: Sequence[int] | None) -> Layout:
+    """Which axis of a series is which; with `channels`, planes of unknown meaning count as channels."""
     axes, shape = series.axes, series.shape
     if "Y" not in axes or "X" not in axes:
         raise ImageError(f"this TIFF file holds no image with rows and columns (its axes are {axes})")
@@ -124,10 +139,10 @@ def _layout(series: tifffile.TiffPageSeries, channels: Sequence[int] | None) -> 
     if channel is None and channels is not None and len(others) == 1:
         channel = others[0]
     planes = "".join(axis for axis in axes if axis not in "YX" and axis != channel)
-    return _Layout(axes, shape, channel, planes)
+    return Layout(axes, shape, channel, planes)
 
 
-def _check_sizes(series: tifffile.TiffPageSeries, layout: _Layout, max_pixels: int) -> None:
+def _check_sizes(series: tifffile.TiffPageSeries, layout: Layout, max_pixels: int) -> None:
     """Refuse large images, many channels, and tiles that are larger than the image they are part of."""
     height, width = layout.length("Y"), layout.length("X")
     check_size(height, width, max_pixels)
@@ -140,7 +155,12 @@ def _check_sizes(series: tifffile.TiffPageSeries, layout: _Layout, max_pixels: i
         )
 
 
-def _chosen_plane(layout: _Layout, page: int | None) -> int:
+def chosen_plane(layout: Layout, page: int | None) -> int:
+    """The plane that is asked for, or the only one.
+
+    Raises:
+        ImageError: If there are several and nobody said which, or there is no such plane.
+    """
     count = layout.plane_count
     if page is None and count > 1:
         meaning = f"this TIFF file holds {count} planes (axes {layout.axes}, lengths {layout.shape})"
@@ -152,13 +172,13 @@ def _chosen_plane(layout: _Layout, page: int | None) -> int:
     return page or 0
 
 
-def _plane(series: tifffile.TiffPageSeries, layout: _Layout, plane: int) -> Shaped[np.ndarray, "h w c"]:
+def _plane(series: tifffile.TiffPageSeries, layout: Layout, plane: int) -> Shaped[np.ndarray, "h w c"]:
     """Decode one plane, and no page that is not needed for it."""
     index = layout.plane_index(plane)
     leading = series.ndim - series.keyframe.ndim
     if len(series.pages) == math.prod(series.shape[:leading]):
         numbers = np.arange(len(series.pages)).reshape(series.shape[:leading])[index[:leading]]
-        pages = [_stored(series, int(number)).asarray() for number in numbers.ravel()]
+        pages = [stored_page(series, int(number)).asarray() for number in numbers.ravel()]
         samples = np.stack(pages).reshape(*numbers.shape, *series.keyframe.shape)
         samples = samples[(*(slice(None),) * numbers.ndim, *index[leading:])]
     else:
@@ -170,18 +190,19 @@ def _plane(series: tifffile.TiffPageSeries, layout: _Layout, plane: int) -> Shap
     return samples.transpose(order)
 
 
-def _stored(series: tifffile.TiffPageSeries, number: int) -> tifffile.TiffPage | tifffile.TiffFrame:
+def stored_page(series: tifffile.TiffPageSeries, number: int) -> tifffile.TiffPage | tifffile.TiffFrame:
+    """A page of a series, which a damaged file may not have."""
     page = series.pages[number]
     if page is None:
         raise ImageError(f"page {number} is missing from this TIFF file")
     return page
 
 
-def _pixels(page: tifffile.TiffPage, samples: Shaped[np.ndarray, "h w c"], *, raw: bool) -> Pixels:
+def meaning_of_samples(page: tifffile.TiffPage, samples: Shaped[np.ndarray, "h w c"], *, raw: bool) -> Pixels:
     """Apply what the tags say about the samples: orientation, inverted grey and, unless `raw`, alpha and spare ones."""
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and samples.dtype.kind in "bu":
         samples = ~samples if samples.dtype.kind == "b" else (2**page.bitspersample - 1) - samples
-    tag = page.tags.get(_ORIENTATION_TAG)
+    tag = page.tags.get(ORIENTATION_TAG)
     samples = oriented(samples, int(tag.value) if tag is not None else 1)
     count = samples.shape[2]
     if raw or not page.extrasamples or page.samplesperpixel != count:

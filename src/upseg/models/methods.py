@@ -23,6 +23,7 @@ class Method:
         has_hierarchy: Whether its results have several levels of detail; its settings then say by a property of that
             name whether a model's do.
         embeds: Whether its segmenter is an `EmbeddingSegmenter`: features of pixels are grouped, and can be again.
+        in_blocks: Whether its segmenter has `segment_in_blocks`, for images that do not fit into memory.
         pictures: What its segmenter, a `PictureSegmenter`, can draw beside segments.
     """
 
@@ -35,6 +36,7 @@ class Method:
     predicts_depth: bool = False
     has_hierarchy: bool = False
     embeds: bool = False
+    in_blocks: bool = False
     pictures: tuple[str, ...] = ()
 
 
@@ -68,6 +70,7 @@ METHODS: dict[str, Method] = {
         "upseg.methods.entity.extensions.cells:CellSegmenter",
         learned=True,
         reports_progress=True,
+        in_blocks=True,
     ),
     "panoptic": Method(
         "things and stuff with their classes: each pixel says where its object's centre is; depth too, if trained for",

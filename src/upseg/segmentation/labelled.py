@@ -31,6 +31,7 @@ class LabelledSegments:
     segments: tuple[Segment, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     hierarchy: Hierarchy | None = field(default=None, repr=False)
+    features: UInt8[np.ndarray, "h2 w2 3"] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 2 or self.labels.dtype != np.int32:
@@ -68,10 +69,31 @@ class LabelledSegments:
         height, width = self.shape
         return f"Segmentation({len(self)} segments, {height}x{width})"
 
-    def mask(self, segment_id: int) -> Bool[np.ndarray, "h w"]:
-        """The (H, W) boolean mask of one segment."""
-        mask: Bool[np.ndarray, "h w"] = self.labels == self[segment_id].id
+    def mask(self, segment_id: int, *, parts: bool = False) -> Bool[np.ndarray, "h w"]:
+        """The (H, W) boolean mask of one segment, with `parts` also of all the segments that are parts of it.
+
+        Example:
+            >>> from upseg import Segmentation
+            >>> result = Segmentation.from_labels(np.array([[7, 9, 0]]), parents={9: 7})
+            >>> result.mask(1).tolist(), result.mask(1, parts=True).tolist()
+            ([[True, False, False]], [[True, True, False]])
+        """
+        wanted = [self[segment_id].id, *(self.parts_of(segment_id) if parts else ())]
+        mask: Bool[np.ndarray, "h w"] = np.isin(self.labels, wanted) if parts else self.labels == segment_id
         return mask
+
+    def parts_of(self, segment_id: int) -> list[int]:
+        """The ids of the segments that are parts of one, of parts of it, and so on."""
+        return [segment.id for segment in self if self[segment_id].id in self.wholes_of(segment.id)]
+
+    def wholes_of(self, segment_id: int) -> list[int]:
+        """The ids of the segments that one is a part of, the nearest first."""
+        wholes: list[int] = []
+        parent = self[segment_id].parent
+        while parent is not None and parent not in wholes:
+            wholes.append(parent)
+            parent = self[parent].parent
+        return wholes
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.labels, dtype=dtype, copy=copy)

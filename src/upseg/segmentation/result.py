@@ -32,6 +32,8 @@ class Segmentation(LabelledSegments):
         segments: One `Segment` for each id 1..K, in order of id.
         provenance: How the result came to be (method, settings, seed): anything JSON can hold.
         hierarchy: All levels of detail that the segments were chosen from, of methods that have them; else None.
+        features: (H2, W2, 3) uint8 RGB, of methods that group features of pixels (entity): those of the lowest
+            resolution as colours, by their principal components; else None. Files do not hold it.
 
     Two are equal whose labels and segments are; how they came to be does not count.
 
@@ -193,8 +195,28 @@ class Segmentation(LabelledSegments):
         return Segmentation.from_hierarchy(self._levels(), detail, facts)
 
     def pick(self, row: int, column: int, detail: float = 1.0) -> int:
-        """The node of the hierarchy at a pixel at a level of detail; `result.hierarchy.mask(node)` is its mask."""
-        return self._levels().pick(row, column, detail)
+        """What is at a pixel, at a level of detail from 0 (the largest) to 1 (the smallest).
+
+        Returns:
+            A node of the hierarchy, whose mask is `result.hierarchy.mask(node)`. Of a result without one the id of a
+            segment, 0 for void: at 1 the pixel's own, at 0 the outermost that it is a part of, whose whole mask is
+            `result.mask(id, parts=True)`.
+
+        Example:
+            >>> result = Segmentation.from_labels(np.array([[7, 9, 0]]), parents={9: 7})
+            >>> [result.pick(0, 1, detail) for detail in (1.0, 0.0)]
+            [2, 1]
+        """
+        if self.hierarchy is not None:
+            return self.hierarchy.pick(row, column, detail)
+        height, width = self.shape
+        if not (0 <= row < height and 0 <= column < width and 0 <= detail <= 1):
+            raise ValueError(
+                f"give a pixel of the {height}x{width} image and detail from 0 to 1, got {row}, {column}, {detail}"
+            )
+        own = int(self.labels[row, column])
+        chain = [own, *(self.wholes_of(own) if own else ())]
+        return chain[round((1 - detail) * (len(chain) - 1))]
 
     def climb(self, segment_id: int) -> list[int]:
         """The nodes of the hierarchy that hold a segment: the one nearest to it, and all that this merges into."""

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from jaxtyping import Float32
+
 from upseg.batch.inputs import InputImage, InputKind, find_images
 from upseg.batch.jobs import ImageJob, Outcome, StepCallback, progress_option
 from upseg.batch.journal import Journal
 from upseg.data.names import name_key, normal_name
 from upseg.errors import DataError
 from upseg.files import printable
+from upseg.segmentation import Segmentation
 from upseg.split.baselines import Splitter
 from upseg.split.classes import MaskClasses
 
@@ -41,11 +45,21 @@ class MaskJob(ImageJob):
         Raises:
             DataError: If the mask or the photo cannot be read, or they do not belong together.
         """
-        semantic_map, photo = self.classes.read_with(self.path, self.photo)
-        pixels = replace(photo, reading=self.reading).read() if photo is not None and self.needs_photo else None
+        semantic_map, pixels = self.read()
         found = segmenter.split(pixels, semantic_map, **progress_option(on_step))
         facts = {"image": self.image, "mask": self.name, **(self.reading.facts() if pixels is not None else {})}
         return Outcome(found.with_provenance({**found.provenance, **facts}), pixels)
+
+    def read(self) -> tuple[Segmentation, Float32[np.ndarray, "h w 3"] | None]:
+        """The classes of the mask; and its photo, where that is needed.
+
+        Raises:
+            DataError: If the mask or the photo cannot be read, or they do not belong together.
+        """
+        semantic_map, photo = self.classes.read_with(self.path, self.photo)
+        if photo is None or not self.needs_photo:
+            return semantic_map, None
+        return semantic_map, replace(photo, reading=self.reading).read()
 
     def photo_stamp(self) -> list[int]:
         """What changes when the photo is changed.

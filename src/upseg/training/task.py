@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import lightning
 import numpy as np
+import torch
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -134,6 +135,10 @@ class Task(lightning.LightningModule, Generic[_Network, _Segmenter]):
         self.log("loss", losses["total"].detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return losses["total"]
 
+    def on_train_start(self) -> None:
+        """Have parts that do not learn go to evaluation mode: Lightning itself never calls `train`."""
+        self.train()
+
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
         """Move the average once per step of the optimiser, however many batches it gathers."""
         super().optimizer_step(*arguments, **keywords)
@@ -256,12 +261,13 @@ class MovingAverage(AveragedModel):
 
         def move(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
             # in the first steps it forgets faster, so that the first weights leave no trace
-            share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-            for old, new in zip(averaged, current, strict=True):
-                if old.is_floating_point():
-                    old.lerp_(new, share)
-                else:
-                    old.copy_(new)
+            steps = int(count)
+            share = 1 - min(decay, (1 + steps) / (10 + steps))
+            # all of one type at once: a GPU is asked once, not for each of hundreds
+            if averaged[0].is_floating_point():
+                torch._foreach_lerp_(averaged, current, share)
+            else:
+                torch._foreach_copy_(averaged, current)
 
         super().__init__(network, multi_avg_fn=move, use_buffers=True)
         self.requires_grad_(False)

@@ -166,10 +166,17 @@ def test_a_file_is_found_by_its_name_in_whatever_form(tmp_path: Path) -> None:
     assert [sample.image.shape for sample in dataset] == [(HEIGHT, WIDTH, 3)] * 2
 
 
+@pytest.mark.parametrize("categories", [[], [{"id": 1, "name": "cell"}]])
+def test_images_in_none_of_which_there_is_anything_are_ground_truth(tmp_path: Path, categories: list) -> None:
+    instances(tmp_path, annotations=[], categories=categories)
+    for sample in opened(tmp_path):
+        assert (len(sample.segments), len(sample.crowds), sample.shape) == (0, 0, (HEIGHT, WIDTH))
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"annotations": []}, "tables images, annotations, categories, but annotations is missing or empty"),
+        ({"annotations": None}, "tables images, annotations, categories, but annotations is missing or empty"),
         ({"images": [], "categories": []}, "images and categories are missing or empty"),
         ({"annotations": [row(1, [], image_id=77)]}, "1 annotations belong to images that are not .* image 77"),
         ({"images": [{**image, "id": 10} for image in coco_tables(["a.png", "b.png"])["images"]]}, "have the id 10"),

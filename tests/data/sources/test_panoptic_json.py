@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.data.sources.trees import draw_coco_panoptic, numbers, panoptic_tables, write_json, write_map
+from tests.data.sources.trees import draw_coco_panoptic, numbers, panoptic_tables, write_image, write_json, write_map
 from upseg.data.sources import open_dataset
 from upseg.errors import DataError
 
@@ -30,6 +30,19 @@ def test_segments_are_read(tmp_path: Path) -> None:
     assert first.semantic_map(dataset.categories).tolist() == numbers(1, 0, elsewhere=-1).tolist()
     assert first.instance_map().tolist() == numbers(0, 2).tolist()
     assert second.instance_map().tolist() == numbers(0, -1).tolist()
+
+
+def test_pngs_may_lie_in_folders_as_their_images_do(tmp_path: Path) -> None:
+    names = ["deep/000000000001.jpg", "000000000002.jpg"]
+    for name in names:
+        write_image(tmp_path / "train2017" / name)
+    tables = panoptic_tables(names, tmp_path / PNGS)
+    first = next(row for row in tables["annotations"] if row["image_id"] == 1)
+    (tmp_path / PNGS / "deep").mkdir()
+    (tmp_path / PNGS / first["file_name"]).rename(tmp_path / PNGS / "deep" / "x.png")
+    first["file_name"] = "deep/x.png"
+    write_json(tmp_path / JSON, tables)
+    assert [len(sample.segments) for sample in open_dataset("coco-panoptic", tmp_path)] == [2, 2]
 
 
 def change(root: Path, **changes: Any) -> None:

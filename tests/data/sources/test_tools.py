@@ -130,6 +130,41 @@ def test_what_was_brushed_in_cvat_is_an_object_in_its_coco(tmp_path) -> None:
     assert (len(first.segments), len(first.crowds), len(second.crowds)) == (2, 0, 1)
 
 
+def test_cvats_coco_is_a_folder_too_each_of_its_subsets_a_split(tmp_path) -> None:
+    for number, subset in enumerate(("Train", "Validation")):
+        write_image(tmp_path / "images" / subset / f"{subset}.png")
+        tables = coco_tables([f"{subset}.png"])
+        tables["annotations"] = tables["annotations"][number:]
+        write_json(tmp_path / "annotations" / f"instances_{subset}.json", tables)
+    for number, subset in enumerate(("Train", "Validation")):
+        (sample,) = open_dataset("folder", tmp_path, split=subset)
+        assert (sample.name, len(sample.segments)) == (subset, 2 - number)
+    with pytest.raises(DataError, match="or by its last part as split"):
+        open_dataset("folder", tmp_path)
+
+
+def test_yolo_as_cvat_exports_it(tmp_path) -> None:
+    draw_yolo(tmp_path)
+    (tmp_path / "val.txt").write_text("images/val/a.png\nimages/val/deep/b.png\n")
+    (tmp_path / "data.yaml").write_text("path: ./\nval: val.txt\nnames:\n  0: car\n  1: cat\n")
+    assert [sorted(objects(sample)) for sample in open_dataset("yolo", tmp_path)] == [["car", "cat"]] * 2
+
+
+def test_black_is_background_whatever_colour_labelmap_gives_it_unless_it_is_a_class(tmp_path) -> None:
+    draw_cvat(tmp_path)
+    table = tmp_path / "labelmap.txt"
+    table.write_text(table.read_text().replace("background:0,0,0", "background:0,128,0"))
+    assert sorted(objects(open_dataset("cvat", tmp_path)[0])) == ["cat"]
+    table.write_text(table.read_text() + "night:0,0,0::\n")
+    assert sorted(objects(open_dataset("cvat", tmp_path)[0])) == ["cat", "night"]
+
+
+def test_without_colours_labelmap_means_those_of_voc(tmp_path) -> None:
+    draw_cvat(tmp_path)
+    (tmp_path / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nbackground:::\ncat:::\ncar:::\n")
+    assert sorted(objects(open_dataset("cvat", tmp_path)[0])) == ["cat"]
+
+
 @pytest.mark.parametrize("file_name", ["images/0a1b-a.png", "images\\0a1b-a.png", "..\\..\\data\\images\\0a1b-a.png"])
 def test_label_studios_coco(file_name, tmp_path) -> None:
     write_image(tmp_path / "images" / "0a1b-a.png")

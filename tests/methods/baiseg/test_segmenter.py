@@ -17,6 +17,7 @@ from tests.methods.baiseg.drawn import (
     CATEGORIES,
     DOG,
     GRASS,
+    IDS,
     DrawnNetwork,
     assert_agree,
     drawing,
@@ -24,7 +25,7 @@ from tests.methods.baiseg.drawn import (
     scene,
 )
 from tests.methods.contract import LearnedContract, assert_valid, drawn_image
-from upseg.errors import ModelError
+from upseg.errors import DataError, ModelError
 from upseg.methods.baiseg import BaisegSegmenter, BaisegSettings
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.segmenter import working_sizes
@@ -198,6 +199,15 @@ class TestModel:
         assert len(result) >= 1
         again = BaisegSegmenter.from_pretrained(segmenter.save_pretrained(tmp_path / "model"), "cpu")
         assert again.split(image, ids) == result
+
+    def test_the_stages_are_those_of_the_classes_that_are_given(self) -> None:
+        segmenter, image, ids = drawn_segmenter(), drawing(scene()), IDS[scene()]
+        own = segmenter.picture(image)
+        assert np.array_equal(segmenter.picture(image, semantic_map=ids), own)
+        assert not np.array_equal(segmenter.picture(image, semantic_map=np.full_like(ids, CAT.id)), own)
+        assert drawn_segmenter(semantic=False).picture(image, semantic_map=ids).shape == own.shape
+        with pytest.raises(DataError, match="must have the image's"):
+            segmenter.picture(image, semantic_map=ids[1:])
 
     def test_weights_that_do_not_fit_are_refused(self, weights: Path) -> None:
         for changes in ({"hidden": 6}, {"semantic_width": None}, {"cascade": 3}):

@@ -150,8 +150,10 @@ def test_what_cannot_be_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         DynaSegTask(settings=SETTINGS, weighting="sum")
     with pytest.raises(ValueError, match="alpha above 0"):
         DynaSegTask(settings=SETTINGS, alpha=0.0)
-    with pytest.raises(ValueError, match="the extractor cnn has no pretrained weights"):
+    with pytest.raises(ValueError, match="the extractor cnn has no backbone"):
         DynaSegTask(settings=SETTINGS, pretrained=True)
+    with pytest.raises(ValueError, match="set pretrained and frozen_backbone to false"):
+        DynaSegTask(settings=SETTINGS, frozen_backbone=True)
 
 
 def test_a_backbone_is_pretrained_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,3 +166,14 @@ def test_a_backbone_is_pretrained_unless_told_otherwise(monkeypatch: pytest.Monk
     )
     first = "extractor.backbone.model.conv_stem.weight"
     assert not torch.equal(one.network.state_dict()[first], other.network.state_dict()[first])
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_backbone_stays_as_it_starts_and_the_rest_learns(frozen: bool, tmp_path: Path) -> None:
+    settings = DynaSegClassesSettings("lite0-fpn", features=8, clusters=6, size=None, threads=1)
+    task = sgd(DynaSegTask(CLASSES, settings, frozen_backbone=frozen))
+    before = {name: value.clone() for name, value in task.network.state_dict().items()}
+    trained(task, tmp_path, 1, data_module(), None)
+    moved = {name for name, value in task.network.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.startswith("extractor.backbone") for name in moved) is not frozen
+    assert {"classifier.weight", "normalization.running_mean"} <= moved

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tests.methods.contract import LearnedContract, drawn_image
 from upseg.errors import ModelError
 from upseg.methods.entity import EntitySegmenter, EntitySettings
+from upseg.methods.entity.extensions.picture import colour_features
 from upseg.methods.entity.network import EntityNetwork
 from upseg.methods.entity.segmenter import level_sizes
 from upseg.models.registry import WEIGHTS_NAME
@@ -157,6 +158,31 @@ class TestWhatIsFound:
         expected[20:44, 20:44] = 1
         result = colour_segmenter(background="void", trim=4, **changes).segment(coloured(labels))
         np.testing.assert_array_equal(result.labels, expected)
+
+
+class TestFeatures:
+    def test_a_result_has_the_picture_that_is_drawn_alone(self) -> None:
+        image = coloured(scene())
+        result = colour_segmenter().segment(image)
+        np.testing.assert_array_equal(result.features, colour_segmenter().picture(image))
+        colours = {tuple(result.features[labelled][0]) for labelled in result.masks()}
+        assert len(colours) == 3  # each segment has a colour of its own
+        np.testing.assert_array_equal(result.filter(min_area=500).features, result.features)
+        assert result.crop(1).features is None
+
+    def test_it_is_of_the_lowest_resolution_and_of_bounded_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        segmenter = colour_segmenter(size=20, scales=(1.0, 3.0))
+        assert segmenter.segment(coloured(scene())).features.shape == (20, 30, 3)
+        monkeypatch.setattr("upseg.methods.entity.segmenter.PICTURE_PIXELS", 150)
+        assert segmenter.segment(coloured(scene())).features.shape == (10, 15, 3)
+
+    def test_many_pixels_have_the_colours_of_a_sample_of_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        torch.manual_seed(0)
+        features = F.normalize(torch.randn(8, 40, 50) * torch.linspace(0.2, 3, 8)[:, None, None], dim=0)
+        whole = colour_features(features).astype(int)
+        monkeypatch.setattr("upseg.methods.entity.extensions.picture.SAMPLES", 1000)
+        some = colour_features(features).astype(int)
+        assert 0 < np.abs(whole - some).mean() < 12
 
 
 class TestResolutions:

@@ -196,6 +196,15 @@ class TestTraining:
             CATEGORIES, SETTINGS, pretrained=False, frozen_normalisation=True
         ).network.frozen_normalisation
 
+    @pytest.mark.parametrize("frozen", [True, False])
+    def test_frozen_normalisation_stays_as_it_is_while_the_rest_learns(self, frozen, tmp_path) -> None:
+        task = MaskRcnnTask(CATEGORIES, SETTINGS, pretrained=False, frozen_normalisation=frozen)
+        before = {name: value.clone() for name, value in task.network.state_dict().items()}
+        trained(task, tmp_path, 2, data_module(Scenes(sample(), empty())))
+        moved = {name for name, value in task.network.state_dict().items() if not torch.equal(value, before[name])}
+        assert any("encoder" in name and "running_mean" in name for name in moved) is not frozen
+        assert any("encoder" in name and name.endswith("weight") for name in moved)
+
 
 def write_pseudo_labels(folder: Path) -> None:
     """Photos, and their instances as COCO JSON with run lengths."""

@@ -1,7 +1,32 @@
-// Where one begins: open or drop images, try a sample, go on with work of before.
+// Where one begins: open or drop images or folders, try a sample, go on with work of before.
 
 import { getJson, post, remove, upload } from "./api.js";
 import { byId, make, number, say, tried } from "./page.js";
+
+const IMAGE = /\.(png|jpe?g|webp|bmp|gif|tiff?)$/i;
+
+// The files of what was dropped; of folders those that are images, in order.
+async function dropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const files = [...transfer.files]; // read now: they are gone after the event
+  if (!entries.some((entry) => entry.isDirectory)) return files;
+  return imagesOf((await Promise.all(entries.map(within))).flat());
+}
+
+async function within(entry) {
+  if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
+  const reader = entry.createReader();
+  const entries = [];
+  for (;;) {
+    const some = await new Promise((done, failed) => reader.readEntries(done, failed)); // 100 at the most
+    if (!some.length) return (await Promise.all(entries.map(within))).flat();
+    entries.push(...some);
+  }
+}
+
+function imagesOf(files) {
+  return [...files].filter((file) => IMAGE.test(file.name)).sort((a, b) => a.name.localeCompare(b.name));
+}
 
 export class Start {
   // `opened(session)` is called with what was opened.
@@ -9,6 +34,8 @@ export class Start {
     Object.assign(this, { about, opened, folder });
     byId("open").addEventListener("click", () => byId("file").click());
     byId("file").addEventListener("change", (event) => this.take(event.target.files));
+    byId("open-folder").addEventListener("click", () => byId("folder-files").click());
+    byId("folder-files").addEventListener("change", (event) => this.takeAll(imagesOf(event.target.files)));
     for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => this.drag(event));
     document.addEventListener("dragleave", () => byId("stage").classList.remove("dragging"));
     document.addEventListener("paste", (event) => this.take(event.clipboardData?.files ?? []));
@@ -22,7 +49,12 @@ export class Start {
     if (![...(event.dataTransfer?.types ?? [])].includes("Files")) return;
     event.preventDefault();
     byId("stage").classList.toggle("dragging", event.type === "dragover");
-    if (event.type === "drop") this.take(event.dataTransfer.files);
+    if (event.type === "drop") tried(async () => this.takeAll(await dropped(event.dataTransfer)));
+  }
+
+  async takeAll(images) {
+    if (!images.length) say("There is no image in it.", "error");
+    await this.take(images);
   }
 
   async take(files) {
@@ -37,7 +69,7 @@ export class Start {
       byId("title").textContent = "";
       if (session && images.length === 1) await this.opened(session);
     }
-    byId("file").value = "";
+    for (const id of ["file", "folder-files"]) byId(id).value = "";
     if (images.length > 1) await this.show();
   }
 

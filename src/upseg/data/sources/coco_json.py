@@ -53,8 +53,11 @@ class CocoTables(Dataset):
         self.annotation_file, self.image_folders = annotation_file, tuple(image_folders)
         self._index = index_json(annotation_file, {"images": "id", "annotations": "image_id"})
         needed = ("images", "annotations", *(("categories",) if needs_categories else ()))
-        missing = [name for name in needed if not len(self._index.tables.get(name, ()))]
-        if missing:
+        tables = self._index.tables
+        is_negative = "annotations" in tables and not len(tables["annotations"])  # images in which there is nothing
+        missing = [name for name in needed if name not in tables or not (len(tables[name]) or is_negative)]
+        if missing or not len(tables["images"]):
+            missing = missing or ["images"]
             raise DataError(
                 f"{annotation_file}: expected COCO's tables {', '.join(needed)}, but {' and '.join(missing)} "
                 f"{'is' if len(missing) == 1 else 'are'} missing or empty"
@@ -330,7 +333,7 @@ def _join(
     """
     image_ids, annotations = _keys(index.tables["images"]), index.tables["annotations"]
     references = _keys(annotations)
-    if image_ids.dtype.kind != references.dtype.kind:
+    if len(references) and image_ids.dtype.kind != references.dtype.kind:
         raise DataError(f"{index.path}: the ids of images and the image_ids of annotations must be of one type")
     ranks = np.argsort(image_ids, kind="stable")
     in_order = image_ids[ranks]

@@ -13,7 +13,7 @@ from upseg.data.sample import Sample
 from upseg.data.sources.coco_json import CocoTables
 from upseg.data.sources.label_images import check_not_empty, read_colour_image, truth_file
 from upseg.errors import DataError
-from upseg.formats.metadata import integer_of, list_of, object_of
+from upseg.formats.metadata import file_name_of, integer_of, list_of, object_of
 from upseg.formats.panoptic import colours_to_ids
 from upseg.segmentation import Category
 
@@ -43,7 +43,7 @@ class PanopticJson(CocoTables):
             image, annotations = self.rows(index)
             if len(annotations) != 1:
                 raise ValueError(f"image {image.get('file_name')} has {len(annotations)} annotations, expected one")
-            path = self.png_folder / _plain_name(annotations[0].get("file_name"))
+            path = self.png_folder / file_name_of(annotations[0].get("file_name"), "the PNG's file_name")
             categories, crowds, unknown = self._segments(annotations[0])
         labels = colours_to_ids(read_colour_image(path))
         if categories or unknown:
@@ -81,9 +81,3 @@ class PanopticJson(CocoTables):
             if row.get("iscrowd"):
                 crowds.add(identity)
         return categories, crowds, unknown
-
-
-def _plain_name(name: object) -> str:
-    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:\0"):
-        raise ValueError(f"the PNG's file_name must be a plain file name, got {name!r}")
-    return name

@@ -149,7 +149,7 @@ def open_folder(
     """Open a folder with `images` and one kind of ground truth beside it.
 
     The ground truth is looked for in this order: `labels`, `masks`, a COCO JSON file (instances or panoptic; the only
-    `*.json` beside `images` or in `annotations`). Names of classes for `masks` come from `categories.json`, a list
+    `*.json` beside `images` or in `annotations`, of several the one whose name ends with the split's). Names of classes for `masks` come from `categories.json`, a list
     like COCO's: `[{"id": 1, "name": "cell", "isthing": 1}]`. To a panoptic JSON file
     belongs the folder of PNGs that is called like it.
 
@@ -175,7 +175,7 @@ def open_folder(
             f"{nearest_contents(base / 'images')}"
         )
     kind = next((kind for kind in ("labels", "masks") if (base / kind).is_dir()), None)
-    truth = base / kind if kind is not None and annotations is None else _json_file(base, annotations)
+    truth = base / kind if kind is not None and annotations is None else _json_file(base, annotations, below)
     if background and truth.name != "masks":
         raise DataError(f"background=True makes 0 in masks a class, but {truth} holds no masks; leave it out")
     if truth.is_file() and void is not None:
@@ -196,7 +196,7 @@ def open_folder(
     return MaskFolder(images, truths, table, on_error, things=things, background=background, void=unknown)
 
 
-def _json_file(base: Path, name: str | None) -> Path:
+def _json_file(base: Path, name: str | None, split: str) -> Path:
     """The COCO JSON file of a folder."""
     if name is not None:
         places = [base / name, base / "annotations" / name]
@@ -207,10 +207,13 @@ def _json_file(base: Path, name: str | None) -> Path:
     files = [path for place in (base, base / "annotations") for path in sorted(place.glob("*.json"))]
     files = [path for path in files if path.name != _CATEGORIES]
     if len(files) > 1:
-        raise DataError(
-            f"{base} has several JSON files ({', '.join(path.name for path in files[:5])}); "
-            "choose one with annotations=..."
-        )
+        chosen = [path for path in files if split and _last_part(path) == split]
+        if len(chosen) != 1:
+            raise DataError(
+                f"{base} has several JSON files ({', '.join(path.name for path in files[:5])}); "
+                "choose one with annotations=..., or by its last part as split"
+            )
+        files = chosen
     if not files:
         raise DataError(
             f"{base} should hold labels (label maps), masks (class masks) or a COCO JSON file beside images; "
@@ -219,14 +222,20 @@ def _json_file(base: Path, name: str | None) -> Path:
     return files[0]
 
 
+def _last_part(path: Path) -> str:
+    """`val2017` of `instances_val2017.json`, which often is the images' folder as well."""
+    return path.stem.rpartition("_")[2]
+
+
 def _open_json(base: Path, path: Path, on_error: OnError, only: tuple[str, ...] | None) -> Dataset:
     index = index_json(path, {})
     first = index.rows("annotations", np.zeros(1, np.int64))[0] if len(index.tables.get("annotations", ())) else {}
+    folders = [base / "images", base, base / "images" / _last_part(path)]
     if "segments_info" not in first:
-        return CocoJson(path, [base / "images", base], on_error=on_error, only=only)
+        return CocoJson(path, folders, on_error=on_error, only=only)
     if only is not None:
         raise DataError(f"only=... chooses categories of instances, but {path} is COCO panoptic")
-    return PanopticJson(path, path.with_suffix(""), [base / "images", base], on_error=on_error)
+    return PanopticJson(path, path.with_suffix(""), folders, on_error=on_error)
 
 
 def _read_categories(base: Path) -> dict[int, Category] | None:

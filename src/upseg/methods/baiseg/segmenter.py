@@ -33,7 +33,7 @@ LARGEST_STRIDE = 32
 class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
     """Segments images into instances with a trained network, or cuts the class masks that it is given into instances.
 
-    Paper: Wang and Bai, "BAISeg: Boundary Assisted Weakly Supervised Instance Segmentation", Sec. 3.5, Appendix C.
+    Paper: Wang and Bai, "BAISeg: Boundary Assisted Weakly Supervised Instance Segmentation", Sec. 3.6, Appendix C.
 
     It is made as any `LearnedSegmenter` is; without `categories` it knows one nameless class of things.
     """
@@ -103,29 +103,46 @@ class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
         maps: dict[str, Tensor] = self.network(batch.to(self.device))
         return maps
 
-    def picture(self, image: ImageLike, kind: str = "boundaries", count: int = 10) -> UInt8[np.ndarray, "h w 3"]:  # noqa: ARG002
+    def picture(
+        self,
+        image: ImageLike,
+        kind: str = "boundaries",  # noqa: ARG002
+        count: int = 10,  # noqa: ARG002
+        *,
+        semantic_map: SemanticMap | None = None,
+    ) -> UInt8[np.ndarray, "h2 w2 3"]:
         """The boundary map and the stages of the extraction, side by side.
 
-        Paper: Fig. 6 and 7. They have the size at which the network sees the image. A model without a semantic
-        branch cuts the whole image.
+        Paper: Fig. 6 and 7. They have the size at which the network sees the image. Without a `semantic_map` a model
+        that has no semantic branch cuts the whole image.
 
         Args:
             image: As for `segment`.
             kind: `boundaries`.
             count: Of no interest.
+            semantic_map: As for `segment`.
 
         Raises:
             ImageError: If the image cannot be read.
+            DataError: As `segment` raises it.
         """
-        own, stages = self.settings.semantic_width is not None, dict[str, np.ndarray]()
+        background, stages = self.settings.background, dict[str, np.ndarray]()
+        own = semantic_map is None and self.settings.semantic_width is not None
+        categories: Sequence[Category | None] = self.categories or (None,)
+        classes = None
         with self.reading(image) as pixels:
-            seen = resize_image(pixels, working_sizes(pixels.shape[2], pixels.shape[3], self.settings)[0]).clamp(0, 1)
+            height, width = pixels.shape[2], pixels.shape[3]
+            size = working_sizes(height, width, self.settings)[0]
+            seen = resize_image(pixels, size).clamp(0, 1)
             maps, _ = self._probabilities(seen, None, own=own)
             boundary = maps[0].float().cpu().numpy()
-            classes = maps[1:].argmax(0).cpu().numpy() if own else None
-            is_thing = things(_nameable(self.categories or (None,)), self.settings.background)
+            if semantic_map is not None:
+                given = given_classes(semantic_map, (height, width), self.categories, background=background)
+                classes, categories = nearest_labels(given.positions, size), given.categories
+            elif own:
+                classes = maps[1:].argmax(0).cpu().numpy()
             colours = seen[0].permute(1, 2, 0).contiguous().numpy()
-            extract(boundary, classes, is_thing, self.settings, colours, stages)
+            extract(boundary, classes, things(_nameable(categories), background), self.settings, colours, stages)
         drawn = {"boundary": boundary, **stages}
         return side_by_side([_drawn(values, colours) for values in drawn.values()], list(drawn))
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int64, Integer
 from torch import Tensor
+from torch.nn import Module
 from torchmetrics import MeanMetric
 
 from upseg.data.batches import Batch
@@ -39,13 +40,15 @@ class DynaSegTask(Task[DynaSegNetwork, DynaSegClassSegmenter]):
         weighting: How mu balances the two losses: `fsf` (Eq. 8), `scf` (Eq. 9) or `fixed` (mu = alpha).
         alpha: Of the weighting, above 0; None for the paper's value for it (15, 50, 5).
         pretrained: Whether the backbone starts from ImageNet weights; None for: if there is one.
+        frozen_backbone: Whether the backbone stays as it starts; the paper trains it along. On 57 photos the paper's
+            learning rate of 0.1 makes ImageNet features worse within ten steps (`benchmarks/dynaseg_classes.py`).
         init_from: A checkpoint or model of the same network to start from.
         average: Decay per step of the moving average of the weights, which is what is validated and exported, in
             [0, 1); 0 for the weights as they are.
 
     Raises:
         ModelError: If the ImageNet weights cannot be had.
-        ValueError: If the weighting is none, or a number is outside its range.
+        ValueError: If the weighting is none, a number is outside its range, or there is no backbone to freeze.
     """
 
     segmenter_class = DynaSegClassSegmenter
@@ -59,6 +62,7 @@ class DynaSegTask(Task[DynaSegNetwork, DynaSegClassSegmenter]):
         weighting: Weighting = "fsf",
         alpha: float | None = None,
         pretrained: bool | None = None,
+        frozen_backbone: bool = False,
         init_from: str | None = None,
         average: float = 0.0,
     ) -> None:
@@ -67,16 +71,26 @@ class DynaSegTask(Task[DynaSegNetwork, DynaSegClassSegmenter]):
             raise ValueError(f"expected one of {', '.join(WEIGHTINGS)} and alpha above 0, got {weighting!r}, {alpha}")
         self.settings = settings or DynaSegClassesSettings()
         self.weighting, self.alpha = weighting, PAPER_ALPHA[weighting] if alpha is None else alpha
-        if pretrained and not self.settings.has_backbone:
-            raise ValueError("the extractor cnn has no pretrained weights; leave pretrained out")
+        if (pretrained or frozen_backbone) and not self.settings.has_backbone:
+            raise ValueError("the extractor cnn has no backbone: set pretrained and frozen_backbone to false")
         started = self.settings.has_backbone if pretrained is None else pretrained
         network = build_class_network(self.settings, pretrained=started and init_from is None)
+        self.frozen_backbone = frozen_backbone
+        if frozen_backbone:
+            cast("Module", network.extractor.backbone).requires_grad_(False)
         self.take_network(network, init_from=init_from, average=average)
         self.classes = tuple(categories)
         self.categories = label_categories(self.settings.clusters)
         self.scores = AccumulatorMetric(HungarianScores(self.classes, self.settings.clusters)) if self.classes else None
         self.mean_loss, self.mean_labels = MeanMetric(), MeanMetric()
         self.went_on = False
+
+    def train(self, mode: bool = True) -> DynaSegTask:
+        """Change the mode of all but a frozen backbone."""
+        super().train(mode)
+        if self.frozen_backbone:
+            cast("Module", self.network.extractor.backbone).eval()
+        return self
 
     def losses(self, batch: Batch, index: int) -> Mapping[str, Float[Tensor, ""]]:  # noqa: ARG002
         """L of the images that have not ended, summed and divided by the number of all (Eq. 7)."""

@@ -15,7 +15,7 @@ open, all of it decided on the table of overlaps of the two label maps, never on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -172,10 +172,27 @@ def resize_labels(labels: Int32[np.ndarray, "h w"], size: tuple[int, int]) -> In
         labels: (H, W).
         size: (H2, W2) in pixels; the map itself is returned where it has this size already.
     """
-    if labels.shape == size:
-        return labels
-    (top, bottom, down), (left, right, across) = (_neighbours(*sides) for sides in zip(labels.shape, size, strict=True))
-    resized: Int32[np.ndarray, "h2 w2"] = labels[top[:, None], left]
+    return resize_label_rows(lambda rows: labels[rows], labels.shape, size, slice(0, size[0]))
+
+
+def resize_label_rows(
+    labels_at: Callable[[slice], Int32[np.ndarray, "h w"]], shape: tuple[int, int], size: tuple[int, int], rows: slice
+) -> Int32[np.ndarray, "h2 w2"]:
+    """Some rows of what `resize_labels` makes of a map, of which no more is looked at than they need.
+
+    Args:
+        labels_at: Gives rows of the map.
+        shape: (H, W) of the map.
+        size: (H2, W2) to bring it to.
+        rows: Which of the H2.
+    """
+    if shape == size:
+        return labels_at(rows)
+    (top, bottom, down), (left, right, across) = (_neighbours(*sides) for sides in zip(shape, size, strict=True))
+    top, bottom, down = top[rows], bottom[rows], down[rows]
+    labels = labels_at(slice(int(top[0]), int(bottom[-1]) + 1))
+    top, bottom = top - top[0], bottom - top[0]
+    resized: Int32[np.ndarray, "h w"] = labels[top[:, None], left]
     mixed = _is_mixed(labels)
     mixed_rows: Bool[np.ndarray, " h"] = np.logical_or.reduce(mixed, axis=1)
     for row in np.flatnonzero(mixed_rows[top]):  # a row at a time: memory stays that of the result

@@ -27,6 +27,8 @@ from upseg.segmentation import Progress, Segmentation
 
 LEAST_GROWTH = 1.1
 """A resolution whose sides are less than this many times those of the one before is not worth another pass."""
+PICTURE_PIXELS = 1_000_000
+"""The picture of the features that comes with a result has about so many at most."""
 LARGEST_STRIDE = 32
 """Of the network: tiles begin at multiples of it."""
 
@@ -63,16 +65,18 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
             progress: Called with (tiles and resolutions done, those there are).
 
         Returns:
-            Each segment with its score, the mean of |f . mode| over its cluster, and the segment it is a part of.
+            Each segment with its score, the mean of |f . mode| over its cluster, and the segment it is a part of; and
+            the picture of the features of the lowest resolution (Fig. 2a).
 
         Raises:
             ImageError: If the image cannot be read.
         """
         with self.reading(image) as pixels:
-            tree = self._refined(pixels, progress)
-        return Segmentation.from_labels(
+            tree, features = self._refined(pixels, progress)
+        found = Segmentation.from_labels(
             tree.labels, scores=tree.scores, parents=tree.parents, provenance=self.provenance()
         )
+        return replace(found, features=features)
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h w"]:
@@ -179,18 +183,23 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         """The features of the highest resolution as colours; see `colour_features`."""
         return colour_features(embedding[-1].float())
 
-    def _refined(self, image: Float32[Tensor, "1 3 h w"], progress: Progress | None) -> SegmentTree:
-        """Segments at the image's size: the lowest resolution's, refined by each of the others in turn."""
+    def _refined(
+        self, image: Float32[Tensor, "1 3 h w"], progress: Progress | None
+    ) -> tuple[SegmentTree, UInt8[np.ndarray, "_ _ 3"]]:
+        """Segments at the image's size, the lowest resolution's refined by each of the others; and its features."""
         size = (image.shape[-2], image.shape[-1])
         resolutions = self._resolutions(image)
         step = Steps(sum(len(grid) for _, grid in resolutions) + len(resolutions), progress)
         tree: SegmentTree | None = None
+        drawn: UInt8[np.ndarray, "_ _ 3"] | None = None
         for _, features in self._features(image, step):
+            drawn = _drawn(features) if drawn is None else drawn
             tree = self._with_resolution(tree, features, size, self.settings)
             del features  # before those of the next resolution are made
             step()
         assert tree is not None  # noqa: S101  (there is always one resolution)
-        return tree.resized(size)
+        assert drawn is not None  # noqa: S101
+        return tree.resized(size), drawn
 
     def _resolutions(self, image: Float32[Tensor, "1 3 h w"]) -> list[tuple[tuple[int, int], TileGrid]]:
         """The sizes at which an image is looked at, lowest first, and the tiles of each."""
@@ -240,6 +249,11 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
                 trim=round(settings.trim * scale),
                 seed=settings.seed,
             )
+
+
+def _drawn(features: Float[Tensor, "d h w"]) -> UInt8[np.ndarray, "_ _ 3"]:
+    step = max(1, round((features[0].numel() / PICTURE_PIXELS) ** 0.5))
+    return colour_features(features[:, ::step, ::step].float().cpu())
 
 
 def level_sizes(height: int, width: int, settings: EntitySettings) -> list[tuple[int, int]]:

@@ -101,6 +101,26 @@ class TestCostsByHand:
         assert [tree.cut(height).tolist() for height in (0.9, 1.1, 3.0)] == [[0, 1, 2], [0, 0, 2], [0, 0, 0]]
 
 
+def without(name: str, place: int | None) -> MergeWeights:
+    """The default weights, one of them 0."""
+    value = getattr(MergeWeights(), name)
+    none = 0.0 if place is None else tuple(0.0 if k == place else weight for k, weight in enumerate(value))
+    return replace(MergeWeights(), **{name: none})
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        *((name, None) for name in ("colour", "histogram", "texture", "size", "least_area", "shape")),
+        *(("features", place) for place in range(4)),
+        *(("contrasts", place) for place in (0, 1, 2, 4, 5, 6)),  # the finest feature map's has the weight 0
+    ],
+)
+def test_every_default_weight_counts(name: str, place: int | None) -> None:
+    graph = random_graph(random_regions(14, 9, 12, 0))
+    assert not np.allclose(all_costs(graph, MergeWeights()), all_costs(graph, without(name, place)), rtol=1e-6, atol=0)
+
+
 class TestAgainstLoops:
     def test_there_is_a_weight_for_each_contrast(self) -> None:
         assert len(MergeWeights().contrasts) == random_graph(random_regions(4, 4, 3, 0)).contrasts.shape[1]

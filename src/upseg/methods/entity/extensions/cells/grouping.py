@@ -69,15 +69,29 @@ def group_cells(
         minimum_area: In pixels; smaller objects are left out.
         minimum_score: Objects with a lower mean foreground probability are left out.
     """
+    labels, _ = flooded(maps, foreground, border_weight, smoothing, prominence)
+    return without_doubtful(labels, maps.foreground, minimum_area, minimum_score)
+
+
+def flooded(
+    maps: PixelMaps, foreground: float, border_weight: float, smoothing: float, prominence: float
+) -> tuple[Int32[np.ndarray, "h w"], Int32[np.ndarray, "h w"]]:
+    """All objects, and the peaks that they were flooded from with the same numbers; arguments as of `group_cells`."""
     inside = maps.foreground > foreground
     relief = maps.distance - np.float32(border_weight) * maps.border
     if smoothing:
         relief = ndimage.gaussian_filter(relief, smoothing)
     markers = peaks(relief, inside, prominence)
     labels = watershed(-relief, markers, mask=inside).astype(np.int32)  # type: ignore[no-untyped-call]
-    labels = fill_enclosed_holes(labels)
+    return fill_enclosed_holes(labels), markers
+
+
+def without_doubtful(
+    labels: Int32[np.ndarray, "h w"], foreground: Float32[np.ndarray, "h w"], minimum_area: float, minimum_score: float
+) -> FoundCells:
+    """The objects that are large and sure enough; arguments as of `group_cells`."""
     areas = segment_areas(labels)
-    sums = np.bincount(labels.ravel(), maps.foreground.ravel(), minlength=len(areas))
+    sums = np.bincount(labels.ravel(), foreground.ravel(), minlength=len(areas))
     scores = sums / np.maximum(areas, 1)
     wanted = (areas >= max(1.0, minimum_area)) & (scores >= minimum_score)
     wanted[0] = False

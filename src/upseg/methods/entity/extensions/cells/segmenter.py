@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,19 +15,33 @@ from upseg.errors import ModelError
 from upseg.functional.contrast import stretch_contrast
 from upseg.functional.resizing import resize_image, scaled_size
 from upseg.images.reading import ImageLike
-from upseg.layers.tiling import TileGrid, run_in_tiles
+from upseg.images.regions import RgbSource
+from upseg.layers.tiling import run_in_tiles
 from upseg.methods.entity.extensions.cells.grouping import FoundCells, PixelMaps, group_cells, typical_diameter
 from upseg.methods.entity.extensions.cells.network import CellNetwork
 from upseg.methods.entity.extensions.cells.settings import CellSettings
-from upseg.methods.entity.refinement import resize_labels
+from upseg.methods.entity.extensions.cells.slides import (
+    Patches,
+    SlideCells,
+    SlidePlan,
+    StretchedRegions,
+    contrast_of,
+    grid_of,
+    largest_block,
+    parts_of,
+)
+from upseg.methods.entity.refinement import resize_label_rows, resize_labels
+from upseg.models.calling import torch_threads
 from upseg.models.learned import LearnedSegmenter, Steps
 from upseg.segmentation import Progress, Segmentation
+from upseg.segmentation.banded import BandedSegmentation, number_canonically
 
 Look = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b 4 h w"]]
 CLOSE = 1.2
 """A scale within this factor of the right one is right."""
+_LEAST_OBJECTS = 3
+"""In a part of an image that says how large objects are."""
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
-LARGEST_STRIDE = 32
 
 
 class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
@@ -75,6 +90,60 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
                 progress(1, 1)
             labels, scores = restored(self._group(maps), (height, width))
         return Segmentation.from_labels(labels, scores=scores, provenance=self.provenance(diameter=round(diameter, 1)))
+
+    def segment_in_blocks(
+        self, image: RgbSource, folder: Path, key: str, memory: int, progress: Progress | None = None
+    ) -> BandedSegmentation:
+        """Segment an image of any size, as `segment` would with enough memory.
+
+        Only how large the objects are is found in another way: in nine parts of the image at full resolution, since
+        nothing is left of small objects where a slide is reduced to the size of a window.
+
+        Args:
+            image: RGB in [0, 1].
+            folder: For what is computed: a second call with the same goes on where the first was stopped. The result
+                needs it.
+            key: Of the image and the model: what lies in the folder under another is deleted.
+            memory: Bytes that the whole process may take.
+            progress: Called with (blocks done, those there are).
+
+        Raises:
+            ImageError: If the image is damaged.
+            ModelError: If the memory is too little for any block.
+        """
+        block = largest_block(memory, self.settings.canonical)
+        with torch_threads(self.settings.threads), torch.inference_mode():
+            plan = SlidePlan.kept_in(folder, f"{key}-{block}", lambda: self._plan(image, f"{key}-{block}", block))
+            slide = SlideCells(StretchedRegions(image, plan.contrast), plan, folder, self._looked, self.settings)
+            slide.run(Steps(len(slide.cores), progress))
+        patches = Patches(tuple(slide.patch(number) for number in range(len(slide.cores))), plan.size)
+
+        def labels_at(rows: slice) -> Int32[np.ndarray, "h w"]:
+            return resize_label_rows(patches.labels_at, plan.size, plan.shape, rows)
+
+        facts = self.provenance(diameter=round(plan.diameter, 1))
+        return number_canonically(plan.shape, labels_at, patches.scores, facts)
+
+    def _plan(self, image: RgbSource, key: str, block: int) -> SlidePlan:
+        contrast = contrast_of(image) if self.settings.stretch else None
+        given = self.settings.diameter
+        stretched = StretchedRegions(image, contrast)
+        diameter = self._diameter_of_parts(stretched) if given == "auto" else float(given)
+        size = scaled_size(*image.shape, self._scale(diameter))
+        return SlidePlan(key, image.shape, size, diameter, contrast, block)
+
+    def _diameter_of_parts(self, image: StretchedRegions) -> float:
+        """The median of what the network finds in nine parts of an image, of those with objects."""
+        found = []
+        for part in parts_of(image.shape, self.settings.largest):
+            pixels = torch.from_numpy(image.read(*part)).permute(2, 0, 1)[None]
+            diameter, known = self._diameter(pixels)
+            if len(self._group(list(known.values())[-1]).scores) >= _LEAST_OBJECTS:
+                found.append(diameter)
+        return float(np.median(found)) if found else self.settings.canonical
+
+    def _looked(self, images: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 4 h w"]:
+        return self._mirrored(images.to(self.device)).cpu()
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h w"]:
@@ -131,7 +200,7 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
     ) -> PixelMaps:
         size = scaled_size(image.shape[-2], image.shape[-1], scale)
         scaled = resize_image(image, size).clamp(0, 1).to(self.device)
-        grid = TileGrid(*size, self.settings.tile, self.settings.overlap, LARGEST_STRIDE)
+        grid = grid_of(size, self.settings)
         return _as_arrays(run_in_tiles(look, scaled, grid, lines=False, progress=Steps(len(grid), progress)))
 
     def _mirrored(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h w"]:

@@ -1,0 +1,190 @@
+"""Segments of images too large for memory, written band by band: tiled BigTIFF, GeoJSON, labels of OME-Zarr."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt32
+
+from upseg.errors import FormatError, ImageError
+from upseg.files import atomic_path, printable
+from upseg.formats.geojson import polygon_geometry, properties_of
+from upseg.formats.metadata import VERSION, dump_json
+from upseg.functional.polygons import trace_rings
+from upseg.images.ome_zarr import zarr_module
+from upseg.segmentation import Segment
+from upseg.segmentation.banded import BandedSegmentation
+
+_TILE = 512
+_CHUNK = 1024
+_COARSEST = 1024  # pixels: the side of the last level of a pyramid, at most
+_UNITS = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter"}
+
+
+def write_banded(segmentation: BandedSegmentation, path: Path, format: str) -> Path:  # noqa: A002
+    """Write segments whose label map is not in memory; whole or not at all, an existing file is replaced.
+
+    Args:
+        segmentation: What to write.
+        path: Where to; folders are made.
+        format: One of `BANDED_FORMATS`.
+
+    Raises:
+        FormatError: If there is no such format, or it needs a package that is not there.
+    """
+    if format not in BANDED_FORMATS:
+        raise FormatError(
+            f"{format} needs the whole label map in memory; images in blocks are written as {', '.join(BANDED_FORMATS)}"
+        )
+    return BANDED_FORMATS[format](segmentation, path)
+
+
+def _write_tif(segmentation: BandedSegmentation, path: Path) -> Path:
+    """A BigTIFF of unsigned 32-bit integers in deflate-compressed tiles; scores and provenance as ImageDescription."""
+    import tifffile
+
+    facts = {
+        "upseg": VERSION,
+        "segments": len(segmentation),
+        "provenance": dict(segmentation.provenance),
+        "scores": segmentation.scores.tolist(),
+    }
+    with atomic_path(path) as partial, tifffile.TiffWriter(partial, bigtiff=True) as file:
+        file.write(
+            _tiles(segmentation),
+            shape=segmentation.shape,
+            dtype=np.uint32,
+            tile=(_TILE, _TILE),
+            photometric="minisblack",
+            compression="zlib",
+            description=dump_json(facts),
+            metadata=None,
+            software=False,
+        )
+    return path
+
+
+def _tiles(segmentation: BandedSegmentation) -> Iterator[UInt32[np.ndarray, "h w"]]:
+    for rows in segmentation.bands(multiple=_TILE):
+        labels = segmentation.labels_at(rows).astype(np.uint32)
+        for top in range(0, len(labels), _TILE):
+            for left in range(0, labels.shape[1], _TILE):
+                yield labels[top : top + _TILE, left : left + _TILE]
+
+
+def _write_geojson(segmentation: BandedSegmentation, path: Path) -> Path:
+    """As `upseg.formats.geojson.write_geojson`, but without a checksum of the label map."""
+    ours = {
+        "version": VERSION,
+        "segments": len(segmentation),
+        "height": segmentation.shape[0],
+        "width": segmentation.shape[1],
+        "provenance": dict(segmentation.provenance),
+    }
+    with atomic_path(path) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
+        file.write(f'{{"type":"FeatureCollection","upseg":{dump_json(ours)},"features":[')
+        for number, feature in enumerate(_features(segmentation)):
+            file.write(",\n" if number else "\n")
+            file.write(dump_json(feature))
+        file.write("\n]}\n")
+    return path
+
+
+def _features(segmentation: BandedSegmentation) -> Iterator[dict[str, Any]]:
+    """One for each segment in order of id, which is that of their first rows."""
+    for rows in segmentation.bands():
+        first, stop = np.searchsorted(segmentation.first_rows, (rows.start, rows.stop)).tolist()
+        if first == stop:
+            continue
+        last_row = int(segmentation.last_rows[first:stop].max()) + 1
+        labels = segmentation.labels_at(slice(rows.start, last_row))
+        own = np.where((labels > first) & (labels <= stop), labels - np.int32(first), np.int32(0))
+        rings = trace_rings(own)
+        rings.vertices[:, 0] += rows.start
+        bounds = np.searchsorted(rings.labels, np.arange(1, stop - first + 2)).tolist()
+        for index, (begin, end) in enumerate(pairwise(bounds), start=first):
+            segment = Segment(
+                index + 1, int(segmentation.areas[index]), (0, 0, 0, 0), float(segmentation.scores[index])
+            )
+            yield {
+                "type": "Feature",
+                "id": segment.id,
+                "properties": properties_of(segment),
+                "geometry": polygon_geometry(rings, range(begin, end)),
+            }
+
+
+def _write_ome_zarr(segmentation: BandedSegmentation, path: Path) -> Path:
+    """Labels of OME-Zarr 0.4 with a pyramid in which each level has every second row and column of the one before."""
+    try:
+        zarr = zarr_module()
+    except ImageError as error:
+        raise FormatError(f"{printable(path)}: {error}") from error
+    factors = [1]
+    while max(segmentation.shape) > _COARSEST * factors[-1]:
+        factors.append(2 * factors[-1])
+    with _atomic_folder(path) as partial:
+        group = zarr.open_group(str(partial), mode="w", zarr_format=2)
+        levels = []
+        for number, factor in enumerate(factors):
+            shape = tuple(-(-side // factor) for side in segmentation.shape)
+            chunks = tuple(min(_CHUNK, side) for side in shape)
+            levels.append(group.create_array(str(number), shape=shape, dtype="int32", chunks=chunks))
+        for rows in segmentation.bands(multiple=max(_CHUNK, factors[-1])):
+            labels = segmentation.labels_at(rows)
+            for level, factor in zip(levels, factors, strict=True):
+                part = labels[::factor, ::factor]
+                top = rows.start // factor
+                level[top : top + len(part)] = part
+        group.attrs.update(_ome_facts(segmentation, factors))
+    return path
+
+
+def _ome_facts(segmentation: BandedSegmentation, factors: list[int]) -> dict[str, Any]:
+    noted = segmentation.provenance.get("pixel_size")
+    length, unit = (noted["length"], _UNITS.get(noted["unit"])) if noted else (1.0, None)
+    axes = [{"name": name, "type": "space", **({"unit": unit} if unit else {})} for name in "yx"]
+    datasets = [
+        {
+            "path": str(number),
+            "coordinateTransformations": [{"type": "scale", "scale": [length * factor, length * factor]}],
+        }
+        for number, factor in enumerate(factors)
+    ]
+    described = {"version": "0.4", "name": "labels", "axes": axes, "datasets": datasets}
+    ours = {"version": VERSION, "segments": len(segmentation), "provenance": dict(segmentation.provenance)}
+    scores = [{"label-value": k, "score": s} for k, s in enumerate(segmentation.scores.tolist(), start=1)]
+    return {
+        "multiscales": [described],
+        "image-label": {"version": "0.4", "properties": scores},
+        "upseg": ours,
+    }
+
+
+@contextmanager
+def _atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place once the block has filled it."""
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        if path.is_dir():
+            shutil.rmtree(path)
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+BANDED_FORMATS: dict[str, Callable[[BandedSegmentation, Path], Path]] = {
+    "tif": _write_tif,
+    "geojson": _write_geojson,
+    "ome-zarr": _write_ome_zarr,
+}
+"""What can be written without the whole label map, each with how."""

@@ -1,0 +1,39 @@
+"""What starts fast imports little: the heavy modules that each command imports, counted in a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+HEAVY = (
+    "torch", "torchvision", "timm", "scipy", "skimage", "sklearn", "tifffile", "lightning", "transformers",
+    "huggingface_hub", "matplotlib", "fastapi", "onnxruntime", "zarr",
+)  # fmt: skip
+RUN = """
+import json, sys
+from upseg.cli import app
+app(json.loads(sys.argv[1]), standalone_mode=False)
+print(json.dumps([name for name in json.loads(sys.argv[2]) if name in sys.modules]))
+"""
+
+
+def imported_by(*arguments: str) -> set[str]:
+    command = [sys.executable, "-c", RUN, json.dumps(arguments), json.dumps(HEAVY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("arguments", [("models", "--help"), ("segment", "--help"), ("train", "--help")])
+def test_help_needs_nothing(arguments: tuple[str, ...]) -> None:
+    assert imported_by(*arguments) == set()
+
+
+def test_an_image_needs_what_computes_it_and_a_second_run_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), (90, 20, 200)).save(tmp_path / "a.png")
+    command = ("segment", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "-m", "dynaseg", "-q")
+    assert imported_by(*command) <= {"torch", "scipy", "skimage", "tifffile"}
+    assert (tmp_path / "out" / "a.png").exists()
+    assert imported_by(*command) == set()
