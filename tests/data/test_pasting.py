@@ -89,7 +89,8 @@ def test_the_seed_decides_all() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"count": -1}, {"least": 0}, {"largest": 1.5}, {"overlap": -0.1}, {"scale": (2.0, 1.0)}, {"gain": (0, 1)}]
+    "wrong",
+    [{"count": -1}, {"least": 0}, {"largest": 1.5}, {"overlap": -0.1}, {"scale": (2.0, 1.0)}, {"gain": (0.0, 1.0)}],
 )
 def test_ranges(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -155,8 +155,7 @@ def _place(
     mask: Bool[np.ndarray, "h w"], alike: Bool[np.ndarray, "hi wi"], overlap: float, rng: np.random.Generator
 ) -> tuple[int, int] | None:
     """Row and column, which may lie outside, of a mask's corner in an image in which it touches what is alike."""
-    own = np.argwhere(mask & border_pixels(mask))
-    others = np.argwhere(alike & border_pixels(alike))
+    own, others = (np.argwhere(shape & border_pixels(shape.view(np.uint8))) for shape in (mask, alike))
     if not (len(own) and len(others)):
         return None
     for _ in range(_TRIES):

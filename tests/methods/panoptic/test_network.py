@@ -317,14 +317,15 @@ class TestErrors:
             PanopticNetwork("test_vit", (3, 12), outputs=ALL)
 
 
+@pytest.fixture(scope="module")
+def convolutional() -> PanopticNetwork:
+    torch.manual_seed(0)
+    outputs = {"semantic": 3, "instance": 8}
+    return PanopticNetwork("tf_efficientnet_lite0", None, (16, 8), outputs, relative=(80, 80)).eval()
+
+
 class TestConvolutional:
     """An encoder of ours that makes no patches."""
-
-    @pytest.fixture(scope="class")
-    def convolutional(self) -> PanopticNetwork:
-        torch.manual_seed(0)
-        outputs = {"semantic": 3, "instance": 8}
-        return PanopticNetwork("tf_efficientnet_lite0", None, (16, 8), outputs, relative=(80, 80)).eval()
 
     @torch.no_grad()
     def test_maps_have_a_quarter_of_the_image(self, convolutional: PanopticNetwork) -> None:

@@ -29,6 +29,6 @@ def test_codes_of_the_way_become_codes_of_the_centre() -> None:
 
 def test_a_moved_image_has_the_same_relative_codes_and_moved_centres() -> None:
     relative = torch.randn(1, 8, 1, 1, generator=torch.Generator().manual_seed(1)).expand(1, 8, 4, 4)
-    found = at_own_positions(relative, (4, 4), GRID)
+    found = at_own_positions(relative, (4.0, 4.0), GRID)
     torch.testing.assert_close(found.norm(dim=1), relative.norm(dim=1))  # turned, not stretched
     assert not torch.allclose(found[..., 0, 0], found[..., 1, 0])
