@@ -1,8 +1,8 @@
-"""Does training for another kind of cell go better from a model of cells than from ImageNet weights alone?
+"""Does training for another kind of cell go better from a model of cells than from nothing, or from ImageNet weights?
 
 The cells are unlike nuclei: dark inside a bright membrane, in tissue of touching cells, made up, so that there are as
 many as wanted and none was seen before; or a folder of images/ and labels/ of one's own. The recipe is
-`entity/cells`, by the command that a user would give, for the same number of steps from both starts.
+`entity/cells`, by the command that a user would give, for the same number of steps from all three starts.
 
     python benchmarks/cells_fine_tuning.py --model MODEL [--images 5 10 40] [--epochs 8] [--data FOLDER]
 """
@@ -80,6 +80,16 @@ def tested(checkpoint: Path, samples: Sequence[Sample], folder: Path) -> tuple[f
     return float(scores["ap50"]), float(scores["ap75"])
 
 
+def starts(model: str) -> dict[str, list[str]]:
+    """What each training starts from, and the options that say so."""
+    nothing = ["--init-from", "null"]
+    return {
+        "nothing": [*nothing, "--model.init_args.pretrained", "false"],
+        "ImageNet": nothing,
+        model: ["--init-from", model],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="images/ and labels/ of cells; default: made-up membranes")
@@ -98,13 +108,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for count in options.images:
             write_folder(learn[:count], Path(temporary, f"data-{count}"))
-            for start, model in {"ImageNet": "null", options.model: options.model}.items():
+            for start, choice in starts(options.model).items():
                 run = Path(temporary, f"{Path(start).name}-{count}")
-                minutes = trained(Path(temporary, f"data-{count}"), run, ["--init-from", model], options.epochs)
+                minutes = trained(Path(temporary, f"data-{count}"), run, choice, options.epochs)
                 scores = tested(run / "checkpoints" / "last.ckpt", test, run / "model")
                 rows.append([count, start, *(f"{score:.3f}" for score in scores), f"{minutes:.1f}"])
                 print(*rows[-1], file=sys.stderr, flush=True)
-    title = f"Cells of another kind, from ImageNet weights and from a model: {len(test)} test images"
+    title = f"Cells of another kind, from nothing, from ImageNet weights and from a model: {len(test)} test images"
     write_report(options.output, "cells_fine_tuning", title, [markdown_table(HEADINGS, rows)], {"rows": rows}, [])
 
 

@@ -126,13 +126,13 @@ class ImageJob:
         _LOGGER.info("%s: %d segments after %.1f s", printable(self.path), count, taken)
 
         def write_one(name: str, path: Path) -> None:
-            given = {"image": found.image, "depth": found.depth, "levels": self.options.levels}
+            given: dict[str, Any] = {"image": found.image, "depth": found.depth, "levels": self.options.levels}
             write(found.segmentation, path, format=name, **given)
 
         self.write_each(write_one)
         return count
 
-    def write_each(self, write_one: Callable[[str, Path], None]) -> None:
+    def write_each(self, write_one: Callable[[str, Path], object]) -> None:
         """Write every format.
 
         Args:

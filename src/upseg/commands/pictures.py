@@ -132,7 +132,7 @@ def write_split_pictures(
             photo=None if photo is None else photo.path,
             needs_photo=True,
         )
-        semantic_map, pixels = job.read()
+        semantic_map, pixels = job.read_both()
         return segmenter.picture(pixels, kind, semantic_map=semantic_map)  # type: ignore[attr-defined, no-any-return]
 
     return _write(inputs, output, kinds, draw, quiet=quiet)

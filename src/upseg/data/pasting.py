@@ -93,7 +93,8 @@ def paste_objects(sample: Sample, pasting: Pasting, rng: np.random.Generator) ->
     last = len(sample.segments)
     for number in rng.integers(len(parts), size=count).tolist():
         mask, box, segment = parts[number]
-        if convex_hull_image(mask).sum() * pasting.solidity > mask.sum():
+        hull = convex_hull_image(mask)  # type: ignore[no-untyped-call]
+        if hull.sum() * pasting.solidity > mask.sum():
             continue
         colours, alpha = _turned(sample.image[box], mask, pasting, rng)
         category = categories.get(segment)

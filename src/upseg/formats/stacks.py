@@ -27,7 +27,6 @@ def write_label_stack(planes: Iterable[Int32[np.ndarray, "h w"]], path: Path, pr
     text = dump_json({"upseg": VERSION, "provenance": dict(provenance)})
     with atomic_path(path) as partial, tifffile.TiffWriter(partial, bigtiff=True) as file:
         for number, labels in enumerate(planes):
-            described = {"description": text} if number == 0 else {}
             file.write(
                 labels.astype(np.uint32),
                 photometric="minisblack",
@@ -35,7 +34,7 @@ def write_label_stack(planes: Iterable[Int32[np.ndarray, "h w"]], path: Path, pr
                 contiguous=False,
                 metadata=None,
                 software=False,
-                **described,
+                description=text if number == 0 else None,
             )
     return path
 

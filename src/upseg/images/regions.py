@@ -108,7 +108,7 @@ def plane_count(path: Path, channels: Sequence[int] | None = None) -> int:
         if path.is_dir():
             from upseg.images.ome_zarr import ZarrRegions
 
-            return ZarrRegions(path, page=0).planes
+            return int(ZarrRegions(path, page=0).planes)
         with path.open("rb") as file:
             signature = file.read(4)
         if not signature.startswith(TIFF_SIGNATURES):

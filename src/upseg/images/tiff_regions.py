@@ -83,7 +83,7 @@ class TiffRegions:
             raise ImageError(f"colours of the kind {name} can only be read as a whole; save the image as grey or RGB")
         if page.imagedepth > 1:
             raise ImageError("a TIFF page with a depth cannot be read by regions; save one page for each plane")
-        piece = math.prod(self.chunk) * page.dtype.itemsize * page.shaped[-1]
+        piece = math.prod(self.chunk) * np.dtype(page.dtype).itemsize * page.shaped[-1]
         if not page.is_contiguous and piece > _MOST_IN_ONE:
             raise ImageError(f"it is stored in pieces of {self.chunk} pixels, {piece:,} bytes each; save it in tiles")
 
@@ -128,14 +128,15 @@ class TiffRegions:
         self, page: tifffile.TiffPage | tifffile.TiffFrame, rows: slice, columns: slice
     ) -> Shaped[np.ndarray, "*shape"]:
         """A region of one page, with the axes of the page."""
-        keyframe = page.keyframe
+        keyframe = _keyframe(page)
+        kind = np.dtype(keyframe.dtype)
         planes, _, _, _, samples = keyframe.shaped
         if page.is_contiguous and keyframe.fillorder == 1 and keyframe.predictor == 1:
             places = (slice(None), 0, rows, columns)
-            found = self._mapped(keyframe.dtype, page.dataoffsets[0], keyframe.shaped, places)
+            found = self._mapped(kind, page.dataoffsets[0], keyframe.shaped, places)
         else:
             shape = planes, rows.stop - rows.start, columns.stop - columns.start, samples
-            found = np.full(shape, keyframe.nodata, keyframe.dtype)
+            found = np.full(shape, keyframe.nodata, kind)
             for number in _touched(keyframe, rows, columns):
                 self._copy_tile(page, number, found, rows, columns)
         has_samples = "S" in keyframe.axes
@@ -165,7 +166,7 @@ class TiffRegions:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        keyframe = page.keyframe
+        keyframe = _keyframe(page)
         data, length = None, page.databytecounts[number]
         if length:
             self._file.filehandle.seek(page.dataoffsets[number])
@@ -194,6 +195,12 @@ def _chunk(page: tifffile.TiffPage) -> tuple[int, int]:
     if page.is_tiled:
         return page.tilelength, page.tilewidth
     return min(page.rowsperstrip, page.imagelength), page.imagewidth
+
+
+def _keyframe(page: tifffile.TiffPage | tifffile.TiffFrame) -> tifffile.TiffPage:
+    """The page whose tags say how this one is stored."""
+    assert page.keyframe is not None  # noqa: S101  (only of frames that were made by hand)
+    return page.keyframe
 
 
 def _touched(page: tifffile.TiffPage, rows: slice, columns: slice) -> Iterator[int]:

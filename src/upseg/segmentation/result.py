@@ -215,7 +215,7 @@ class Segmentation(LabelledSegments):
             )
         own = int(self.labels[row, column])
         chain = [own, *(self.wholes_of(own) if own else ())]
-        return chain[round((1 - detail) * (len(chain) - 1))]
+        return int(chain[round((1 - detail) * (len(chain) - 1))])
 
     def climb(self, segment_id: int) -> list[int]:
         """The nodes of the hierarchy that hold a segment: the one nearest to it, and all that this merges into."""

@@ -39,13 +39,13 @@ class MaskJob(ImageJob):
     needs_photo: bool = False
 
     def segment(self, segmenter: Splitter, on_step: StepCallback | None = None) -> Outcome:
-        """Split the mask; errors as of `read`."""
-        semantic_map, pixels = self.read()
+        """Split the mask; errors as of `read_both`."""
+        semantic_map, pixels = self.read_both()
         found = segmenter.split(pixels, semantic_map, **progress_option(on_step))
         facts = {"image": self.image, "mask": self.name, **(self.reading.facts() if pixels is not None else {})}
         return Outcome(found.with_provenance({**found.provenance, **facts}), pixels)
 
-    def read(self) -> tuple[Segmentation, Float32[np.ndarray, "h w 3"] | None]:
+    def read_both(self) -> tuple[Segmentation, Float32[np.ndarray, "h w 3"] | None]:
         """The classes of the mask; and its photo, where that is needed.
 
         Raises:

@@ -265,9 +265,9 @@ class MovingAverage(AveragedModel):
             share = 1 - min(decay, (1 + steps) / (10 + steps))
             # all of one type at once: a GPU is asked once, not for each of hundreds
             if averaged[0].is_floating_point():
-                torch._foreach_lerp_(averaged, current, share)
+                torch._foreach_lerp_(list(averaged), list(current), share)
             else:
-                torch._foreach_copy_(averaged, current)
+                torch._foreach_copy_(list(averaged), list(current))
 
         super().__init__(network, multi_avg_fn=move, use_buffers=True)
         self.requires_grad_(False)

@@ -37,7 +37,7 @@ class MicroscopyAugmentation(SampleTransform):
     def __init__(
         self,
         size: int = 224,
-        diameter: float = 18.0,
+        diameter: float = 22.0,
         spread: float = 0.35,
         scale: tuple[float, float] = (0.4, 2.5),
         enlarged: float = 3.0,

@@ -35,7 +35,7 @@ class CellSettings:
 
     backbone: str = "tf_efficientnet_lite0"
     channels: tuple[int, ...] = (96, 64, 48, 32)
-    canonical: float = 18.0
+    canonical: float = 22.0
     diameter: float | Literal["auto"] = "auto"
     passes: int = 2
     largest: int = 768

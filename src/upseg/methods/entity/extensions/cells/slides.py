@@ -205,7 +205,8 @@ class SlideCells:
         """The objects in a region, their scores, and which of them belong to the block."""
         settings = self.settings
         blended = blended_at(self._tile, self._grid, *region).numpy()
-        maps = PixelMaps(*blended, size=np.broadcast_to(np.float32(0), blended.shape[1:]))
+        foreground, border, distance = blended
+        maps = PixelMaps(foreground, border, distance, np.broadcast_to(np.float32(0), foreground.shape))
         floods = settings.foreground, settings.border_weight, settings.smoothing, settings.prominence
         labels, markers = flooded(maps, *floods)
         least = settings.minimum_area * math.pi * settings.canonical**2 / 4

@@ -26,7 +26,7 @@ class CellTargets:
         ValueError: If a setting is out of range.
     """
 
-    def __init__(self, diameter: float = 18.0, border: float = 2.0) -> None:
+    def __init__(self, diameter: float = 22.0, border: float = 2.0) -> None:
         if diameter <= 0 or border < 1:
             raise ValueError(f"diameter must be positive and border at least 1, got {diameter} and {border}")
         self.diameter, self.border = diameter, border
