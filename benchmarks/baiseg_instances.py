@@ -50,7 +50,7 @@ from upseg.metrics.cell_matching import CellMatching
 from upseg.metrics.mask_iou import label_map_ious
 from upseg.metrics.voc_mask_ap import VocMaskAP
 from upseg.segmentation import Category, Segmentation
-from upseg.split.baselines import DistanceSettings, distance_objects
+from upseg.split.baselines import DistanceSettings, distance_objects, remove_small_objects
 from upseg.training.recipes import find_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -165,7 +165,7 @@ def methods(
     def baseline(cut: Callable[..., np.ndarray]) -> Callable[[Sample], Segmentation]:
         def run(sample: Sample) -> Segmentation:
             classes = class_map(sample)
-            labels = cut(classes, minimum_area=segmenter.settings.minimum_area)
+            labels = remove_small_objects(cut(classes), segmenter.settings.minimum_area)
             first = {int(n): known[int(classes[labels == n][0])] for n in np.unique(labels[labels > 0])}
             return Segmentation.from_labels(labels, categories=first)
 
