@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 MOST_BYTES = 1 << 30
 """Of a file that is read whole: what is larger would not fit into memory once it is parsed."""
 
@@ -138,7 +136,7 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def write_picture(path: Path, pixels: np.ndarray, **options: Any) -> Path:
+def write_picture(path: Path, pixels: Any, **options: Any) -> Path:
     """Write pixels as Pillow takes them, whole or not at all: JPEG where the name ends so, else PNG; returns the path.
 
     Args:

@@ -178,7 +178,7 @@ SUBJECTS: dict[str, Subject] = {
             "backbone": "vit_small_patch16_224", "patch": 8, "layers": (1, 3), "decoder_channels": (8, 8),
             "heads": With(("semantic", "instance"), {"maximum_depth": None}), "encoding": "rgb", "frequencies": 2,
             "grid": (8, 8), "maximum_depth": 5.0, "size": 48, "suppression_radius": 20.0, "minimum_votes": 0.9,
-            "minimum_thing_area": 0.9, "minimum_stuff_area": 0.9, "minimum_score": 0.99,
+            "minimum_thing_area": 0.9, "minimum_stuff_area": 0.9, "minimum_score": 0.99, "relative": True,
         },
     ),
     "baiseg": Subject(

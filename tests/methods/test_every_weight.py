@@ -115,7 +115,7 @@ SUBJECTS = {
             "anchor_kinds": "both", "weighted": False, "hard": True,
         },
         {},
-        {"background": False, "void_reach": 0},
+        {"background": False, "void_reach": 0, "background_reach": 2, "contours": "segments"},
         {"categories": CLASSES, "background": True},
     ),
     "dynaseg_classes": Subject(
@@ -133,6 +133,7 @@ WITHOUT: dict[str, dict[str, str]] = {
     "panoptic": {"categories": "classes of the data", "patch": "must be the network's", "upsampling": "likewise"},
     "baiseg": {"categories": "classes of the data"},
     "dynaseg_classes": {
+        "frozen_backbone": "of a backbone, which this one has not: test_task.py",
         "samples": "of the silhouette's estimate: test_floor.py",
         "seed": "likewise: test_floor.py",
     },

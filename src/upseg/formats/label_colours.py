@@ -53,7 +53,7 @@ def parse_label_map(text: str) -> dict[str, Colour]:
             continue
         name, _, rest = line.partition(":")
         numbers = rest.partition(":")[0].split(",")
-        if numbers == [""]:  # datumaro's, where nobody chose colours: PASCAL VOC's in the lines' order
+        if rest and numbers == [""]:  # datumaro's, where nobody chose colours: PASCAL VOC's in the lines' order
             numbers = [str(part) for part in spread_colours(np.array([len(found)]))[0].tolist()]
         if len(numbers) != 3 or not all(n.strip().isdecimal() and int(n) <= _LARGEST for n in numbers):
             raise ValueError(f"expected lines name:red,green,blue::, got {line[:60]!r}")

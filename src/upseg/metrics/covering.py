@@ -23,6 +23,7 @@ def covering(truth: LabelMap, prediction: LabelMap, valid: Mask | None = None) -
         A value in [0, 1]; nan without a ground-truth region. With several annotators take the mean over their maps.
 
     Example:
+        >>> import numpy as np
         >>> covering(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 1]]))
         0.5
     """

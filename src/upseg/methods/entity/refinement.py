@@ -172,6 +172,8 @@ def resize_labels(labels: Int32[np.ndarray, "h w"], size: tuple[int, int]) -> In
         labels: (H, W).
         size: (H2, W2) in pixels; the map itself is returned where it has this size already.
     """
+    if labels.shape == size:
+        return labels
     return resize_label_rows(lambda rows: labels[rows], labels.shape, size, slice(0, size[0]))
 
 

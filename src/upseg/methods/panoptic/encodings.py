@@ -34,7 +34,7 @@ from upseg.methods.panoptic.settings import PanopticSettings
 Numbers = TypeVar("Numbers", float, np.ndarray, Tensor)
 
 
-def normalise(positions: Numbers, size: float, cells: int) -> Numbers:
+def normalise(positions: Numbers, size: float | int, cells: int) -> Numbers:
     """The coordinate u (of rows) or v (of columns) of positions on an axis of an image.
 
     Args:

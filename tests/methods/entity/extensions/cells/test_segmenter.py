@@ -77,7 +77,7 @@ def bright_disks(radius: int, side: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("radius", [4, 9, 24, 60])
 def test_objects_of_any_size_are_seen_at_the_canonical_one(radius: int) -> None:
     image, labels = bright_disks(radius, 14 * radius)
-    network = Oracle(18.0)
+    network = Oracle(22.0)
     found = CellSegmenter(CellSettings(passes=3, largest=256), network=network).segment(image)
     assert match_cells(labels, found.labels, [0.75])[0].average_precision == 1
     assert found.provenance["diameter"] == pytest.approx(2 * radius, rel=0.25)
@@ -87,16 +87,16 @@ def test_objects_of_any_size_are_seen_at_the_canonical_one(radius: int) -> None:
 
 def test_a_given_diameter_is_taken_as_it_is() -> None:
     image, _ = bright_disks(6, 80)
-    network = Oracle(18.0)
+    network = Oracle(22.0)
     found = CellSegmenter(CellSettings(diameter=24.0), network=network).segment(image)
-    assert network.seen == [(60, 60)]
+    assert network.seen == [(73, 73)]  # 80 x 22 / 24
     assert found.provenance["diameter"] == 24
 
 
 def test_mirror_images_are_averaged_and_large_ones_tiled() -> None:
     image, labels = bright_disks(9, 150)
-    network = Oracle(18.0)
-    settings = CellSettings(diameter=18.0, flips=True, tile=96, overlap=32)
+    network = Oracle(22.0)
+    settings = CellSettings(diameter=22.0, flips=True, tile=96, overlap=32)
     found = CellSegmenter(settings, network=network).segment(image)
     assert len(network.seen) == 4 * 4  # four tiles, four mirrors
     assert match_cells(labels, found.labels, [0.75])[0].average_precision == 1
@@ -104,7 +104,7 @@ def test_mirror_images_are_averaged_and_large_ones_tiled() -> None:
 
 def test_predict_and_group_are_the_two_halves() -> None:
     image, labels = bright_disks(9, 90)
-    segmenter = CellSegmenter(CellSettings(), network=Oracle(18.0))
+    segmenter = CellSegmenter(CellSettings(), network=Oracle(22.0))
     maps = segmenter.predict(torch.from_numpy(image).permute(2, 0, 1)[None] / 200)
     assert maps.shape == (1, 4, 90, 90)
     assert match_cells(labels, segmenter.group(maps[0]), [0.9])[0].average_precision == 1
@@ -121,10 +121,10 @@ def test_labels_are_brought_back_with_their_scores() -> None:
 
 def test_classes_are_refused() -> None:
     with pytest.raises(ModelError, match="the method cells knows no classes"):
-        CellSegmenter(CellSettings(), categories=(Category(1, "a"),), network=Oracle(18.0))
+        CellSegmenter(CellSettings(), categories=(Category(1, "a"),), network=Oracle(22.0))
 
 
 def test_an_image_in_which_nothing_is_found_is_no_obstacle() -> None:
-    assert len(CellSegmenter(CellSettings(), network=Oracle(18.0)).segment(drawn_image(20, 30) // 8)) >= 0
+    assert len(CellSegmenter(CellSettings(), network=Oracle(22.0)).segment(drawn_image(20, 30) // 8)) >= 0
     dark = np.zeros((40, 50, 3), np.uint8)
-    assert len(CellSegmenter(CellSettings(), network=Oracle(18.0)).segment(dark)) == 0
+    assert len(CellSegmenter(CellSettings(), network=Oracle(22.0)).segment(dark)) == 0

@@ -26,7 +26,7 @@ from upseg.models.registry import find_model, load_model
 from upseg.training.data import MixedDataModule
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:.*num_workers:UserWarning")
-SETTINGS = CellSettings("mobilenetv3_small_050", (16, 16, 16, 16), diameter=18.0, threads=1)
+SETTINGS = CellSettings("mobilenetv3_small_050", (16, 16, 16, 16), canonical=18.0, diameter=18.0, threads=1)
 
 
 class Disks(Dataset):
@@ -45,7 +45,7 @@ class Disks(Dataset):
 
 def data_module() -> MixedDataModule:
     return MixedDataModule(
-        [WeightedDataset(Disks())], batch_size=4, workers=0, targets=CellTargets(), validation=[Disks()]
+        [WeightedDataset(Disks())], batch_size=4, workers=0, targets=CellTargets(diameter=18.0), validation=[Disks()]
     )
 
 
