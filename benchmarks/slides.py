@@ -142,8 +142,8 @@ def equal_objects(whole: Path, blocks: Path, counts: tuple[int, int]) -> float:
     return same / max(1, *counts)
 
 
-def found_nuclei(path: Path, side: int, block: int) -> tuple[int, int, int]:
-    """How many nuclei there are, at how many centres is an object of its own, and at how many near a seam is none."""
+def found_nuclei(path: Path, side: int, block: int) -> tuple[int, int, float | None]:
+    """How many nuclei there are, at how many centres is an object of its own, and the share near seams by that elsewhere."""
     centres = [
         (int(found[0]), int(found[1]))
         for row in range(side // CELL + 1)
@@ -159,7 +159,8 @@ def found_nuclei(path: Path, side: int, block: int) -> tuple[int, int, int]:
     alone = np.isin(values, numbers[(counts == 1) & (numbers > 0)])
     from_seam = np.abs((places + block // 2) % block - block // 2).min(1)
     seam = (from_seam < DIAMETER) & (places.min(1) > 2 * DIAMETER) & (places.max(1) < side - 2 * DIAMETER)
-    return len(places), int(alone.sum()), round(1000 * float(alone[seam].mean() / max(alone[~seam].mean(), 1e-9)))
+    share = float(alone[seam].mean() / max(alone[~seam].mean(), 1e-9)) if seam.any() else None  # one block: no seam
+    return len(places), int(alone.sum()), share
 
 
 def measure(side: int, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def measure(side: int, folder: Path, options: argparse.Namespace) -> dict[str, A
     same = results[0].read_bytes() == results[1].read_bytes()
     nuclei, found, seam = found_nuclei(results[0], side, options.block)
     row: dict[str, Any] = {
-        "side": side, "nuclei": nuclei, "found": found, "seam": seam / 1000, "blocks": blocks, "killed": killed,
+        "side": side, "nuclei": nuclei, "found": found, "seam": seam, "blocks": blocks, "killed": killed,
         "same_after_kill": same,
     }  # fmt: skip
     print(json.dumps(row), file=sys.stderr, flush=True)
@@ -185,7 +186,7 @@ def measure(side: int, folder: Path, options: argparse.Namespace) -> dict[str, A
 def cells(row: dict[str, Any]) -> list[object]:
     whole = row.get("whole")
     return [
-        str(row["side"]), row["nuclei"], row["blocks"]["segments"], f"{row['seam']:.3f}",
+        str(row["side"]), row["nuclei"], row["blocks"]["segments"], None if row["seam"] is None else f"{row['seam']:.3f}",
         f"{row['blocks']['seconds']:.0f}", f"{row['blocks']['seconds'] / row['side'] ** 2 * 1e6:.2f}",
         f"{row['blocks']['bytes'] / 1e9:.2f}", None if whole is None else f"{whole['bytes'] / 1e9:.2f}",
         None if whole is None else f"{100 * row['equal']:.3f}",

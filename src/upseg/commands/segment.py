@@ -86,7 +86,7 @@ _Memory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Segment in blocks, in no more memory than this, such as 4GB: images of any size (TIFF, OME-Zarr, SVS); "
+        help="Segment in blocks as large as this much memory allows, such as 4GB: images of any size (TIFF, OME-Zarr, SVS); "
         "for nuclei, into tif, geojson or ome-zarr.",
     ),
 ]
