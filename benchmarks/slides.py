@@ -143,7 +143,7 @@ def equal_objects(whole: Path, blocks: Path, counts: tuple[int, int]) -> float:
 
 
 def found_nuclei(path: Path, side: int, block: int) -> tuple[int, int, float | None]:
-    """How many nuclei there are, at how many centres is an object of its own, and the share near seams by that elsewhere."""
+    """How many nuclei there are, how many centres have an object of their own, the share near seams by that elsewhere."""
     centres = [
         (int(found[0]), int(found[1]))
         for row in range(side // CELL + 1)
@@ -186,7 +186,8 @@ def measure(side: int, folder: Path, options: argparse.Namespace) -> dict[str, A
 def cells(row: dict[str, Any]) -> list[object]:
     whole = row.get("whole")
     return [
-        str(row["side"]), row["nuclei"], row["blocks"]["segments"], None if row["seam"] is None else f"{row['seam']:.3f}",
+        str(row["side"]), row["nuclei"], row["blocks"]["segments"],
+        None if row["seam"] is None else f"{row['seam']:.3f}",
         f"{row['blocks']['seconds']:.0f}", f"{row['blocks']['seconds'] / row['side'] ** 2 * 1e6:.2f}",
         f"{row['blocks']['bytes'] / 1e9:.2f}", None if whole is None else f"{whole['bytes'] / 1e9:.2f}",
         None if whole is None else f"{100 * row['equal']:.3f}",

@@ -86,8 +86,8 @@ _Memory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Segment in blocks as large as this much memory allows, such as 4GB: images of any size (TIFF, OME-Zarr, SVS); "
-        "for nuclei, into tif, geojson or ome-zarr.",
+        help="Segment in blocks as large as this much memory allows, such as 4GB: images of any size (TIFF, OME-Zarr, "
+        "SVS); for nuclei, into tif, geojson or ome-zarr.",
     ),
 ]
 _Shard = Annotated[
