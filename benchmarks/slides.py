@@ -143,7 +143,7 @@ def equal_objects(whole: Path, blocks: Path, counts: tuple[int, int]) -> float:
 
 
 def found_nuclei(path: Path, side: int, block: int) -> tuple[int, int, float | None]:
-    """How many nuclei there are, how many centres have an object of their own, the share near seams by that elsewhere."""
+    """How many nuclei there are, how many centres have an object of their own, the share at seams by that elsewhere."""
     centres = [
         (int(found[0]), int(found[1]))
         for row in range(side // CELL + 1)
