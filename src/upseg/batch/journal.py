@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path, PurePosixPath
@@ -175,10 +175,13 @@ class Journal:
         entry = self._entries.get(str(output))
         return entry.segments if entry is not None else None
 
-    def holds_result_of(self, output: str, name: str) -> bool:
-        """Whether a file is there that a run wrote for the image of this name."""
-        entry = self._entries.get(output)
-        return entry is not None and entry.state.name == name and os.path.lexists(self.folder / output)
+    def results_beside(self, outputs: Set[str]) -> dict[str, set[str]]:
+        """The files beside some that are there and that runs wrote, by the name of the image they are of."""
+        found: dict[str, set[str]] = {}
+        for output in self._entries.keys() - outputs:
+            if os.path.lexists(self.folder / output):
+                found.setdefault(self._entries[output].state.name, set()).add(output)
+        return found
 
     def begin(self, state: InputState, outputs: Sequence[PurePosixPath]) -> None:
         """Note that these outputs of an image are about to be written."""

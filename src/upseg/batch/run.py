@@ -214,13 +214,13 @@ def _check_kind(
 
 def stale_results(plans: Mapping[InputImage, OutputPlan], journal: Journal) -> tuple[Path, ...]:
     """The files of earlier runs whose images' results have other names now, as when `a.jpg` came beside `a.png`."""
-    current = {str(file) for plan in plans.values() for file in plan.files}
+    others = journal.results_beside({str(file) for plan in plans.values() for file in plan.files})
     return tuple(
         journal.folder / file
         for image, plan in plans.items()
-        if image.problem is None
+        if image.problem is None and (known := others.get(str(image.name)))
         for file in earlier_results(image, plan)
-        if file not in current and journal.holds_result_of(file, str(image.name))
+        if file in known
     )
 
 
