@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class BlockJob(ImageJob):
     memory: int = 0
     key: str = ""
 
-    def carry_out(self, segmenter: Any, on_step: StepCallback | None = None) -> int:
+    def start(self, segmenter: Any, on_step: StepCallback | None = None) -> Callable[[], int]:
         """Segment and write; what an earlier run computed of the same image is used.
 
         Raises:
@@ -53,7 +54,7 @@ class BlockJob(ImageJob):
         except ImageError as error:
             raise ImageError(f"{printable(self.path)}: {error}") from error
         shutil.rmtree(work, ignore_errors=True)
-        return len(found)
+        return partial(len, found)
 
 
 def block_key(digest: str, path: Path) -> str:

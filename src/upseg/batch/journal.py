@@ -7,11 +7,13 @@ import json
 import os
 import secrets
 import stat
+import time
 import warnings
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -101,6 +103,7 @@ class Journal:
         self.folder, self.path = folder, folder / JOURNAL_NAME
         self._entries: dict[str, _Entry] = {}
         self._descriptor: int | None = None
+        self._lock, self._synced = Lock(), 0.0
         try:
             self._set_aside_other_things()
             content = read_plain(self.path) if self.path.exists() else b""
@@ -131,8 +134,16 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+            try:
+                os.fsync(self._descriptor)
+            except OSError as failure:
+                raise self._unwritable(failure) from failure
+            finally:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _unwritable(self, error: OSError) -> UpsegError:
+        return UpsegError(f"{printable(self.path)}: cannot be written ({error.strerror or error})")
 
     def _set_aside_other_things(self) -> None:
         """Take a link, pipe or the like away: reading it may never end, and writing may change what lies elsewhere."""
@@ -188,10 +199,13 @@ class Journal:
         self._append({"event": "begun"}, state, outputs)
 
     def finish(self, state: InputState, outputs: Sequence[PurePosixPath], *, seconds: float, segments: int) -> None:
-        """Note that these outputs of an image are complete."""
-        self._append({"event": "finished", "seconds": round(seconds, 3), "segments": segments}, state, outputs)
+        """Note that these outputs of an image are complete; if the power is cut within a second, it is done again."""
+        facts = {"event": "finished", "seconds": round(seconds, 3), "segments": segments}
+        self._append(facts, state, outputs, at_once=False)
 
-    def _append(self, facts: dict[str, Any], state: InputState, outputs: Sequence[PurePosixPath]) -> None:
+    def _append(
+        self, facts: dict[str, Any], state: InputState, outputs: Sequence[PurePosixPath], *, at_once: bool = True
+    ) -> None:
         if self._descriptor is None:
             raise RuntimeError("the journal is not open; use it in a with statement")
         record = facts | {
@@ -203,18 +217,24 @@ class Journal:
             "settings": state.settings,
             "outputs": [str(output) for output in outputs],
         }
-        line = (b"\n" if self._cut else b"") + json.dumps(record).encode("ascii") + b"\n"
+        with self._lock:
+            self._write(json.dumps(record).encode("ascii") + b"\n", at_once=at_once)
+            self._remember(record)
+
+    def _write(self, line: bytes, *, at_once: bool) -> None:
+        assert self._descriptor is not None  # noqa: S101 - `_append` looked
+        line = (b"\n" if self._cut else b"") + line
         self._cut = True  # until all of it is written
         try:
             written = os.write(self._descriptor, line)  # one write, so that two runs never mix their lines
-            if written == len(line):
+            if written == len(line) and (at_once or time.monotonic() - self._synced > _PATIENCE):
                 os.fsync(self._descriptor)
+                self._synced = time.monotonic()
         except OSError as error:
-            raise UpsegError(f"{printable(self.path)}: cannot be written ({error.strerror or error})") from error
+            raise self._unwritable(error) from error
         if written < len(line):
             raise UpsegError(f"{printable(self.path)}: cannot be written (the disk is full)")
         self._cut = False
-        self._remember(record)
 
     def _replay(self, line: bytes) -> None:
         try:
@@ -242,6 +262,7 @@ def _is_whole(record: Mapping[str, Any]) -> bool:
     )
 
 
+_PATIENCE = 1.0  # seconds that finished images may be known to nobody but the system
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would otherwise write \r\n
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 from upseg import __version__
 from upseg.batch.blocks import BlockJob, block_key, check_blocks
 from upseg.batch.inputs import InputImage, OutputPlan, earlier_results, find_images, plan_outputs
-from upseg.batch.jobs import ImageJob, ImageResult, ResultOptions, Status, StepCallback, run_job
+from upseg.batch.jobs import ImageJob, ImageResult, ResultOptions, Status, StepCallback, start_job
 from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
 from upseg.batch.stacks import DEFAULT_LINK, PROJECTION, ProjectionJob, StackJob, check_planes
 from upseg.batch.workers import run_in_workers, threads_of_an_image
@@ -26,6 +28,7 @@ from upseg.models.registry import Model, find_model
 
 DEFAULT_FORMATS = ("png", "overlay")
 SUMMARY = PurePosixPath("summary.csv")
+_LONG = 0.5  # seconds of an image that is noted as finished before the next is segmented
 Describe = Callable[[InputImage, Path], tuple[ImageJob, str]]
 """Gives the job for an image and the stem of its results, and a digest of all that these depend on beside the image; an
 `UpsegError` is why it fails."""
@@ -356,8 +359,26 @@ def _run_here(
     on_begin: Callable[[int], ImageResult | None],
     on_step: StepCallback,
 ) -> Generator[tuple[int, ImageResult], None, None]:
+    """Segment here, while another thread waits for the disk: it notes the next image and writes the results before."""
     segmenter = model.load(device)
     told = on_step if model.implementation.reports_progress else None
-    with threads_of_an_image():
+    with threads_of_an_image(), ThreadPoolExecutor(1) as disk:
+        begun = disk.submit(on_begin, 0)
+        written: Future[ImageResult] | None = None
         for index, job in enumerate(jobs):
-            yield index, on_begin(index) or run_job(job, segmenter, told)
+            failure, started = begun.result(), time.perf_counter()
+            if index + 1 < len(jobs):
+                begun = disk.submit(on_begin, index + 1)
+            finish = start_job(job, segmenter, told) if failure is None else partial(_same, failure)
+            if written is not None:
+                yield index - 1, written.result()
+            written = disk.submit(finish)
+            if time.perf_counter() - started > _LONG:
+                yield index, written.result()
+                written = None
+        if written is not None:
+            yield len(jobs) - 1, written.result()
+
+
+def _same(result: ImageResult) -> ImageResult:
+    return result

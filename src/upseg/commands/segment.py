@@ -40,6 +40,7 @@ _SNAPSHOTS = 10
 # torch of which it is known that their own modules do not miss it
 _UNUSED_OF_TORCH = ("torch._meta_registrations", "torch.export", "torch.distributions")
 _TORCH_VERSIONS = ("2.15.",)
+_DEFERRED = DeferredModules(_UNUSED_OF_TORCH, lambda: str(sys.modules["torch"].__version__).startswith(_TORCH_VERSIONS))
 _OBJECTS = 50_000  # made before Python looks for cycles among them: imports make many, and no cycles
 _Paths = Annotated[list[str], typer.Argument(help="Images, folders (searched throughout) and globs.")]
 _Model = Annotated[
@@ -213,10 +214,8 @@ def segment(
 def start_quickly() -> None:
     """Let the imports of this process leave out what segmenting does not need."""
     gc.set_threshold(_OBJECTS)
-    sys.meta_path.insert(
-        0,
-        DeferredModules(_UNUSED_OF_TORCH, lambda: str(sys.modules["torch"].__version__).startswith(_TORCH_VERSIONS)),
-    )
+    if _DEFERRED not in sys.meta_path:
+        sys.meta_path.insert(0, _DEFERRED)
 
 
 def _shard_of(text: str) -> tuple[int, int]:
