@@ -40,7 +40,7 @@ class DeferredModules(MetaPathFinder):
         when: Asked before a module is deferred.
     """
 
-    def __init__(self, names: Iterable[str], when: Callable[[], bool]) -> None:
+    def __init__(self, names: Iterable[str], when: Callable[[], bool] = lambda: True) -> None:
         self.names, self.when = frozenset(names), when
 
     def find_spec(self, name: str, path: Any, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
