@@ -57,8 +57,8 @@ def open_images(options: argparse.Namespace) -> Dataset:
     while not part["class_path"].endswith("HashedPart"):
         part = part["init_args"]["dataset"]
     how = part["init_args"]
-    wanted = {how["part"]} if options.learned else {"train", "validation"} - {how["part"]}
-    return HashedPart(photos, wanted.pop(), how["share"])
+    wanted = "train" if (how["part"] == "train") == bool(options.learned) else "validation"
+    return HashedPart(photos, wanted, how["share"])
 
 
 class Score:
