@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from upseg.methods.entity.extensions.cells.grouping import PixelMaps, group_cells, peaks, typical_diameter
+from skimage.morphology import reconstruction
+
+from upseg.methods.entity.extensions.cells.grouping import (
+    PixelMaps,
+    group_cells,
+    peaks,
+    raised_under,
+    typical_diameter,
+)
 from upseg.methods.entity.extensions.cells.targets import inner_distance, log_diameters, touching_borders
 from upseg.metrics.cell_matching import match_cells
 
@@ -74,6 +82,25 @@ def test_peaks_must_stand_out_from_the_pass_between_them() -> None:
     assert int(peaks(relief, inside, 0.2).max()) == 2
     assert int(peaks(relief, inside, 0.6).max()) == 1
     assert peaks(relief, inside, 0.2)[0, -1] == 0
+
+
+def spiral(side: int = 41) -> np.ndarray:
+    """A path of height 1 that winds inwards between walls of 0."""
+    path, place, step = np.zeros((side, side), np.float32), 0 + 0j, 1 + 0j
+    for length in (side - 1, *(n for n in range(side - 1, 2, -2) for _ in (0, 1))):
+        for _ in range(length):
+            path[int(place.imag), int(place.real)] = 1
+            place += step
+        step *= 1j
+    return path
+
+
+@pytest.mark.parametrize("heights", [spiral(), np.random.default_rng(0).random((57, 43), np.float32), np.zeros((1, 5))])
+def test_raising_is_the_reconstruction_of_scikit_image(heights: np.ndarray) -> None:
+    heights = heights.astype(np.float32)
+    for seed in (heights - np.float32(0.12), np.where(np.arange(heights.size).reshape(heights.shape), 0, heights)):
+        seed = np.minimum(seed, heights).astype(np.float32)
+        assert np.array_equal(raised_under(seed, heights), reconstruction(seed, heights))
 
 
 def test_the_typical_diameter_is_the_median_of_the_objects() -> None:

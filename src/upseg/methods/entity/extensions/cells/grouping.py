@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 from scipy import ndimage
-from skimage.morphology import local_maxima, reconstruction
+from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
 from upseg.functional.label_maps import fill_enclosed_holes, segment_areas
@@ -116,9 +116,42 @@ def peaks(
     # with low ground all around: what has none is no peak
     heights = np.pad(np.where(inside, np.round(relief * LEVELS) / LEVELS, floor), 1, constant_values=floor)
     least = max(prominence, 0.5 / LEVELS)
-    filled = reconstruction(np.maximum(heights - least, floor), heights)  # type: ignore[no-untyped-call]
+    filled = raised_under(np.maximum(heights - least, floor), heights)
     tops = inside & local_maxima(filled)[1:-1, 1:-1]  # type: ignore[no-untyped-call]
     return np.asarray(ndimage.label(tops, structure=np.ones((3, 3)))[0].astype(np.int32))
+
+
+def raised_under(seed: Float32[np.ndarray, "h w"], heights: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """Morphological reconstruction by dilation, over all eight neighbours: the seed grown as far as heights let it.
+
+    Sweeps down, up, right and left, a row at a time, until nothing changes: objects are round, and a few are enough,
+    where `skimage.morphology.reconstruction` sorts all pixels.
+
+    Args:
+        seed: (H, W), nowhere above `heights`.
+        heights: (H, W).
+    """
+    raised, before = seed.copy(), np.empty_like(seed)
+    across = np.ascontiguousarray(heights.T)
+    while not np.array_equal(raised, before):
+        np.copyto(before, raised)
+        _sweep(raised, heights)
+        _sweep(raised[::-1], heights[::-1])
+        turned = np.ascontiguousarray(raised.T)
+        _sweep(turned, across)
+        _sweep(turned[::-1], across[::-1])
+        np.copyto(raised, turned.T)
+    return raised
+
+
+def _sweep(raised: Float32[np.ndarray, "h w"], heights: Float32[np.ndarray, "h w"]) -> None:
+    """Let each row, in order, rise to the one before it and to its neighbours to the left and right, in place."""
+    highest = np.empty_like(raised[0])
+    for above, row, limit in zip(raised[:-1], raised[1:], heights[1:], strict=True):
+        np.maximum(row, above, out=highest)
+        np.maximum(highest[1:], above[:-1], out=highest[1:])
+        np.maximum(highest[:-1], above[1:], out=highest[:-1])
+        np.minimum(highest, limit, out=row)
 
 
 def typical_diameter(maps: PixelMaps, cells: FoundCells, canonical: float, least: int = 3) -> float | None:
