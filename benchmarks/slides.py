@@ -79,8 +79,9 @@ def write_slide(path: Path, side: int) -> None:
 
 
 def start(slide: Path, output: Path, options: argparse.Namespace, *, in_blocks: bool) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "upseg", "segment", str(slide), "-o", str(output), "-m", "nuclei", "-f", "tif"]
-    command += ["--set", f"diameter={DIAMETER}", "--json", *(p for text in options.set for p in ("--set", text))]
+    command = [sys.executable, "-m", "upseg", "segment", str(slide), "-o", str(output), "-m", options.model]
+    command += ["-f", "tif"]
+    command += ["--json", *(part for text in options.set for part in ("--set", text))]
     command += ["--memory", options.memory] if in_blocks else ["--max-pixels", "10000000000"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -218,16 +219,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", nargs="*", default=[], help="further settings of the model, KEY=VALUE")
     parser.add_argument("--output", type=Path, default=BENCHMARKS / "results", help="default: benchmarks/results")
     options = parser.parse_args(arguments)
+    options.model, options.set = "nuclei", [f"diameter={DIAMETER}", *options.set]
     rows = []
     for side in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(side, Path(folder), options))
     notes = [
-        f"`upseg segment -m nuclei --memory {options.memory}`, diameter {DIAMETER:g}, {' '.join(options.set)}",
+        f"`upseg segment -m nuclei --memory {options.memory}`, {' '.join(options.set)}",
         "objects equal: the same pixels as in one piece, of all objects of either run",
         "at a seam: share of nuclei there that are an object of their own, divided by that elsewhere",
-        "s of CPU: from start-up to the label TIFF, one thread; of slides above "
-        f"{options.undisturbed} pixels a side those before and after the kill",
+        f"s of CPU: one thread; of slides above {options.undisturbed} pixels a side those before and after the kill",
         "s after the kill: of CPU, of the run that goes on after SIGKILL, in others at a third of the time",
     ]
     table = markdown_table(HEADINGS, map(cells, rows))

@@ -27,7 +27,7 @@ def small_bands(monkeypatch) -> None:
 @pytest.fixture
 def banded() -> BandedSegmentation:
     scores = np.linspace(0, 1, 70)  # some numbers do not occur
-    return number_canonically(LABELS.shape, lambda rows: LABELS[rows], scores, FACTS)
+    return number_canonically(LABELS.shape, lambda rows: LABELS[rows], len(scores), FACTS, scores)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_ome_zarr_has_a_pyramid_scores_and_the_pixel_size(tmp_path, banded, whol
 
 @pytest.mark.parametrize("form", sorted(set(BANDED_FORMATS) - {"ome-zarr"}))
 def test_no_segment_at_all(tmp_path, form) -> None:
-    empty = number_canonically((30, 20), lambda rows: np.zeros((rows.stop - rows.start, 20), np.int32), np.zeros(1), {})
+    empty = number_canonically((30, 20), lambda rows: np.zeros((rows.stop - rows.start, 20), np.int32), 1, {})
     path = write_banded(empty, tmp_path / f"a.{form}", form)
     assert (len(read(path)), read(path).shape) == (0, (30, 20))
 

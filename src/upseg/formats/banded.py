@@ -52,7 +52,7 @@ def _write_tif(segmentation: BandedSegmentation, path: Path) -> Path:
         "upseg": VERSION,
         "segments": len(segmentation),
         "provenance": dict(segmentation.provenance),
-        "scores": segmentation.scores.tolist(),
+        **({} if segmentation.scores is None else {"scores": segmentation.scores.tolist()}),
     }
     with atomic_path(path) as partial, tifffile.TiffWriter(partial, bigtiff=True) as file:
         file.write(
@@ -99,9 +99,8 @@ def _features(segmentation: BandedSegmentation) -> Iterator[dict[str, Any]]:
         labels = segmentation.labels_at(slice(rows.start, last_row))
         own = np.where((labels > first) & (labels <= stop), labels - np.int32(first), np.int32(0))
         for index, parts in enumerate(parts_of(own), start=first):
-            segment = Segment(
-                index + 1, int(segmentation.areas[index]), (0, 0, 0, 0), float(segmentation.scores[index])
-            )
+            score = None if segmentation.scores is None else float(segmentation.scores[index])
+            segment = Segment(index + 1, int(segmentation.areas[index]), (0, 0, 0, 0), score)
             placed = [[ring + np.array([rows.start, 0], np.int32) for ring in part] for part in parts]
             yield polygon_feature(segment.id, properties_of(segment), placed)
 
@@ -145,7 +144,8 @@ def _ome_facts(segmentation: BandedSegmentation, factors: list[int]) -> dict[str
     ]
     described = {"version": "0.4", "name": "labels", "axes": axes, "datasets": datasets}
     ours = {"version": VERSION, "segments": len(segmentation), "provenance": dict(segmentation.provenance)}
-    scores = [{"label-value": k, "score": s} for k, s in enumerate(segmentation.scores.tolist(), start=1)]
+    known = () if segmentation.scores is None else segmentation.scores.tolist()
+    scores = [{"label-value": k, "score": s} for k, s in enumerate(known, start=1)]
     return {
         "multiscales": [described],
         "image-label": {"version": "0.4", "properties": scores},
