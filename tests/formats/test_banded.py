@@ -51,7 +51,9 @@ def test_files_are_read_back_as_the_whole_ones(tmp_path, banded, whole, form) ->
     assert read(path).provenance == FACTS
 
 
-def test_geojson_has_the_same_features(tmp_path, banded, whole) -> None:
+@pytest.mark.parametrize("most", [0, 30 * LABELS.shape[1], 10**9])  # all, some and none are traced over all bands
+def test_geojson_has_the_same_features(tmp_path, banded, whole, monkeypatch, most) -> None:
+    monkeypatch.setattr("upseg.formats.banded._MOST_TRACED", most)
     ours, other = (
         json.loads(path.read_text())
         for path in (write_banded(banded, tmp_path / "a.geojson", "geojson"), write(whole, tmp_path / "b.geojson"))
