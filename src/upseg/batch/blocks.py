@@ -86,7 +86,8 @@ def check_blocks(model: Model, formats: Sequence[str], options: ResultOptions) -
         UpsegError: If the model's method, a format or an option is of that kind.
     """
     if not model.implementation.in_blocks:
-        raise UpsegError(f"the model {printable(model.name)} needs whole images in memory; --memory goes with nuclei")
+        able = "photos, dynaseg and nuclei"
+        raise UpsegError(f"the model {printable(model.name)} needs whole images in memory; --memory goes with {able}")
     if unfit := [name for name in formats if name not in BANDED_FORMATS]:
         raise UpsegError(f"{unfit[0]} needs the whole image in memory; --memory goes with {', '.join(BANDED_FORMATS)}")
     if replace(options, pixel_size=None) != ResultOptions():

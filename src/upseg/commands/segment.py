@@ -87,7 +87,7 @@ _Memory = Annotated[
     typer.Option(
         metavar="SIZE",
         help="Segment in blocks as large as this much memory allows, such as 4GB: images of any size (TIFF, OME-Zarr, "
-        "SVS); for nuclei, into tif, geojson or ome-zarr.",
+        "SVS); with photos, dynaseg and nuclei, into tif, geojson or ome-zarr.",
     ),
 ]
 _Shard = Annotated[
