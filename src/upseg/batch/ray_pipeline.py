@@ -8,9 +8,9 @@ import pickle
 import re
 import socket
 import sys
+import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 from upseg import __version__
@@ -67,7 +67,7 @@ def run_on_ray(
         yield number, ImageResult.failure(job.path, f"the machine or actor that worked on it died, {_PASSES} times")
 
 
-def pipeline(ray: ModuleType, jobs: Mapping[int, ImageJob], model: Model, *, device: str, workers: int | None) -> Any:
+def pipeline(ray: Any, jobs: Mapping[int, ImageJob], model: Model, *, device: str, workers: int | None) -> Any:
     """The `ray.data.Dataset` that does jobs as it is read: one row for each, with `number` and `result` (pickled)."""
     resources = ray.cluster_resources()
     gpus = int(device.startswith("cuda") or (device == "auto" and resources.get("GPU", 0) > 0))
@@ -79,14 +79,16 @@ def pipeline(ray: ModuleType, jobs: Mapping[int, ImageJob], model: Model, *, dev
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))  # one each: what is lost is lost one by one
     if remote:
         dataset = dataset.map(_read, num_cpus=0, compute=files)
-    dataset = dataset.map(
-        _Segment,
-        fn_constructor_args=(pickle.dumps(model), device, __version__),
-        compute=pool,
-        num_cpus=1,
-        num_gpus=gpus,
-        ray_remote_args_fn=_not_again,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `ray_remote_args_fn` goes with Ray 2.64; there is nothing yet in its place
+        dataset = dataset.map(
+            _Segment,
+            fn_constructor_args=(pickle.dumps(model), device, __version__),
+            compute=pool,
+            num_cpus=1,
+            num_gpus=gpus,
+            ray_remote_args_fn=_not_again,
+        )
     return dataset.map(_write, num_cpus=0, compute=files) if remote else dataset
 
 
@@ -96,7 +98,7 @@ def _not_again() -> dict[str, int]:
 
 
 def _one_pass(
-    ray: ModuleType, jobs: Mapping[int, ImageJob], model: Model, device: str, workers: int | None
+    ray: Any, jobs: Mapping[int, ImageJob], model: Model, device: str, workers: int | None
 ) -> Iterator[tuple[int, ImageResult]]:
     loaded = False
     try:
@@ -164,7 +166,7 @@ def _write(row: _Row) -> _Row:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[ModuleType]:
+def connected(address: str) -> Iterator[Any]:
     """Ray, connected for the time of the block; where this process is connected already, as it is.
 
     Raises:
@@ -191,9 +193,10 @@ def connected(address: str) -> Iterator[ModuleType]:
         ray.shutdown()
 
 
-def _import_ray(address: str) -> ModuleType:
-    """Ray with what it must know on import: to report nothing to its makers, and, where started here, to stay here."""
+def _import_ray(address: str) -> Any:
+    """Ray, told what it must know on import: no reports to its makers, no chatter, where started here stay here."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if address == LOCAL and "ray" not in sys.modules:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # their way to say: loopback
     try:
@@ -225,7 +228,7 @@ def _check_answers(address: str) -> None:
 
 
 @contextmanager
-def _quiet(ray: ModuleType) -> Iterator[None]:
+def _quiet(ray: Any) -> Iterator[None]:
     """Leave to `ImageResult` what went wrong: Ray would print a page for each image that a dead machine had in hand."""
     context = ray.data.DataContext.get_current()
     before = context.max_errored_blocks, context.enable_progress_bars
@@ -234,9 +237,11 @@ def _quiet(ray: ModuleType) -> Iterator[None]:
     levels = {name: logger.level for name, logger in loggers.items()}
     for logger in loggers.values():
         logger.setLevel(logging.CRITICAL)
+    ray._private.worker._worker_logs_enabled = False  # else it goes to standard output, among our results
     try:
         yield
     finally:
         context.max_errored_blocks, context.enable_progress_bars = before
+        ray._private.worker._worker_logs_enabled = True
         for name, level in levels.items():
             loggers[name].setLevel(level)
