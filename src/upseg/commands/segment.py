@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from upseg.commands.options import (
     start_logging,
 )
 from upseg.errors import UpsegError
+from upseg.lazy import DeferredModules
 
 if TYPE_CHECKING:
     from upseg.batch.jobs import ResultOptions
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
 
 
 _SNAPSHOTS = 10
+# What torch imports to compile and to export networks, a third of the time that its import takes; and the versions of
+# torch of which it is known that their own modules do not miss it
+_UNUSED_OF_TORCH = ("torch._meta_registrations", "torch.export", "torch.distributions")
+_TORCH_VERSIONS = ("2.15.",)
+_OBJECTS = 50_000  # made before Python looks for cycles among them: imports make many, and no cycles
 _Paths = Annotated[
     list[str], typer.Argument(help="Images, folders (searched throughout) and globs; s3://... and gs://... too.")
 ]
@@ -189,6 +196,7 @@ def segment(
     from upseg.images.options import ReadingOptions
 
     start_logging(verbose=verbose)
+    start_quickly()
     model = model or ("dynaseg" if preset or assignments else "photos")
     if not formats and (memory is not None or planes not in (None, "max-projection")):
         formats = ["tif"] if planes is None else ["tif", "tracks"]
@@ -234,6 +242,15 @@ def segment(
     )
     if summary.failures:
         raise typer.Exit(1)
+
+
+def start_quickly() -> None:
+    """Let the imports of this process leave out what segmenting does not need."""
+    gc.set_threshold(_OBJECTS)
+    sys.meta_path.insert(
+        0,
+        DeferredModules(_UNUSED_OF_TORCH, lambda: str(sys.modules["torch"].__version__).startswith(_TORCH_VERSIONS)),
+    )
 
 
 def _shard_of(text: str) -> tuple[int, int]:
