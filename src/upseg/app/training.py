@@ -13,7 +13,7 @@ from typing import Any
 from upseg.app.desk import Desk
 from upseg.app.jobs import Job
 from upseg.app.tasks import write_truth
-from upseg.app.workers import Place, Step, Worker
+from upseg.app.workers import Place, Worker
 from upseg.errors import UpsegError
 from upseg.models.folders import packaged_models, read_config
 
@@ -86,20 +86,11 @@ def _train(desk: Desk, job: Job, base: str, epochs: int, images: list[tuple[Path
     return {"model": name, "curve": read_curve(run / "metrics.csv")}
 
 
-def train(
-    place: Place,  # noqa: ARG001
-    on_step: Step,  # noqa: ARG001
-    start: Path | None,
-    truth: Path,
-    run: Path,
-    model: Path,
-    epochs: int,
-) -> None:
+def train(place: Place, start: Path | None, truth: Path, run: Path, model: Path, epochs: int) -> None:  # noqa: ARG001
     """Train, as `upseg train` does, and write the model's folder, as `upseg export-model` does.
 
     Args:
-        place: Any.
-        on_step: Not told; what is written to the run's folder is.
+        place: Any; how it goes is in the run's folder alone.
         start: The folder of the model to start from; None for ImageNet weights alone.
         truth: The data.
         run: The run's folder.
