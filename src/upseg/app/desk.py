@@ -28,11 +28,7 @@ SAMPLES = ("coffee", "chelsea", "astronaut", "rocket", "coins", "immunohistochem
 
 
 class Desk:
-    """All that requests share.
-
-    Args:
-        settings: How the page is served.
-    """
+    """All that requests share."""
 
     def __init__(self, settings: AppSettings) -> None:
         self.settings = settings

@@ -23,15 +23,12 @@ PIECES, COLUMNS, FACTS, RESULT = "pieces.npy", "columns.npz", "facts.json", "res
 
 
 class Document:
-    """What is on the page of one image.
+    """What is on the page of one image, read from the folder that `adopt` wrote.
 
     Pieces are the smallest regions: the atoms of a hierarchy, or the segments of a result without one, numbered from 1
     to R; corrections that change pixels make further ones. A piece follows the level of detail, until it is corrected:
     then it is pinned to a segment of its own number, above R, and stays there when the level moves. Everything that was
     done is in a journal, so that it can be undone at any time, and nothing but the last stroke is lost by a kill.
-
-    Args:
-        folder: What `adopt` wrote.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,11 +77,7 @@ class Document:
         return found
 
     def do(self, change: Change, pixels: PixelChange | None = None) -> Change:
-        """Do a correction, and keep it.
-
-        Args:
-            change: Without the number of its pixels.
-            pixels: What happens to them.
+        """Do a correction, given without the number of its pixels, to which `pixels` happens, and keep it.
 
         Returns:
             The same with that number.
@@ -251,11 +244,7 @@ class Document:
 
 
 def adopt(folder: Path) -> None:
-    """Make the files of a `Document` of a result, `result.npz`, in its folder; what was there before is replaced.
-
-    Args:
-        folder: Of the session.
-    """
+    """Make the files of a `Document` in a session's folder, of its `result.npz`; those that were there are replaced."""
     result = read(folder / RESULT)
     hierarchy = result.hierarchy
     pieces = result.labels if hierarchy is None else hierarchy.atoms

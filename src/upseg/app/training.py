@@ -41,12 +41,7 @@ def corrected(desk: Desk) -> list[tuple[Path, str]]:
 
 
 def start_training(desk: Desk, base: str, epochs: int) -> Job:
-    """Begin a training; one at a time.
-
-    Args:
-        desk: What the server has at hand.
-        base: A name of `trainable`.
-        epochs: How long.
+    """Begin a training from one of `trainable`, for so many epochs; one at a time.
 
     Raises:
         UpsegError: If there is one already, nothing to learn from, or no such model.
@@ -140,11 +135,7 @@ def _watch(job: Job, run: Path, epochs: int, over: threading.Event) -> None:
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """Loss and score by step, from a run's table: `epoch`, `step`, and `loss` or `score`.
-
-    Args:
-        path: `metrics.csv`; need not be there yet.
-    """
+    """Loss and score by step, from a run's `metrics.csv`, if it is there: `epoch`, `step`, and `loss` or `score`."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

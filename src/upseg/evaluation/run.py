@@ -269,12 +269,7 @@ def write_ranking(evaluation: Evaluation, path: Path) -> None:
 
 
 def draw_worst(evaluation: Evaluation, dataset: Dataset, count: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Draw the worst images, two rows for each: ground truth, and prediction with its score.
-
-    Args:
-        evaluation: The result, with its ranking.
-        dataset: The ground truth.
-        count: How many images.
+    """Draw so many of the worst images, two rows for each: ground truth, and prediction with its score.
 
     Raises:
         ValueError: If no image is ranked.

@@ -19,10 +19,7 @@ _BLOCK = 1 << 18  # pixels
 def canonical_order(
     labels: Integer[np.ndarray, "h w"],
 ) -> tuple[Int32[np.ndarray, "h w"], Integer[np.ndarray, " k"]]:
-    """Renumber the segments 1..K by their first pixel in row-major order; 0 stays 0.
-
-    Args:
-        labels: (H, W) integers, 0 void.
+    """Renumber the segments 1..K by their first pixel in row-major order; 0, void, stays 0.
 
     Returns:
         The (H, W) int32 map, and the K original values in their new order.
@@ -122,10 +119,7 @@ def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int =
 
 
 def fill_enclosed_holes(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
-    """Give each 4-connected stretch of void that one segment encloses to that segment.
-
-    Args:
-        labels: (H, W) ids, 0 void.
+    """Give each 4-connected stretch of void (0) that one segment encloses to that segment.
 
     Returns:
         (H, W) ids; void that touches the map's edge, or two segments, stays void.

@@ -190,12 +190,7 @@ def enough_memory() -> Iterator[None]:
 
 
 class Steps:
-    """Counts what is done of one image, and reports it.
-
-    Args:
-        total: The number of steps.
-        progress: Told of each; None for nobody.
-    """
+    """Counts what is done of one image, of so many steps, and reports it to `progress`, or to nobody."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self.done, self.total, self.progress = 0, total, progress

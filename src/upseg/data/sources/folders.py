@@ -325,10 +325,4 @@ class PairedFiles(Dataset):
 
     @abstractmethod
     def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
-        """Read one image's ground truth.
-
-        Args:
-            image: The image file.
-            truth: The file of its ground truth.
-            name: What the sample is called.
-        """
+        """Read one image's ground truth from its file; `name` is what the sample is called."""

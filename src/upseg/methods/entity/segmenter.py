@@ -80,10 +80,7 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h w"]:
-        """The features of images of one size, in one pass without tiles.
-
-        Args:
-            batch: (B, 3, H, W) RGB in [0, 1].
+        """The features of RGB images in [0, 1] of one size, in one pass without tiles.
 
         Returns:
             (B, d, H, W) of unit length, on the segmenter's device; their signs mean nothing.
@@ -94,11 +91,6 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         """The features of the lowest resolution in colours, as `colour_features` has them.
 
         Paper: Fig. 2a.
-
-        Args:
-            image: As for `segment`.
-            kind: `features`.
-            count: Of no interest.
 
         Raises:
             ImageError: If the image cannot be read.
@@ -124,11 +116,7 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         return resize_labels(self._group(features, size[0] * size[1]).labels, size)
 
     def embed(self, image: ImageLike, progress: Progress | None = None) -> list[Float16[Tensor, "d _ _"]]:
-        """The features of an image at each resolution, lowest first, to be grouped more than once.
-
-        Args:
-            image: As for `segment`.
-            progress: As for `segment`.
+        """The features of an image at each resolution, lowest first, to be grouped more than once; arguments as of `segment`.
 
         Returns:
             Of each resolution (d, h, w) of unit length, on the CPU; half precision, since they are kept.
@@ -257,14 +245,9 @@ def _drawn(features: Float[Tensor, "d h w"]) -> UInt8[np.ndarray, "_ _ 3"]:
 
 
 def level_sizes(height: int, width: int, settings: EntitySettings) -> list[tuple[int, int]]:
-    """The resolutions at which an image is segmented, lowest first.
+    """The resolutions at which an image is segmented, lowest first, by the settings `size`, `scales` and `memory`.
 
     Paper: Sec. 4.1; that they grow from `size` by `scales` is a choice.
-
-    Args:
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        settings: Their `size`, `scales` and `memory`.
 
     Returns:
         (H, W) of each, at least one; none above the image's own size, nor with more than `settings.max_pixels`.

@@ -63,10 +63,7 @@ class MaskRcnnSegmenter(LearnedSegmenter[MaskRcnnSettings, MaskRcnnNetwork]):
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> list[Detections]:
-        """The detections in images of one size, as they are: they are not brought to `min_size` and `max_size`.
-
-        Args:
-            batch: (B, 3, H, W) RGB in [0, 1].
+        """The detections in RGB images in [0, 1] of one size, which are not brought to `min_size` and `max_size`.
 
         Returns:
             Those of each image, which may overlap, on the segmenter's device.
@@ -87,11 +84,6 @@ class MaskRcnnSegmenter(LearnedSegmenter[MaskRcnnSettings, MaskRcnnNetwork]):
 
 def network_size(height: int, width: int, settings: MaskRcnnSettings) -> tuple[int, int]:
     """The size in which the network gets an image.
-
-    Args:
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        settings: Of the method: `min_size` and `max_size`.
 
     Returns:
         (H, W) with the image's aspect, as near as whole pixels can be: the shorter side is `min_size`, or less where
