@@ -128,8 +128,7 @@ class Change:
 
 
 class Journal:
-    """The file, which need not be there yet, with a line for all that was done; one that a kill cut short never happened.
-    """
+    """A file, which need not be there yet, with a line for all that was done; one that a kill cut short never was."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

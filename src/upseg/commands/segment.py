@@ -251,16 +251,8 @@ def segment_pipe(
 ) -> None:
     """Segment one image from standard input, or to standard output, or both.
 
-    Args:
-        paths: `-`, or one file.
-        output: `-`, or the folder for the results, which are then called `stdin`.
-        named: The formats that were asked for; None for none, which is `png` on standard output.
-        model: As `upseg.load_model` takes it.
-        settings: What shall differ from the model's own settings.
-        formats: What to write into a folder.
-        device: As `upseg.load_model` takes it.
-        reading: How to read the image.
-        options: What becomes of the segments before they are written.
+    Arguments as of `upseg.batch.run.segment_files`, but of `paths` and `output` one is `-`; results in a folder are
+    then called `stdin`. `named` are the formats that were asked for; None for none, which is `png` on standard output.
 
     Raises:
         UpsegError: If there are several images, or several files for one output, or anything is wrong with the image.

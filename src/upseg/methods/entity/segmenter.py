@@ -116,7 +116,7 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         return resize_labels(self._group(features, size[0] * size[1]).labels, size)
 
     def embed(self, image: ImageLike, progress: Progress | None = None) -> list[Float16[Tensor, "d _ _"]]:
-        """The features of an image at each resolution, lowest first, to be grouped more than once; arguments as of `segment`.
+        """The features of an image at each resolution, lowest first, to be grouped at will; arguments as of `segment`.
 
         Returns:
             Of each resolution (d, h, w) of unit length, on the CPU; half precision, since they are kept.
