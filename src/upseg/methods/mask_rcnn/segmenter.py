@@ -9,7 +9,7 @@ from torch import Tensor
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image, scaled_size
 from upseg.images.reading import ImageLike
-from upseg.methods.mask_rcnn.grouping import Grouping, paint_detections
+from upseg.methods.mask_rcnn.grouping import paint_detections
 from upseg.methods.mask_rcnn.network import Detections, MaskRcnnNetwork, class_count
 from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
 from upseg.models.learned import LearnedSegmenter
@@ -53,7 +53,8 @@ class MaskRcnnSegmenter(LearnedSegmenter[MaskRcnnSettings, MaskRcnnNetwork]):
             height, width = pixels.shape[-2:]
             size = network_size(height, width, self.settings)
             [detections] = self.predict(resize_image(pixels, size).clamp(0, 1))
-        found = self._grouped(detections, (height, width), (size[0] / height, size[1] / width))
+        scale = size[0] / height, size[1] / width
+        found = paint_detections(detections, (height, width), scale, self.settings)
         return Segmentation.from_labels(
             found.labels,
             scores=found.scores,
@@ -69,17 +70,6 @@ class MaskRcnnSegmenter(LearnedSegmenter[MaskRcnnSettings, MaskRcnnNetwork]):
             Those of each image, which may overlap, on the segmenter's device.
         """
         return self.network.detect(batch.to(self.device), self.settings)
-
-    def _grouped(self, found: Detections, size: tuple[int, int], scale: tuple[float, float]) -> Grouping:
-        return paint_detections(
-            found.boxes.float().cpu().numpy(),
-            found.masks.float().cpu().numpy(),
-            found.positions.cpu().numpy(),
-            found.scores.float().cpu().numpy(),
-            size,
-            scale,
-            self.settings,
-        )
 
 
 def network_size(height: int, width: int, settings: MaskRcnnSettings) -> tuple[int, int]:
