@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from upseg.files import atomic_path, read_json, write_text
 from upseg.formats import read
 from upseg.functional.label_maps import segment_areas, segment_boxes
 from upseg.hierarchy import Hierarchy, MergeTree
-from upseg.segmentation import Category, Segmentation
+from upseg.segmentation import Category, Segment, Segmentation
 
 VOID_PIN = -1
 PIECES, COLUMNS, FACTS, RESULT = "pieces.npy", "columns.npz", "facts.json", "result.npz"
@@ -250,7 +250,7 @@ def adopt(folder: Path) -> None:
     pieces = result.labels if hierarchy is None else hierarchy.atoms
     if hierarchy is None:
         tree, scale = tree_of_parents(result)
-        detail, segments = 1.0, {str(s.id): _facts_of(s.score, s.category) for s in result}
+        detail, segments = 1.0, {str(segment.id): _facts_of(segment) for segment in result}
     else:
         tree, scale, segments = hierarchy.tree, hierarchy.scale, {}
         detail = float(result.provenance.get("settings", {}).get("detail", 0.5))
@@ -281,9 +281,8 @@ def adopt(folder: Path) -> None:
     write_text(folder / FACTS, json.dumps(facts))
 
 
-def _facts_of(score: float | None, category: Category | None) -> dict[str, Any]:
-    listed = None if category is None else [category.id, category.name, category.is_thing]
-    return {"score": score, "category": listed}
+def _facts_of(segment: Segment) -> dict[str, Any]:
+    return {"score": segment.score, "category": segment.category and list(astuple(segment.category))}
 
 
 def tree_of_parents(result: Segmentation) -> tuple[MergeTree, float]:

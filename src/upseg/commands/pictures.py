@@ -18,14 +18,7 @@ if TYPE_CHECKING:
     from upseg.models.registry import Model
     from upseg.split.classes import MaskClasses
 
-KINDS = ("features", "boundaries", "snapshots")
-"""What `--format` takes beside the formats of segments."""
 _QUALITY = 92  # of JPEG
-
-
-def apart(formats: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The formats of segments, and the kinds of pictures, in what was asked for."""
-    return [name for name in formats if name not in KINDS], [name for name in formats if name in KINDS]
 
 
 def write_pictures(
@@ -42,7 +35,7 @@ def write_pictures(
 ) -> bool:
     """Write `NAME.KIND.jpg` for each image, each file whole or not at all; later ones replace earlier ones.
 
-    Arguments as of `upseg.batch.run.segment_files`, but `kinds` are of `KINDS`, `count` is how many pictures of a
+    Arguments as of `upseg.batch.run.segment_files`, but `kinds` are of `PICTURES`, `count` is how many pictures of a
     series there are, and `quiet` says nothing but what failed.
 
     Returns:

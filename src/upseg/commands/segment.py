@@ -23,6 +23,7 @@ from upseg.commands.options import (
     Quiet,
     Verbose,
     channel_numbers,
+    pictures_apart,
     run_and_report,
     start_logging,
 )
@@ -153,14 +154,13 @@ def segment(
     from upseg.batch.blocks import parse_memory
     from upseg.batch.jobs import ResultOptions
     from upseg.batch.run import segment_files
-    from upseg.commands.pictures import apart, write_pictures
     from upseg.images.options import ReadingOptions
 
     start_logging(verbose=verbose)
     model = model or ("dynaseg" if preset or assignments else "photos")
     if not formats and (memory is not None or planes not in (None, "max-projection")):
         formats = ["tif"] if planes is None else ["tif", "tracks"]
-    given, kinds = apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
+    given, kinds = pictures_apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
     parts: dict[str, Any] = {"planes": planes, **({} if link is None else {"link": _share_of(link, planes)})}
     parts |= {} if memory is None else {"memory": parse_memory(memory)}
     parts |= {} if shard is None else {"shard": _shard_of(shard)}
@@ -183,6 +183,8 @@ def segment(
         segment_pipe(paths, output, named=formats, **common)
         return
     if kinds:
+        from upseg.commands.pictures import write_pictures
+
         drawn = write_pictures(paths, output, kinds, **reader, count=snapshots or _SNAPSHOTS, quiet=quiet or as_json)
         if not given and snapshots is None and not (overlay or depth or levels):  # nothing but pictures
             if not drawn:

@@ -50,6 +50,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
 
     Attributes:
         method: The name of the method, a key of `upseg.models.registry.METHODS`.
+        knows_classes: Whether a model of the method can have classes.
         training: How the model came to be, from its `config.json`; as there, `data` says what it was trained on.
         description: One line for people, from its `config.json`.
         image_reading: How images are read that it is given as files, or as anything but (H, W, 3) arrays of floats.
@@ -57,6 +58,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
     """
 
     method: ClassVar[str]
+    knows_classes: ClassVar[bool] = True
     training: Mapping[str, Any] = MappingProxyType({})
     description: str = ""
     image_reading: ReadingOptions = ReadingOptions()
@@ -113,11 +115,13 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
         raise NotImplementedError
 
     def check_categories(self) -> None:
-        """Refuse classes that the method, with these settings, has no models for.
+        """Refuse classes that the method, with these settings, has no models for: any, where it knows none.
 
         Raises:
             ModelError: If it has none.
         """
+        if self.categories and not self.knows_classes:
+            raise ModelError(f"the method {self.method} knows no classes, but the model lists {len(self.categories)}")
 
     @contextmanager
     def reading(self, image: ImageLike) -> Iterator[Float[Tensor, "1 3 h w"]]:

@@ -114,9 +114,8 @@ def list_files(
                 raise DataError(f"{folder} holds both {files[own]} and {name}; which of the two is meant?")
             files[own] = name
     if not files:
-        raise DataError(
-            f"{folder} should hold {holds} ({', '.join(f'*{ending}' for ending in endings)}), {_contents(folder)}"
-        )
+        shown = ", ".join(f"*{ending}" for ending in endings)
+        raise DataError(f"{folder} should hold {holds} ({shown}), but holds {_names_in(folder)}")
     return Listing(folder, dict(sorted(files.items())))
 
 
@@ -287,10 +286,6 @@ def nearest_contents(path: Path) -> str:
     """What the nearest folder above a missing path holds, for messages."""
     above = next((parent for parent in path.parents if is_there(parent) and parent.is_dir()), None)
     return "and no folder above it either" if above is None else f"{above} holds {_names_in(above)}"
-
-
-def _contents(folder: Path) -> str:
-    return f"but holds {_names_in(folder)}"
 
 
 def _names_in(folder: Path) -> str:

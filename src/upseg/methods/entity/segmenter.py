@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float16, Float32, Int32, UInt8
 from torch import Tensor
 
-from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image, scaled_area, scaled_size
 from upseg.images.reading import ImageLike
 from upseg.layers.tiling import TileGrid, run_in_tiles
@@ -45,17 +44,12 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
     It is made as any `LearnedSegmenter` is; `categories` must be empty, since the method knows no classes.
     """
 
-    method = "entity"
+    method, knows_classes = "entity", False
 
     def make_network(self) -> EntityNetwork:
         """An `EntityNetwork` of the settings."""
         settings = self.settings
         return EntityNetwork(settings.backbone, settings.channels, settings.dimensions, settings.positions)
-
-    def check_categories(self) -> None:
-        """Refuse any class."""
-        if self.categories:
-            raise ModelError(f"the method entity knows no classes, but the model lists {len(self.categories)}")
 
     def segment(self, image: ImageLike, progress: Progress | None = None) -> Segmentation:
         """Segment an image.
