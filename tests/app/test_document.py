@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.app.conftest import ATOMS, photo, with_levels
-from upseg.app.document import Document, neighbour_pairs, tree_of_parents
+from upseg.app.document import Document, tree_of_parents
 from upseg.app.edits import cut, erase, fill_holes, join, name, paint, rub_out, set_detail, take_region
 from upseg.errors import UpsegError
 from upseg.segmentation import Category, Segmentation
@@ -206,10 +206,6 @@ def test_parts_are_levels_too() -> None:
     tree, scale = tree_of_parents(result)
     levels = {tuple(tree.cut(height).tolist()) for height in (scale, 0.6 * scale, -1.0)}
     assert levels == {(0, 0, 0, 3), (0, 1, 1, 3), (0, 1, 2, 3)}
-
-
-def test_neighbours_share_an_edge() -> None:
-    assert neighbour_pairs(np.array([[1, 2, 0], [3, 2, 4]], np.int32)).tolist() == [[1, 2], [1, 3], [2, 3], [2, 4]]
 
 
 def test_a_picture_is_kept_in_all_its_sizes(make_document, tmp_path) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Int32, Int64
 from upseg.app.changes import Change, Journal, PixelChange, Runs, to_runs
 from upseg.files import atomic_path, read_json, write_text
 from upseg.formats import read
-from upseg.functional.label_maps import segment_areas, segment_boxes
+from upseg.functional.label_maps import neighbour_pairs, segment_areas, segment_boxes
 from upseg.hierarchy import Hierarchy, MergeTree
 from upseg.segmentation import Category, Segment, Segmentation
 
@@ -310,14 +310,3 @@ def tree_of_parents(result: Segmentation) -> tuple[MergeTree, float]:
     regions = max(1, len(result))
     tree = MergeTree(regions, np.array(merges, np.int64).reshape(-1, 2), np.array(heights, np.float64))
     return tree, float(deepest)
-
-
-def neighbour_pairs(pieces: Int32[np.ndarray, "h w"]) -> Int64[np.ndarray, "n 2"]:
-    """Pairs a < b of pieces that share a pixel's edge, each once; void is nobody's neighbour."""
-    found = [np.zeros(0, np.int64)]
-    for first, second in ((pieces[1:], pieces[:-1]), (pieces[:, 1:], pieces[:, :-1])):
-        differs = (first != second) & (first > 0) & (second > 0)
-        one, other = first[differs].astype(np.int64), second[differs].astype(np.int64)
-        found.append(np.unique((np.minimum(one, other) << 32) | np.maximum(one, other)))
-    both = np.unique(np.concatenate(found))
-    return np.stack([both >> 32, both & 0xFFFFFFFF], axis=1)

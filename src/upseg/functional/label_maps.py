@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, Integer
@@ -80,6 +80,18 @@ def _blocks(size: int, at_least: int = 0) -> Iterator[slice]:
     """Slices that cover a flat map; what is computed of one stays in the cache, and large maps take little memory."""
     step = max(_BLOCK, at_least)
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
+
+
+def neighbour_pairs(labels: Int32[np.ndarray, "h w"], distances: Collection[int] = (1,)) -> Int64[np.ndarray, "n 2"]:
+    """Pairs a < b of segments, each once, with pixels so far apart in a row or column; 1 is a shared edge, 0 none."""
+    found = [np.zeros(0, np.int64)]
+    for step in distances:
+        for first, second in ((labels[step:], labels[:-step]), (labels[:, step:], labels[:, :-step])):
+            differs = (first != second) & (first > 0) & (second > 0)
+            one, other = first[differs].astype(np.int64), second[differs].astype(np.int64)
+            found.append(np.unique((np.minimum(one, other) << 32) | np.maximum(one, other)))
+    both = np.unique(np.concatenate(found))
+    return np.stack([both >> 32, both & 0xFFFFFFFF], axis=1)
 
 
 def segment_boxes(labels: Int32[np.ndarray, "h w"]) -> list[tuple[int, int, int, int]]:
