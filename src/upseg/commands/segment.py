@@ -24,6 +24,7 @@ from upseg.commands.options import (
     Quiet,
     Verbose,
     channel_numbers,
+    pictures_apart,
     run_and_report,
     start_logging,
 )
@@ -192,7 +193,6 @@ def segment(
     from upseg.batch.blocks import parse_memory
     from upseg.batch.jobs import ResultOptions
     from upseg.batch.run import segment_files
-    from upseg.commands.pictures import apart, write_pictures
     from upseg.images.options import ReadingOptions
 
     start_logging(verbose=verbose)
@@ -200,7 +200,7 @@ def segment(
     model = model or ("dynaseg" if preset or assignments else "photos")
     if not formats and (memory is not None or planes not in (None, "max-projection")):
         formats = ["tif"] if planes is None else ["tif", "tracks"]
-    given, kinds = apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
+    given, kinds = pictures_apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
     parts: dict[str, Any] = {"planes": planes, **({} if link is None else {"link": _share_of(link, planes)})}
     parts |= {} if memory is None else {"memory": parse_memory(memory)}
     parts |= {} if shard is None else {"shard": _shard_of(shard)}
@@ -223,6 +223,8 @@ def segment(
         segment_pipe(paths, Path(output), named=formats, **common)
         return
     if kinds:
+        from upseg.commands.pictures import write_pictures
+
         drawn = write_pictures(
             paths, Path(output), kinds, **reader, count=snapshots or _SNAPSHOTS, quiet=quiet or as_json
         )
@@ -302,16 +304,8 @@ def segment_pipe(
 ) -> None:
     """Segment one image from standard input, or to standard output, or both.
 
-    Args:
-        paths: `-`, or one file.
-        output: `-`, or the folder for the results, which are then called `stdin`.
-        named: The formats that were asked for; None for none, which is `png` on standard output.
-        model: As `upseg.load_model` takes it.
-        settings: What shall differ from the model's own settings.
-        formats: What to write into a folder.
-        device: As `upseg.load_model` takes it.
-        reading: How to read the image.
-        options: What becomes of the segments before they are written.
+    Arguments as of `upseg.batch.run.segment_files`, but of `paths` and `output` one is `-`; results in a folder are
+    then called `stdin`. `named` are the formats that were asked for; None for none, which is `png` on standard output.
 
     Raises:
         UpsegError: If there are several images, or several files for one output, or anything is wrong with the image.
