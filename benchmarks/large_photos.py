@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"`upseg segment -m {options.model} --memory {options.memory} {' '.join(options.set)}`",
         f"{ACROSS**2} photos enlarged and set side by side, with noise of 3 levels of 255",
         "pixels equal: in one piece and in blocks in segments that share most with each other",
-        "borders at seams: share of vertical neighbours in different segments where blocks meet, by that within 32 rows",
+        "borders at seams: vertical neighbours in different segments where blocks meet, by those within 32 rows",
         "s of CPU: one thread, from start-up to the label TIFF",
     ]
     table = markdown_table(HEADINGS, map(cells, rows))
