@@ -2,15 +2,8 @@
 
 import numpy as np
 import pytest
-from skimage.morphology import reconstruction
 
-from upseg.methods.entity.extensions.cells.grouping import (
-    PixelMaps,
-    group_cells,
-    peaks,
-    raised_under,
-    typical_diameter,
-)
+from upseg.methods.entity.extensions.cells.grouping import PixelMaps, group_cells, typical_diameter
 from upseg.methods.entity.extensions.cells.targets import inner_distance, log_diameters, touching_borders
 from upseg.metrics.cell_matching import match_cells
 
@@ -71,35 +64,6 @@ def test_maps_without_objects_and_full_of_one(shape: tuple[int, int]) -> None:
     assert not group_cells(nothing).labels.any()
     everything = PixelMaps(*(np.ones(shape, np.float32) for _ in range(4)))
     assert np.unique(group_cells(everything).labels).tolist() == [1]
-
-
-def test_peaks_must_stand_out_from_the_pass_between_them() -> None:
-    relief = np.array([[0.0, 0.5, 0.4, 0.9, 0.3, 0.8, 0.0]], np.float32)
-    inside = np.ones(relief.shape, bool)
-    inside[0, -1] = False
-    assert int(peaks(relief, inside, 0.05).max()) == 3
-    assert int(peaks(relief, inside, 0.2).max()) == 2
-    assert int(peaks(relief, inside, 0.6).max()) == 1
-    assert peaks(relief, inside, 0.2)[0, -1] == 0
-
-
-def spiral(side: int = 41) -> np.ndarray:
-    """A path of height 1 that winds inwards between walls of 0."""
-    path, place, step = np.zeros((side, side), np.float32), 0 + 0j, 1 + 0j
-    for length in (side - 1, *(n for n in range(side - 1, 2, -2) for _ in (0, 1))):
-        for _ in range(length):
-            path[int(place.imag), int(place.real)] = 1
-            place += step
-        step *= 1j
-    return path
-
-
-@pytest.mark.parametrize("heights", [spiral(), np.random.default_rng(0).random((57, 43), np.float32), np.zeros((1, 5))])
-def test_raising_is_the_reconstruction_of_scikit_image(heights: np.ndarray) -> None:
-    heights = heights.astype(np.float32)
-    first = np.where(np.arange(heights.size).reshape(heights.shape), np.float32(0), heights)
-    for seed in (heights - np.float32(0.12), first):
-        assert np.array_equal(raised_under(seed, heights), reconstruction(seed, heights))
 
 
 def test_the_typical_diameter_is_the_median_of_the_objects() -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Float32, Int32
 from scipy import ndimage
-from skimage.morphology import local_maxima
 from skimage.segmentation import watershed
 
 from upseg.functional.label_maps import fill_enclosed_holes, segment_areas
+from upseg.functional.peaks import prominent_peaks
 
 LEVELS = 1000
 """Of the distance: what differs by less is one height, which makes plateaus of noise."""
@@ -81,7 +81,8 @@ def flooded(
     relief = maps.distance - np.float32(border_weight) * maps.border
     if smoothing:
         relief = ndimage.gaussian_filter(relief, smoothing)
-    markers = peaks(relief, inside, prominence)
+    # in levels, so that the last digits make no peaks
+    markers = prominent_peaks(np.round(relief * LEVELS) / LEVELS, inside, max(prominence, 0.5 / LEVELS))
     labels = watershed(-relief, markers, mask=inside).astype(np.int32)  # type: ignore[no-untyped-call]
     return fill_enclosed_holes(labels), markers
 
@@ -97,61 +98,6 @@ def without_doubtful(
     wanted[0] = False
     kept = np.where(wanted[labels], labels, np.int32(0))
     return FoundCells(kept, {int(k): min(1.0, float(scores[k])) for k in np.flatnonzero(wanted)})
-
-
-def peaks(
-    relief: Float32[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"], prominence: float
-) -> Int32[np.ndarray, "h w"]:
-    """The parts of a relief that stand out by so much from the highest pass to anything higher.
-
-    Args:
-        relief: (H, W) heights.
-        inside: (H, W) where to look; every connected part has at least one peak.
-        prominence: Least height above the pass.
-
-    Returns:
-        (H, W) numbers of the peaks from 1, 0 elsewhere.
-    """
-    floor = float(relief.min(initial=0.0)) - 2 * prominence - 1
-    # with low ground all around: what has none is no peak
-    heights = np.pad(np.where(inside, np.round(relief * LEVELS) / LEVELS, floor), 1, constant_values=floor)
-    least = max(prominence, 0.5 / LEVELS)
-    filled = raised_under(np.maximum(heights - least, floor), heights)
-    tops = inside & local_maxima(filled)[1:-1, 1:-1]  # type: ignore[no-untyped-call]
-    return np.asarray(ndimage.label(tops, structure=np.ones((3, 3)))[0].astype(np.int32))
-
-
-def raised_under(seed: Float32[np.ndarray, "h w"], heights: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """Morphological reconstruction by dilation, over all eight neighbours: the seed grown as far as heights let it.
-
-    Sweeps down, up, right and left, a row at a time, until nothing changes: objects are round, and a few are enough,
-    where `skimage.morphology.reconstruction` sorts all pixels.
-
-    Args:
-        seed: (H, W), nowhere above `heights`.
-        heights: (H, W).
-    """
-    raised, before = seed.copy(), np.empty_like(seed)
-    across = np.ascontiguousarray(heights.T)
-    while not np.array_equal(raised, before):
-        np.copyto(before, raised)
-        _sweep(raised, heights)
-        _sweep(raised[::-1], heights[::-1])
-        turned = np.ascontiguousarray(raised.T)
-        _sweep(turned, across)
-        _sweep(turned[::-1], across[::-1])
-        np.copyto(raised, turned.T)
-    return raised
-
-
-def _sweep(raised: Float32[np.ndarray, "h w"], heights: Float32[np.ndarray, "h w"]) -> None:
-    """Let each row, in order, rise to the one before it and to its neighbours to the left and right, in place."""
-    highest = np.empty_like(raised[0])
-    for above, row, limit in zip(raised[:-1], raised[1:], heights[1:], strict=True):
-        np.maximum(row, above, out=highest)
-        np.maximum(highest[1:], above[:-1], out=highest[1:])
-        np.maximum(highest[:-1], above[1:], out=highest[:-1])
-        np.minimum(highest, limit, out=row)
 
 
 def typical_diameter(maps: PixelMaps, cells: FoundCells, canonical: float, least: int = 3) -> float | None:
