@@ -100,6 +100,21 @@ def test_an_image_that_has_no_regions_or_too_little_memory_fails_by_itself(slide
     assert "need a memory of at least" in str(failed.error)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="an option of the C library of Linux")
+def test_memory_that_is_freed_is_used_again_without_the_kernel() -> None:
+    script = """if True:
+        import numpy, resource
+        from upseg.batch.blocks import reuse_freed_memory
+        reuse_freed_memory()
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            numpy.ones(2**27, numpy.uint8)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    faults = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert int(faults) < 1000
+
+
 @pytest.mark.parametrize(("text", "expected"), [("4GB", 4 * 10**9), (" 1.5 gb", 15 * 10**8), ("800MB", 8 * 10**8)])
 def test_sizes_of_memory(text: str, expected: int) -> None:
     assert parse_memory(text) == expected

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +88,9 @@ class DrawnBlocks:
 
     @cached_property
     def _margin(self) -> int:
-        factors = (full / small for full, small in zip(self.image.shape, self.regions.shape, strict=True))
-        return math.ceil(max(factors))
+        (height, width), (rows, columns) = self.image.shape, self.regions.shape
+        factor: float = max(height / rows, width / columns)
+        return math.ceil(factor)
 
     @cached_property
     def _depths(self) -> Int32[np.ndarray, " k1"]:
@@ -113,7 +114,8 @@ class DrawnBlocks:
             np.arange(span.start, span.stop) * small // full
             for span, small, full in zip(region, self.regions.shape, self.image.shape, strict=True)
         )
-        return self.regions[rows[:, None], columns]
+        nearest: Int32[np.ndarray, "h w"] = self.regions[rows[:, None], columns]
+        return nearest
 
     def _drawn(self, core: Region) -> Int32[np.ndarray, "h w"]:
         if self.regions.shape == self.image.shape:
@@ -152,9 +154,13 @@ def reduced_image(image: RgbSource, size: tuple[int, int], folder: Path) -> Floa
         folder: For the parts.
     """
     source, found = RescaledRegions(image, size), np.empty((*size, 3), np.float32)
+
+    def read(rows: slice, columns: slice) -> Float32[np.ndarray, "h w 3"]:
+        return source.read(rows, columns).clip(0, 1)
+
     side = max(1, int(_READ * min(size[0] / image.shape[0], size[1] / image.shape[1])))
     for number, part in enumerate(blocks(*size, side)):
-        found[part] = kept_array(folder / f"reduced-{number}.npy", lambda part=part: source.read(*part).clip(0, 1))
+        found[part] = kept_array(folder / f"reduced-{number}.npy", partial(read, *part))
     return found
 
 

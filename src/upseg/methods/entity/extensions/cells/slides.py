@@ -35,8 +35,8 @@ from upseg.work_folder import claim_folder, kept_array
 
 RIM = 10.0
 """Around a block, in canonical diameters."""
-_BASE_BYTES, _BYTES_PER_PIXEL = 1_400_000_000, 200
-"""What a process takes without blocks, and of each pixel of a block with its rim: estimates, rather too large."""
+_BASE_BYTES, _BYTES_PER_PIXEL = 1_750_000_000, 50
+"""What a process takes for a tile, and more for each pixel of a block with its rim: measured, rounded up."""
 _BLOCKS = 512, 2048
 """The smallest and the largest side of a block."""
 _SHARES = (1 / 6, 1 / 2, 5 / 6)
