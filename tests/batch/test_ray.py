@@ -95,7 +95,7 @@ def test_what_is_an_address(texts, expected) -> None:
 )
 def test_the_address_may_be_left_out(given, understood, monkeypatch) -> None:
     seen = []
-    monkeypatch.setattr("typer.core.TyperCommand.parse_args", lambda self, ctx, args: seen.extend(args))
+    monkeypatch.setattr("typer.core.TyperCommand.parse_args", lambda self, ctx, args: seen.extend(args) or [])
     SegmentCommand.parse_args(SegmentCommand("segment"), None, list(given))
     assert seen == understood
 
@@ -125,7 +125,7 @@ def test_images_whose_machine_always_dies_fail_and_the_others_are_done(photos, t
     def one_pass(ray, jobs, model, device, workers):
         passes.append(sorted(job.path.name for job in jobs.values()))
         segmenter = model.load(device)
-        for number, job in jobs.items():
+        for number, job in list(jobs.items()):
             if job.path.name != "a.png":
                 yield number, run_anywhere(job, segmenter)
 

@@ -6,11 +6,11 @@ import logging
 import os
 import pickle
 import re
+import secrets
 import socket
-import sys
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from upseg import __version__
@@ -144,6 +144,8 @@ class _Segment:
                 with staged(job, row.get("content", b"")) as local:
                     result = self._helper.do(local)
                     outcome, files = renamed(result, job, local), collect(job, local, result)
+        except OSError as error:  # of the temporary folder: a full disk
+            outcome = ImageResult.failure(job.path, str(error))
         except (UpsegError, RuntimeError) as error:  # the model cannot be loaded
             outcome = ModelError(str(error))
         return {
@@ -173,32 +175,56 @@ def connected(address: str) -> Iterator[Any]:
         UpsegError: If Ray is not installed, or does not answer.
     """
     _check_answers(address)
-    ray = _import_ray(address)
-    if ray.is_initialized():
-        with _quiet(ray):
+    ray = _import_ray()
+    with _quiet(ray):
+        if ray.is_initialized():
             yield ray
-        return
+            return
+        with ExitStack() as after:
+            try:
+                _connect(ray, address, after)
+            except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+                reason = " ".join(str(error).split())
+                raise UpsegError(f"Ray at {address} does not answer ({reason:.300})") from error
+            yield ray
+
+
+def _connect(ray: Any, address: str, after: ExitStack) -> None:
+    """Connect, and say what is to be done after all."""
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    if address == LOCAL:
-        options |= {"include_dashboard": False}
+    if address != LOCAL:
+        try:
+            ray.init(address=address, **options)
+        except ConnectionError:
+            if address != AUTO or "RAY_ADDRESS" in os.environ:
+                raise
+    if not ray.is_initialized():
+        after.enter_context(_for_us_alone(ray))
+        ray.init(address=LOCAL, include_dashboard=False, **options)
+    after.callback(ray.shutdown)
+
+
+@contextmanager
+def _for_us_alone(ray: Any) -> Iterator[None]:
+    """A Ray that is started in the block listens on this machine only, and writes down no token."""
+    before, constants = dict(os.environ), ray._private.ray_constants
+    cluster = constants.ENABLE_RAY_CLUSTER
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # their way to say: loopback
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    constants.ENABLE_RAY_CLUSTER = False  # it has been read already
     try:
-        ray.init(address=None if address == AUTO else address, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UpsegError(f"Ray at {address} does not answer ({reason:.300})") from error
-    try:
-        with _quiet(ray):
-            yield ray
+        yield
     finally:
-        ray.shutdown()
+        constants.ENABLE_RAY_CLUSTER = cluster
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
-def _import_ray(address: str) -> Any:
-    """Ray, told what it must know on import: no reports to its makers, no chatter, where started here stay here."""
+def _import_ray() -> Any:
+    """Ray, told what it must know on import: no reports to its makers, no chatter."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if address == LOCAL and "ray" not in sys.modules:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # their way to say: loopback
     try:
         import ray
         import ray.data
