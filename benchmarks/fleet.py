@@ -5,7 +5,7 @@ with the model `photos`, and tiny ones that are segmented by colour in no time, 
 itself. Counted from the first image that was done to the last: the time that passed, and the processor time of all
 processes that belong to the run. Every process computes with one thread. Ray is started on this machine.
 
-    python benchmarks/fleet.py [--photos 24] [--tiny 300]
+    python benchmarks/fleet.py [--photos 60] [--tiny 1500]
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from harness.report import markdown_table, write_report
 BENCHMARKS = Path(__file__).resolve().parent
 SIZES = {"photos": (481, 321), "tiny": (48, 32)}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "photos": {"model": "photos"},
-    "tiny": {"model": "dynaseg", "settings": {"compare_by": "colour"}},
+    "photos": {"model": "photos", "formats": ("png",)},
+    "tiny": {"model": "dynaseg", "settings": {"compare_by": "colour"}, "formats": ("png",)},
 }
 HEADINGS = (
     "images",
@@ -106,7 +106,7 @@ def measure(photos: Path, kind: str, ray: str | None, workers: int) -> dict[str,
         command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     figures = json.loads(printed.stdout.splitlines()[-1])
-    print(kind, ray or "local", workers, figures, file=sys.stderr, flush=True)
+    print(kind, "Ray" if ray else "local", workers, figures, file=sys.stderr, flush=True)
     return {"images": kind, "runner": "Ray" if ray else "local", "workers": workers, **figures}
 
 
@@ -120,8 +120,8 @@ def cells(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=24)
-    parser.add_argument("--tiny", type=int, default=300)
+    parser.add_argument("--photos", type=int, default=60)
+    parser.add_argument("--tiny", type=int, default=1500)
     parser.add_argument("--output", type=Path, default=BENCHMARKS / "results")
     parser.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -142,7 +142,7 @@ def main() -> None:
         "; ".join(f"{count} of {kind}, {SIZES[kind][0]} x {SIZES[kind][1]} each" for kind, count in counts.items()),
         "start: from the call to the first image that is done; the other columns from there to the last",
         "core s: processor time of all processes of the run, Ray's own included; it does not depend on what else runs",
-        f"kB of an image and of its results (label map and overlay): {stored}",
+        f"kB of an image and of its result (label map): {stored}",
     )
     table = markdown_table(HEADINGS, [cells(row, rows) for row in rows])
     write_report(

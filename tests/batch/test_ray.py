@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from upseg.batch import ray_pipeline
-from upseg.batch.ray_pipeline import is_address
+from upseg.batch.ray_pipeline import images_together, is_address
 from upseg.batch.remote_jobs import run_anywhere
 from upseg.batch.run import segment_files
 from upseg.commands.segment import SegmentCommand
@@ -98,6 +98,13 @@ def test_the_address_may_be_left_out(given, understood, monkeypatch) -> None:
     monkeypatch.setattr("typer.core.TyperCommand.parse_args", lambda self, ctx, args: seen.extend(args) or [])
     SegmentCommand.parse_args(SegmentCommand("segment"), None, list(given))
     assert seen == understood
+
+
+@pytest.mark.parametrize(
+    ("images", "actors", "together"), [(1, 1, 1), (24, 2, 1), (1000, 2, 7), (100_000, 64, 16), (10**6, 1, 16)]
+)
+def test_a_dying_machine_has_a_small_share_of_its_work_in_hand(images, actors, together) -> None:
+    assert images_together(images, actors) == together
 
 
 def test_ray_is_missing(photos, tmp_path, monkeypatch) -> None:
