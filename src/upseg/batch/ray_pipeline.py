@@ -96,7 +96,7 @@ def pipeline(ray: Any, jobs: Mapping[int, ImageJob], model: Model, *, device: st
 def images_together(images: int, actors: int) -> int:
     """How many images go through the pipeline as one block.
 
-    Few, because what a machine that dies had in hand is done again; but Ray takes some 15 ms of a processor for a block.
+    Few, because what a machine that dies had in hand is done again; but a block takes Ray some 15 ms of a processor.
     """
     return max(1, min(_MOST_TOGETHER, images // (_BLOCKS_OF_AN_ACTOR * actors)))
 
