@@ -179,7 +179,7 @@ def main() -> None:
         "; ".join(f"{count} of {kind}, {SIZES[kind][0]} x {SIZES[kind][1]} each" for kind, count in counts.items()),
         "start: from the call to the first image that is done; the other columns from there to the last",
         "core s: processor time of all processes of the run, Ray's own included; it does not depend on what else runs",
-        f"a store: {store['get_ms']:.1f} ms of a core to get 40 kB, {store['put_ms']:.1f} ms to put them (moto, without TLS)",
+        f"a store: {store['get_ms']:.1f} ms of a core to get 40 kB, {store['put_ms']:.1f} to put them (moto, no TLS)",
         f"kB of an image and of its result (label map): {stored}",
     )
     table = markdown_table(HEADINGS, [cells(row, rows) for row in rows])
