@@ -187,6 +187,22 @@ def test_the_command_line_takes_uris(lake) -> None:
     assert "results in memory://lake/out" in run.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["segment", "x.png", "-o", "s3://lake/out", "-f", "snapshots"], "does not write into stores"),
+        (["segment", "s3://lake/x.png", "-f", "snapshots"], "does not read from stores"),
+        (["split", "x.png", "-o", "s3://lake/out"], "does not write into stores"),
+        (["split", "s3://lake/masks", "-o", "out", "-m", "components"], "does not read from stores"),
+    ],
+)
+def test_what_knows_no_stores_says_so(arguments, error, photos, monkeypatch) -> None:
+    monkeypatch.chdir(photos("x.png"))
+    run = CliRunner().invoke(app, arguments)
+    assert error in " ".join(run.output.replace("│", " ").split()) + str(run.exception)
+    assert not Path("s3:").exists()
+
+
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """The address of a server on this machine that behaves like S3."""
