@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ from upseg.batch.remote_jobs import run_anywhere
 from upseg.batch.run import segment_files
 from upseg.commands.segment import SegmentCommand
 from upseg.errors import UpsegError
+from upseg.models.registry import find_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,6 +107,12 @@ def test_the_address_may_be_left_out(given, understood, monkeypatch) -> None:
 )
 def test_a_dying_machine_has_a_small_share_of_its_work_in_hand(images, actors, together) -> None:
     assert images_together(images, actors) == together
+
+
+def test_a_cluster_without_a_gpu() -> None:
+    ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 4.0})
+    with pytest.raises(UpsegError, match="the Ray cluster has no GPU"):
+        ray_pipeline.pipeline(ray, {}, find_model("threshold"), device="cuda", workers=None)
 
 
 def test_ray_is_missing(photos, tmp_path, monkeypatch) -> None:

@@ -69,10 +69,17 @@ def run_on_ray(
 
 
 def pipeline(ray: Any, jobs: Mapping[int, ImageJob], model: Model, *, device: str, workers: int | None) -> Any:
-    """The `ray.data.Dataset` that does jobs as it is read: one row for each, with `number` and `result` (pickled)."""
+    """The `ray.data.Dataset` that does jobs as it is read: one row for each, with `number` and `result` (pickled).
+
+    Raises:
+        UpsegError: If the cluster has no CPU, or no GPU where the device is one, and the number of workers is not given.
+    """
     resources = ray.cluster_resources()
     gpus = int(device.startswith("cuda") or (device == "auto" and resources.get("GPU", 0) > 0))
-    count = min(workers or int(resources.get("GPU" if gpus else "CPU", 1)) or 1, len(jobs))
+    kind = "GPU" if gpus else "CPU"
+    if workers is None and resources.get(kind, 0) < 1:  # it would wait for one for ever
+        raise UpsegError(f"the Ray cluster has no {kind}; where it starts machines as needed, say how many --workers")
+    count = min(workers or int(resources[kind]), len(jobs))
     files = ray.data.TaskPoolStrategy(size=count + 1)  # what waits for disks and networks needs no CPU
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=count, initial_size=count, max_tasks_in_flight_per_actor=2)
     rows = [{"number": number, "job": pickle.dumps(job)} for number, job in jobs.items()]
