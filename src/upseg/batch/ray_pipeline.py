@@ -72,7 +72,7 @@ def pipeline(ray: Any, jobs: Mapping[int, ImageJob], model: Model, *, device: st
     """The `ray.data.Dataset` that does jobs as it is read: one row for each, with `number` and `result` (pickled).
 
     Raises:
-        UpsegError: If the cluster has no CPU, or no GPU where the device is one, and the number of workers is not given.
+        UpsegError: If the cluster has no CPU, or no GPU where that is the device, and nobody says how many workers.
     """
     resources = ray.cluster_resources()
     gpus = int(device.startswith("cuda") or (device == "auto" and resources.get("GPU", 0) > 0))
