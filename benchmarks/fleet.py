@@ -5,18 +5,21 @@ with the model `photos`, and tiny ones that are segmented by colour in no time, 
 itself. Counted from the first image that was done to the last: the time that passed, and the processor time of all
 processes that belong to the run. Every process computes with one thread. Ray is started on this machine.
 
-    python benchmarks/fleet.py [--photos 24] [--tiny 300]
+    python benchmarks/fleet.py [--photos 60] [--tiny 1500]
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +28,8 @@ from harness.report import markdown_table, write_report
 BENCHMARKS = Path(__file__).resolve().parent
 SIZES = {"photos": (481, 321), "tiny": (48, 32)}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "photos": {"model": "photos"},
-    "tiny": {"model": "dynaseg", "settings": {"compare_by": "colour"}},
+    "photos": {"model": "photos", "formats": ("png",)},
+    "tiny": {"model": "dynaseg", "settings": {"compare_by": "colour"}, "formats": ("png",)},
 }
 HEADINGS = (
     "images",
@@ -106,8 +109,41 @@ def measure(photos: Path, kind: str, ray: str | None, workers: int) -> dict[str,
         command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     figures = json.loads(printed.stdout.splitlines()[-1])
-    print(kind, ray or "local", workers, figures, file=sys.stderr, flush=True)
+    print(kind, "Ray" if ray else "local", workers, figures, file=sys.stderr, flush=True)
     return {"images": kind, "runner": "Ray" if ray else "local", "workers": workers, **figures}
+
+
+def store_costs(size: int, count: int = 200) -> dict[str, float]:
+    """Milliseconds of this process's processor to get an object and to put one; moto stands for S3, without TLS."""
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve_s3, args=(theirs,), daemon=True)
+    server.start()
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= {**keys, "AWS_ENDPOINT_URL": ours.recv()}
+    from upseg.batch.stores import Uri, file_system, read, write
+
+    uris = [Uri(f"s3://lake/{number}") for number in range(count)]
+    file_system(uris[0]).mkdir("s3://lake")
+    write(uris[0], bytes(size))
+    moments = [time.process_time()]
+    for uri in uris:
+        write(uri, bytes(size))
+    moments.append(time.process_time())
+    for uri in uris:
+        read(uri)
+    moments.append(time.process_time())
+    server.kill()
+    put, get = (1000 * (after - before) / count for before, after in itertools.pairwise(moments))
+    return {"bytes": size, "put_ms": put, "get_ms": get}
+
+
+def serve_s3(connection: Connection) -> None:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    connection.send("http://{}:{}".format(*server.get_host_and_port()))
+    time.sleep(3600)
 
 
 def cells(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[object]:
@@ -120,8 +156,8 @@ def cells(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=24)
-    parser.add_argument("--tiny", type=int, default=300)
+    parser.add_argument("--photos", type=int, default=60)
+    parser.add_argument("--tiny", type=int, default=1500)
     parser.add_argument("--output", type=Path, default=BENCHMARKS / "results")
     parser.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -130,6 +166,7 @@ def main() -> None:
         print(json.dumps(one_run(Path(photos), kind, ray or None, int(workers))))
         return
     rows = []
+    store = store_costs(40_000)
     counts = {"photos": options.photos, "tiny": options.tiny}
     for kind, count in counts.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -142,7 +179,8 @@ def main() -> None:
         "; ".join(f"{count} of {kind}, {SIZES[kind][0]} x {SIZES[kind][1]} each" for kind, count in counts.items()),
         "start: from the call to the first image that is done; the other columns from there to the last",
         "core s: processor time of all processes of the run, Ray's own included; it does not depend on what else runs",
-        f"kB of an image and of its results (label map and overlay): {stored}",
+        f"a store: {store['get_ms']:.1f} ms of a core to get 40 kB, {store['put_ms']:.1f} to put them (moto, no TLS)",
+        f"kB of an image and of its result (label map): {stored}",
     )
     table = markdown_table(HEADINGS, [cells(row, rows) for row in rows])
     write_report(
@@ -150,7 +188,7 @@ def main() -> None:
         "fleet",
         "A batch on Ray against the local batch",
         [table],
-        {"counts": counts, "rows": rows},
+        {"counts": counts, "rows": rows, "store": store},
         notes,
     )
 

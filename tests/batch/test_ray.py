@@ -7,15 +7,17 @@ import sys
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from upseg.batch import ray_pipeline
-from upseg.batch.ray_pipeline import is_address
+from upseg.batch.ray_pipeline import images_together, is_address
 from upseg.batch.remote_jobs import run_anywhere
 from upseg.batch.run import segment_files
 from upseg.commands.segment import SegmentCommand
 from upseg.errors import UpsegError
+from upseg.models.registry import find_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,9 +97,22 @@ def test_what_is_an_address(texts, expected) -> None:
 )
 def test_the_address_may_be_left_out(given, understood, monkeypatch) -> None:
     seen = []
-    monkeypatch.setattr("typer.core.TyperCommand.parse_args", lambda self, ctx, args: seen.extend(args))
+    monkeypatch.setattr("typer.core.TyperCommand.parse_args", lambda self, ctx, args: seen.extend(args) or [])
     SegmentCommand.parse_args(SegmentCommand("segment"), None, list(given))
     assert seen == understood
+
+
+@pytest.mark.parametrize(
+    ("images", "actors", "together"), [(1, 1, 1), (24, 2, 1), (1000, 2, 7), (100_000, 64, 16), (10**6, 1, 16)]
+)
+def test_a_dying_machine_has_a_small_share_of_its_work_in_hand(images, actors, together) -> None:
+    assert images_together(images, actors) == together
+
+
+def test_a_cluster_without_a_gpu() -> None:
+    ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 4.0})
+    with pytest.raises(UpsegError, match="the Ray cluster has no GPU"):
+        ray_pipeline.pipeline(ray, {}, find_model("threshold"), device="cuda", workers=None)
 
 
 def test_ray_is_missing(photos, tmp_path, monkeypatch) -> None:
@@ -125,7 +140,7 @@ def test_images_whose_machine_always_dies_fail_and_the_others_are_done(photos, t
     def one_pass(ray, jobs, model, device, workers):
         passes.append(sorted(job.path.name for job in jobs.values()))
         segmenter = model.load(device)
-        for number, job in jobs.items():
+        for number, job in list(jobs.items()):
             if job.path.name != "a.png":
                 yield number, run_anywhere(job, segmenter)
 

@@ -137,6 +137,15 @@ def test_files_globs_and_either_side_local(lake, tmp_path, photos) -> None:
     assert segment_files([f"{lake}/photos"], f"{lake}/photos/out", **SETTINGS).counts()["skipped"] == 3
 
 
+def test_names_that_no_path_can_have_are_left_out(lake, tmp_path) -> None:
+    store = fsspec.filesystem("memory")
+    for name in ("/lake/odd/../../../up.png", "/lake/odd//twice.png", "/lake/odd/fine.png"):
+        store.pipe("/lake/odd/made", picture(0))
+        store.store[name] = store.store.pop("/lake/odd/made")
+    found = segment_files([f"{lake}/odd"], tmp_path / "out", **SETTINGS)
+    assert statuses(found) == {"fine.png": "done"}
+
+
 def test_the_summary_has_a_row_for_each(lake) -> None:
     segment_files([f"{lake}/photos"], f"{lake}/out", model="threshold", formats=("csv",))
     rows = fsspec.filesystem("memory").cat(f"{lake}/out/summary.csv").decode().splitlines()
@@ -149,6 +158,7 @@ def test_the_summary_has_a_row_for_each(lake) -> None:
         (["memory://lake/photos"], "memory://lake/photos", {}, "is an image to segment; write somewhere else with -o"),
         (["memory://lake/none"], "out", {}, "memory://lake/none: no image there"),
         (["odd://lake/photos"], "out", {}, "there is no store of the kind odd://"),
+        (["https://lake.example/a.jpg"], "out", {}, "download the image first"),
         (["memory://lake/photos", "."], "out", {}, "on several drives or stores"),
         (["memory://lake/photos"], "out", {"memory": 10**9, "formats": ("tif",)}, "copy those in stores to a disk"),
     ],
@@ -175,6 +185,22 @@ def test_the_command_line_takes_uris(lake) -> None:
     assert run.exit_code == 0, run.output
     assert "memory://lake/photos/a.png: " in run.output
     assert "results in memory://lake/out" in run.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["segment", "x.png", "-o", "s3://lake/out", "-f", "snapshots"], "does not write into stores"),
+        (["segment", "s3://lake/x.png", "-f", "snapshots"], "does not read from stores"),
+        (["split", "x.png", "-o", "s3://lake/out"], "does not write into stores"),
+        (["split", "s3://lake/masks", "-o", "out", "-m", "components"], "does not read from stores"),
+    ],
+)
+def test_what_knows_no_stores_says_so(arguments, error, photos, monkeypatch) -> None:
+    monkeypatch.chdir(photos("x.png"))
+    run = CliRunner().invoke(app, arguments)
+    assert error in " ".join(run.output.replace("│", " ").split()) + str(run.exception)
+    assert not Path("s3:").exists()
 
 
 @pytest.fixture(scope="module")

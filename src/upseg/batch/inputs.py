@@ -116,6 +116,8 @@ def find_images(
     output: Path,
     is_result: Callable[[str], bool],
     kind: InputKind = IMAGES,
+    *,
+    stores: bool = False,
 ) -> list[InputImage]:
     """Expand files, folders and globs into the images they mean, each once, sorted by name.
 
@@ -131,6 +133,7 @@ def find_images(
         is_result: Whether a path relative to `output` (with slashes) is the result of an earlier run: such files are
             no input.
         kind: What is looked for.
+        stores: Whether URIs may be among the arguments.
 
     Returns:
         The images, and what was asked for but is not there, with the problem.
@@ -138,6 +141,8 @@ def find_images(
     Raises:
         ImageError: If there is no image at all.
     """
+    if not stores and (there := [name for name in arguments if isinstance(place_of(name), Uri)]):
+        raise ImageError(f"{printable(there[0])}: this does not read from stores; copy what is there to a disk")
     target = output.resolve()
     expansions = [_expand(os.fspath(argument), target, is_result, kind) for argument in arguments]
     found = {item.place: item for expansion in expansions for item in expansion.found}

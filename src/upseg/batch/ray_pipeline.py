@@ -6,11 +6,11 @@ import logging
 import os
 import pickle
 import re
+import secrets
 import socket
-import sys
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from upseg import __version__
@@ -22,6 +22,7 @@ from upseg.models.registry import Model
 
 AUTO, LOCAL = "auto", "local"
 _PASSES = 3  # of an image whose machine died under it
+_MOST_TOGETHER, _BLOCKS_OF_AN_ACTOR = 16, 64
 _ANSWER_SECONDS = 5.0
 _HOST = re.compile(r"(?:ray://)?\[?([^\[\]/]+?)\]?:(\d{1,5})")
 _Row = dict[str, Any]
@@ -68,15 +69,22 @@ def run_on_ray(
 
 
 def pipeline(ray: Any, jobs: Mapping[int, ImageJob], model: Model, *, device: str, workers: int | None) -> Any:
-    """The `ray.data.Dataset` that does jobs as it is read: one row for each, with `number` and `result` (pickled)."""
+    """The `ray.data.Dataset` that does jobs as it is read: one row for each, with `number` and `result` (pickled).
+
+    Raises:
+        UpsegError: If the cluster has no CPU, or no GPU where that is the device, and nobody says how many workers.
+    """
     resources = ray.cluster_resources()
     gpus = int(device.startswith("cuda") or (device == "auto" and resources.get("GPU", 0) > 0))
-    count = min(workers or int(resources.get("GPU" if gpus else "CPU", 1)) or 1, len(jobs))
+    kind = "GPU" if gpus else "CPU"
+    if workers is None and resources.get(kind, 0) < 1:  # it would wait for one for ever
+        raise UpsegError(f"the Ray cluster has no {kind}; where it starts machines as needed, say how many --workers")
+    count = min(workers or int(resources[kind]), len(jobs))
     files = ray.data.TaskPoolStrategy(size=count + 1)  # what waits for disks and networks needs no CPU
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=count, initial_size=count, max_tasks_in_flight_per_actor=2)
     rows = [{"number": number, "job": pickle.dumps(job)} for number, job in jobs.items()]
     remote = any(is_remote(job) for job in jobs.values())
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))  # one each: what is lost is lost one by one
+    dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // images_together(len(rows), count)))
     if remote:
         dataset = dataset.map(_read, num_cpus=0, compute=files)
     with warnings.catch_warnings():
@@ -90,6 +98,14 @@ def pipeline(ray: Any, jobs: Mapping[int, ImageJob], model: Model, *, device: st
             ray_remote_args_fn=_not_again,
         )
     return dataset.map(_write, num_cpus=0, compute=files) if remote else dataset
+
+
+def images_together(images: int, actors: int) -> int:
+    """How many images go through the pipeline as one block.
+
+    Few, because what a machine that dies had in hand is done again; but a block takes Ray some 15 ms of a processor.
+    """
+    return max(1, min(_MOST_TOGETHER, images // (_BLOCKS_OF_AN_ACTOR * actors)))
 
 
 def _not_again() -> dict[str, int]:
@@ -144,6 +160,8 @@ class _Segment:
                 with staged(job, row.get("content", b"")) as local:
                     result = self._helper.do(local)
                     outcome, files = renamed(result, job, local), collect(job, local, result)
+        except OSError as error:  # of the temporary folder: a full disk
+            outcome = ImageResult.failure(job.path, str(error))
         except (UpsegError, RuntimeError) as error:  # the model cannot be loaded
             outcome = ModelError(str(error))
         return {
@@ -173,32 +191,56 @@ def connected(address: str) -> Iterator[Any]:
         UpsegError: If Ray is not installed, or does not answer.
     """
     _check_answers(address)
-    ray = _import_ray(address)
-    if ray.is_initialized():
-        with _quiet(ray):
+    ray = _import_ray()
+    with _quiet(ray):
+        if ray.is_initialized():
             yield ray
-        return
+            return
+        with ExitStack() as after:
+            try:
+                _connect(ray, address, after)
+            except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+                reason = " ".join(str(error).split())
+                raise UpsegError(f"Ray at {address} does not answer ({reason:.300})") from error
+            yield ray
+
+
+def _connect(ray: Any, address: str, after: ExitStack) -> None:
+    """Connect, and say what is to be done after all."""
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    if address == LOCAL:
-        options |= {"include_dashboard": False}
+    if address != LOCAL:
+        try:
+            ray.init(address=address, **options)
+        except ConnectionError:
+            if address != AUTO or "RAY_ADDRESS" in os.environ:
+                raise
+    if not ray.is_initialized():
+        after.enter_context(_for_us_alone(ray))
+        ray.init(address=LOCAL, include_dashboard=False, **options)
+    after.callback(ray.shutdown)
+
+
+@contextmanager
+def _for_us_alone(ray: Any) -> Iterator[None]:
+    """A Ray that is started in the block listens on this machine only, and writes down no token."""
+    before, constants = dict(os.environ), ray._private.ray_constants
+    cluster = constants.ENABLE_RAY_CLUSTER
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # their way to say: loopback
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    constants.ENABLE_RAY_CLUSTER = False  # it has been read already
     try:
-        ray.init(address=None if address == AUTO else address, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UpsegError(f"Ray at {address} does not answer ({reason:.300})") from error
-    try:
-        with _quiet(ray):
-            yield ray
+        yield
     finally:
-        ray.shutdown()
+        constants.ENABLE_RAY_CLUSTER = cluster
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
-def _import_ray(address: str) -> Any:
-    """Ray, told what it must know on import: no reports to its makers, no chatter, where started here stay here."""
+def _import_ray() -> Any:
+    """Ray, told what it must know on import: no reports to its makers, no chatter."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if address == LOCAL and "ray" not in sys.modules:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # their way to say: loopback
     try:
         import ray
         import ray.data

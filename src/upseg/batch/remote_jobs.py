@@ -13,6 +13,7 @@ from typing import Any
 from upseg.batch.jobs import ImageJob, ImageResult, StepCallback, run_job
 from upseg.batch.stores import Uri, read, write
 from upseg.errors import UpsegError
+from upseg.images.reading import IMAGE_SUFFIXES
 
 
 def run_anywhere(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) -> ImageResult:
@@ -24,7 +25,7 @@ def run_anywhere(job: ImageJob, segmenter: Any, on_step: StepCallback | None = N
             result = run_job(local, segmenter, on_step)
             deliver(job, collect(job, local, result))
         return renamed(result, job, local)
-    except UpsegError as error:
+    except (UpsegError, OSError) as error:  # the latter of the temporary folder: a full disk
         return ImageResult.failure(job.path, str(error), details=traceback.format_exc())
 
 
@@ -48,8 +49,7 @@ def staged(job: ImageJob, content: bytes) -> Iterator[ImageJob]:
     with TemporaryDirectory(prefix="upseg-") as folder:
         path, stem = job.path, job.stem
         if isinstance(path, Uri):
-            path = Path(folder, "image", path.name)
-            path.parent.mkdir()
+            path = Path(folder, f"image{path.suffix if path.suffix.lower() in IMAGE_SUFFIXES else ''}")
             path.write_bytes(content)
         if isinstance(stem, Uri):
             stem = Path(folder, "results", stem.name)

@@ -163,7 +163,7 @@ def segment_files(
     remote = any(isinstance(place_of(name), Uri) for name in (*paths, output))
     _check_kind(chosen, formats, options, memory, planes, remote=remote)
     journal = open_journal(folder)
-    images = find_images(paths, folder, journal.knows)
+    images = find_images(paths, folder, journal.knows, stores=True)
     reading = reading.over(chosen.reading)
     pixels, normalize = reading.facts(), reading.facts().get("normalize")
     facts = [__version__, chosen.fingerprint(), pixels.get("channels"), pixels.get("page")]

@@ -51,9 +51,11 @@ def file_system(uri: Path) -> Any:
     """What reads and writes the store that a name is in.
 
     Raises:
-        UpsegError: If a package for it is missing, or there is no such kind of store.
+        UpsegError: If a package for it is missing, or there is no such kind of store, or it is the web.
     """
     protocol = str(uri).partition("://")[0]
+    if protocol in ("http", "https"):
+        raise UpsegError(f"{uri}: pages of the web are no store with folders; download the image first")
     needed = _PACKAGES.get(protocol, "fsspec")
     try:
         import fsspec
@@ -134,7 +136,8 @@ Stamp = tuple[int, int]
 def listing(place: Uri) -> dict[Uri, Stamp]:
     """Every file below a folder, that of this name, or, with `*`, `?` or `[...]`, those that match and what is in them.
 
-    Where there is none, none: stores have no folders, only names with slashes.
+    Where there is none, none: stores have no folders, only names with slashes. Those that no path can have (`//`, `..`)
+    are left out.
 
     Raises:
         UpsegError: If the store cannot be looked at.
@@ -151,8 +154,13 @@ def listing(place: Uri) -> dict[Uri, Stamp]:
                 found |= store.find(folder, detail=True)
         except FileNotFoundError:
             return {}
-        files = {store.unstrip_protocol(name): facts for name, facts in found.items() if facts["type"] == "file"}
-    return {Uri(name): _mark(facts) for name, facts in sorted(files.items()) if "//" not in name.partition("://")[2]}
+        files = {store._strip_protocol(name): facts for name, facts in found.items() if facts["type"] == "file"}
+    head = f"{str(place).partition('://')[0]}://"  # of several names of one kind of store the one that was used
+    return {Uri(head + name): _mark(facts) for name, facts in sorted(files.items()) if _is_path(name)}
+
+
+def _is_path(name: str) -> bool:
+    return "\0" not in name and not {"", ".", ".."} & set(name.lstrip("/").split("/"))
 
 
 def _mark(facts: Mapping[str, Any]) -> Stamp:

@@ -24,6 +24,7 @@ from upseg.commands.options import (
     Quiet,
     Verbose,
     channel_numbers,
+    local_folder,
     pictures_apart,
     run_and_report,
     start_logging,
@@ -226,7 +227,7 @@ def segment(
         from upseg.commands.pictures import write_pictures
 
         drawn = write_pictures(
-            paths, Path(output), kinds, **reader, count=snapshots or _SNAPSHOTS, quiet=quiet or as_json
+            paths, local_folder(output), kinds, **reader, count=snapshots or _SNAPSHOTS, quiet=quiet or as_json
         )
         if not given and snapshots is None and not (overlay or depth or levels):  # nothing but pictures
             if not drawn:
