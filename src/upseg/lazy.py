@@ -12,12 +12,7 @@ from typing import Any
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The functions `__getattr__` and `__dir__` of a package.
-
-    Args:
-        package: Its `__name__`.
-        homes: The module of each public name.
-    """
+    """The functions `__getattr__` and `__dir__` of a package, by the module of each public name."""
 
     def get(name: str) -> Any:
         if name not in homes:

@@ -9,7 +9,8 @@ import secrets
 import stat
 import time
 import warnings
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path, PurePosixPath
@@ -43,17 +44,25 @@ class InputState:
     settings: str
 
     @classmethod
-    def of(cls, path: Path, name: PurePosixPath, settings: str) -> InputState:
+    def of(cls, path: Path, name: PurePosixPath, settings: str, stamp: tuple[int, int] | None = None) -> InputState:
         """The state of an existing file; of a folder, such as a Zarr, that of its newest entry.
+
+        Args:
+            path: The file.
+            name: What it is called among the inputs.
+            settings: A digest of all that the result depends on beside the image.
+            stamp: Its size and when it was changed, where that is known already, as of files in stores.
 
         Raises:
             OSError: If there is none.
         """
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            status = max((entry.stat() for entry in path.iterdir()), key=lambda s: s.st_mtime_ns, default=status)
+        if stamp is None:
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                status = max((entry.stat() for entry in path.iterdir()), key=lambda s: s.st_mtime_ns, default=status)
+            stamp = status.st_size, status.st_mtime_ns
         source = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-        return cls(str(name), source, status.st_size, status.st_mtime_ns, settings)
+        return cls(str(name), source, *stamp, settings)
 
     def has_content_of(self, other: InputState) -> bool:
         """Whether both are one file that was not changed in between, be it moved with its folder."""
@@ -104,15 +113,23 @@ class Journal:
         self._entries: dict[str, _Entry] = {}
         self._descriptor: int | None = None
         self._lock, self._synced = Lock(), 0.0
-        try:
-            self._set_aside_other_things()
-            content = read_plain(self.path) if self.path.exists() else b""
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UpsegError(f"{printable(self.path)}: cannot be read ({reason})") from error
+        self._held_back: list[bytes] | None = None
+        content = self._read()
         self._cut = not content.endswith(b"\n") and bool(content)
         for line in content.splitlines():
             self._replay(line)
+
+    def _read(self) -> bytes:
+        try:
+            self._set_aside_other_things()
+            return read_plain(self.path) if self.path.exists() else b""
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UpsegError(f"{printable(self.path)}: cannot be read ({reason})") from error
+
+    def holds(self, output: PurePosixPath | str) -> bool:
+        """Whether there is such a file in the folder, whoever wrote it."""
+        return os.path.lexists(self.folder / output)
 
     def __enter__(self) -> Journal:
         """Make the folder and open the journal for writing.
@@ -166,7 +183,7 @@ class Journal:
 
     def state_of(self, output: PurePosixPath, state: InputState) -> OutputState:
         """What a file in the folder is to an image in its present state."""
-        if not os.path.lexists(self.folder / output):
+        if not self.holds(output):
             return OutputState.ABSENT
         entry = self._entries.get(str(output))
         if entry is None or not entry.state.is_same_input(state):
@@ -190,7 +207,7 @@ class Journal:
         """The files beside some that are there and that runs wrote, by the name of the image they are of."""
         found: dict[str, set[str]] = {}
         for output in self._entries.keys() - outputs:
-            if os.path.lexists(self.folder / output):
+            if self.holds(output):
                 found.setdefault(self._entries[output].state.name, set()).add(output)
         return found
 
@@ -200,14 +217,9 @@ class Journal:
 
     def finish(self, state: InputState, outputs: Sequence[PurePosixPath], *, seconds: float, segments: int) -> None:
         """Note that these outputs of an image are complete; if the power is cut within a second, it is done again."""
-        facts = {"event": "finished", "seconds": round(seconds, 3), "segments": segments}
-        self._append(facts, state, outputs, at_once=False)
+        self._append({"event": "finished", "seconds": round(seconds, 3), "segments": segments}, state, outputs)
 
-    def _append(
-        self, facts: dict[str, Any], state: InputState, outputs: Sequence[PurePosixPath], *, at_once: bool = True
-    ) -> None:
-        if self._descriptor is None:
-            raise RuntimeError("the journal is not open; use it in a with statement")
+    def _append(self, facts: dict[str, Any], state: InputState, outputs: Sequence[PurePosixPath]) -> None:
         record = facts | {
             "version": _VERSION,
             "input": state.name,
@@ -217,17 +229,33 @@ class Journal:
             "settings": state.settings,
             "outputs": [str(output) for output in outputs],
         }
+        line = json.dumps(record).encode("ascii") + b"\n"
         with self._lock:
-            self._write(json.dumps(record).encode("ascii") + b"\n", at_once=at_once)
+            if self._held_back is None:
+                self._write(line)
+            else:
+                self._held_back.append(line)
             self._remember(record)
 
-    def _write(self, line: bytes, *, at_once: bool) -> None:
-        assert self._descriptor is not None  # noqa: S101 - `_append` looked
-        line = (b"\n" if self._cut else b"") + line
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Write all lines of the block together at its end: of many images one by one takes long."""
+        self._held_back = []
+        try:
+            yield
+        finally:
+            lines, self._held_back = b"".join(self._held_back), None
+            if lines:
+                self._write(lines)
+
+    def _write(self, lines: bytes) -> None:
+        if self._descriptor is None:
+            raise RuntimeError("the journal is not open; use it in a with statement")
+        line = (b"\n" if self._cut else b"") + lines
         self._cut = True  # until all of it is written
         try:
             written = os.write(self._descriptor, line)  # one write, so that two runs never mix their lines
-            if written == len(line) and (at_once or time.monotonic() - self._synced > _PATIENCE):
+            if written == len(line) and (b'"begun"' in lines or time.monotonic() - self._synced > _PATIENCE):
                 os.fsync(self._descriptor)
                 self._synced = time.monotonic()
         except OSError as error:

@@ -51,6 +51,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
 
     Attributes:
         method: The name of the method, a key of `upseg.models.registry.METHODS`.
+        knows_classes: Whether a model of the method can have classes.
         training: How the model came to be, from its `config.json`; as there, `data` says what it was trained on.
         description: One line for people, from its `config.json`.
         image_reading: How images are read that it is given as files, or as anything but (H, W, 3) arrays of floats.
@@ -58,6 +59,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
     """
 
     method: ClassVar[str]
+    knows_classes: ClassVar[bool] = True
     training: Mapping[str, Any] = MappingProxyType({})
     description: str = ""
     image_reading: ReadingOptions = ReadingOptions()
@@ -114,11 +116,13 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
         raise NotImplementedError
 
     def check_categories(self) -> None:
-        """Refuse classes that the method, with these settings, has no models for.
+        """Refuse classes that the method, with these settings, has no models for: any, where it knows none.
 
         Raises:
             ModelError: If it has none.
         """
+        if self.categories and not self.knows_classes:
+            raise ModelError(f"the method {self.method} knows no classes, but the model lists {len(self.categories)}")
 
     @contextmanager
     def reading(self, image: ImageLike) -> Iterator[Float[Tensor, "1 3 h w"]]:
@@ -210,12 +214,7 @@ def enough_memory() -> Iterator[None]:
 
 
 class Steps:
-    """Counts what is done of one image, and reports it.
-
-    Args:
-        total: The number of steps.
-        progress: Told of each; None for nobody.
-    """
+    """Counts what is done of one image, of so many steps, and reports it to `progress`, or to nobody."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self.done, self.total, self.progress = 0, total, progress

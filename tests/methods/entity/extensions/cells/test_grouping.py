@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
-from skimage.morphology import local_maxima, reconstruction
 
-from upseg.methods.entity.extensions.cells.grouping import LEVELS, PixelMaps, group_cells, peaks, typical_diameter
+from upseg.methods.entity.extensions.cells.grouping import PixelMaps, group_cells, typical_diameter
 from upseg.methods.entity.extensions.cells.targets import inner_distance, log_diameters, touching_borders
 from upseg.metrics.cell_matching import match_cells
 
@@ -68,16 +66,6 @@ def test_maps_without_objects_and_full_of_one(shape: tuple[int, int]) -> None:
     assert np.unique(group_cells(everything).labels).tolist() == [1]
 
 
-def test_peaks_must_stand_out_from_the_pass_between_them() -> None:
-    relief = np.array([[0.0, 0.5, 0.4, 0.9, 0.3, 0.8, 0.0]], np.float32)
-    inside = np.ones(relief.shape, bool)
-    inside[0, -1] = False
-    assert int(peaks(relief, inside, 0.05).max()) == 3
-    assert int(peaks(relief, inside, 0.2).max()) == 2
-    assert int(peaks(relief, inside, 0.6).max()) == 1
-    assert peaks(relief, inside, 0.2)[0, -1] == 0
-
-
 def test_the_typical_diameter_is_the_median_of_the_objects() -> None:
     maps = perfect(TOUCHING)
     found = group_cells(maps)
@@ -90,18 +78,3 @@ def test_crumbs_do_not_make_the_typical_diameter_small() -> None:
     labels[2, 2:12:3] = range(3, 7)
     maps = perfect(labels)
     assert typical_diameter(maps, group_cells(maps, smoothing=0.0), 10.0) == pytest.approx(18, rel=0.06)
-
-
-@pytest.mark.parametrize("share", [0.03, 0.4, 0.7])
-@pytest.mark.parametrize("seed", range(4))
-def test_peaks_part_by_part_are_those_of_one_reconstruction_of_all(seed: int, share: float) -> None:
-    draw = np.random.default_rng(seed)
-    size = tuple(draw.integers(3, 90, 2))
-    relief = ndimage.gaussian_filter(draw.random(size), 1).astype(np.float32)
-    inside = ndimage.gaussian_filter(draw.random(size), 2 * seed) < np.quantile(draw.random(size), share)
-    low = float(relief.min()) - 2
-    heights = np.pad(np.where(inside, np.round(relief * LEVELS) / LEVELS, low), 1, constant_values=low)
-    tops = inside & local_maxima(reconstruction(np.maximum(heights - 0.05, low), heights))[1:-1, 1:-1]
-    expected = ndimage.label(tops, structure=np.ones((3, 3)))[0]
-    assert expected.max() > 0 or not inside.any()
-    assert np.array_equal(peaks(relief, inside, 0.05), expected)
