@@ -46,9 +46,9 @@ def run_here(
             if index + 1 < len(jobs):
                 begun = disk.submit(on_begin, index + 1)
             finish = start_anywhere(job, segmenter, told) if failure is None else partial(_same, failure)
-            if written is not None:
-                yield index - 1, written.result()
-            written = disk.submit(finish)
+            before, written = written, disk.submit(finish)
+            if before is not None:
+                yield index - 1, before.result()
             if time.perf_counter() - started > _LONG:
                 yield index, written.result()
                 written = None
