@@ -36,8 +36,10 @@ def canonical_order(
         flat = labels.ravel()
         first = np.full(high - low + 1, labels.size, np.int64)
         for part in reversed([*_blocks(labels.size)]):
+            block = flat[part]
+            starts = np.append(np.flatnonzero(block[1:] != block[:-1])[::-1] + 1, 0)  # of runs
             # written backwards, so the last write of each value is its first pixel
-            first[flat[part][::-1].astype(np.int64) - low] = np.arange(part.stop - 1, part.start - 1, -1)
+            first[block[starts].astype(np.int64) - low] = starts + part.start
         values = np.flatnonzero(first < labels.size)
         values = values[values != -low]
         values = values[np.argsort(first[values], kind="stable")]
@@ -45,7 +47,8 @@ def canonical_order(
         table[values] = np.arange(1, len(values) + 1)
         canonical = np.empty(labels.size, np.int32)
         for part in _blocks(labels.size):
-            canonical[part] = table[flat[part].astype(np.int64) - low]
+            index = flat[part] if low == 0 and labels.dtype.kind == "i" else flat[part].astype(np.int64) - low
+            np.take(table, index, out=canonical[part], mode="clip")  # the other modes take twice the time
         return canonical.reshape(labels.shape), (values + low).astype(labels.dtype)
     unique, first_index, inverse = np.unique(labels, return_index=True, return_inverse=True)
     order = np.argsort(first_index, kind="stable")

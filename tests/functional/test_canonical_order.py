@@ -1,0 +1,38 @@
+"""Canonical ids: 1..K by first pixel, of every integer type, against a loop."""
+
+import numpy as np
+import pytest
+
+from upseg.functional.label_maps import canonical_order
+
+TYPES = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
+
+
+def expected_order(labels: np.ndarray) -> list[int]:
+    return [value for value in dict.fromkeys(labels.ravel().tolist()) if value]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("run", [1, 7])
+@pytest.mark.parametrize("low", [0, -5, 3])
+def test_ids_are_numbered_by_their_first_pixel(dtype: type[np.integer], run: int, low: int) -> None:
+    if low < 0 and np.dtype(dtype).kind == "u":
+        low = 0
+    draw = np.random.default_rng(run)
+    for _ in range(20):
+        labels = np.repeat(draw.integers(low, 20, draw.integers(1, 30, 2)), run, axis=1).astype(dtype)
+        found, values = canonical_order(labels)
+        expected = expected_order(labels)
+        assert values.tolist() == expected
+        assert values.dtype == labels.dtype
+        numbers = {0: 0} | {value: number for number, value in enumerate(expected, start=1)}
+        assert found.tolist() == [[numbers[value] for value in row] for row in labels.tolist()]
+        assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize("run", [1, 9])
+def test_maps_of_several_blocks(run: int) -> None:
+    labels = np.repeat(np.random.default_rng(0).integers(0, 3000, (700, 720 // run)), run, axis=1).astype(np.int32)
+    found, values = canonical_order(labels)
+    assert values.tolist() == expected_order(labels)
+    assert np.array_equal(np.append(0, values)[found], labels)
