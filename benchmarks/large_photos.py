@@ -126,7 +126,8 @@ def cells(row: dict[str, Any]) -> list[object]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="with photos, at any depth")
-    parser.add_argument("--megapixels", type=float, nargs="+", default=[24, 100, 400])
+    parser.add_argument("--add", type=Path, nargs="*", default=[], help="reports (.json) of other sizes")
+    parser.add_argument("--megapixels", type=float, nargs="*", default=[24, 100, 400])
     parser.add_argument("--whole", type=float, default=24, help="megapixels of the largest also run in one piece")
     parser.add_argument("--killed", type=float, default=24, help="megapixels of the largest also killed and run again")
     parser.add_argument("--model", default="dynaseg")
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=BENCHMARKS / "results", help="default: benchmarks/results")
     options = parser.parse_args(arguments)
     photos = sorted(options.folder.rglob("*.jpg"))[:: max(1, len(list(options.folder.rglob("*.jpg"))) // ACROSS**2)]
-    rows = []
+    rows = [row for path in options.add for row in json.loads(path.read_text())["rows"]]
     for megapixels in options.megapixels:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(megapixels, photos, Path(folder), options))
