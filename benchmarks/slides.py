@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"`upseg segment -m nuclei --memory {options.memory}`, {' '.join(options.set)}",
         "objects equal: the same pixels as in one piece, of all objects of either run",
         "at a seam: share of nuclei there that are an object of their own, divided by that elsewhere",
-        f"s of CPU: from start-up to the label TIFF, one thread; above {options.undisturbed} pixels with the kill",
+        f"s of CPU: one thread; of slides above {options.undisturbed} pixels a side those before and after the kill",
         "s after the kill: of CPU, of the run that goes on after SIGKILL, in others at a third of the time",
     ]
     rows.sort(key=lambda row: row["side"])

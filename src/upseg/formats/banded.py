@@ -30,12 +30,9 @@ _UNITS = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "cent
 
 
 def write_banded(segmentation: BandedSegmentation, path: Path, format: str) -> Path:  # noqa: A002
-    """Write segments whose label map is not in memory; whole or not at all, an existing file is replaced.
+    """Write segments whose label map is not in memory, in one of `BANDED_FORMATS`, whole or not at all.
 
-    Args:
-        segmentation: What to write.
-        path: Where to; folders are made.
-        format: One of `BANDED_FORMATS`.
+    Folders are made, an existing file is replaced.
 
     Raises:
         FormatError: If there is no such format, or it needs a package that is not there.

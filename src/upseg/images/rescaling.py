@@ -9,14 +9,10 @@ from upseg.images.regions import RgbSource
 
 
 class RescaledRegions:
-    """An image as `upseg.functional.resizing.resize_image` would bring it to another size, region by region.
+    """An image as `upseg.functional.resizing.resize_image` would bring it to a shape (H, W), region by region.
 
     Bilinear, and smoothed first where it is reduced. Each pixel is a sum of the same numbers in the same order whatever
     region it is read in. It differs from that function's by rounding only, and not at all where the size stays.
-
-    Args:
-        source: The image.
-        shape: (H, W) to bring it to.
     """
 
     def __init__(self, source: RgbSource, shape: tuple[int, int]) -> None:

@@ -40,11 +40,7 @@ class BandedSegmentation:
         return len(self.areas)
 
     def bands(self, multiple: int = 1) -> Iterator[slice]:
-        """Rows, a few million pixels at a time, from top to bottom.
-
-        Args:
-            multiple: Bands begin at multiples of this.
-        """
+        """Rows, a few million pixels at a time, from top to bottom; bands begin at multiples of so many."""
         return bands(self.shape, multiple)
 
 

@@ -27,11 +27,7 @@ ROWS_AT_A_TIME = 256
 
 
 def perceptual_colours(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w 3"]:
-    """CIELAB in units of 20: Euclidean distances are differences as people see them.
-
-    Args:
-        image: (H, W, 3) RGB in [0, 1].
-    """
+    """CIELAB in units of 20 of RGB in [0, 1]: Euclidean distances are differences as people see them."""
     colours = np.empty(image.shape, np.float32)
     for top in range(0, image.shape[0], ROWS_AT_A_TIME):
         strip = slice(top, top + ROWS_AT_A_TIME)
@@ -40,11 +36,7 @@ def perceptual_colours(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarra
 
 
 def colour_gradient(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
-    """Magnitude of the smoothed colour gradient, in colour units for each pixel.
-
-    Args:
-        image: (H, W, 3) RGB in [0, 1].
-    """
+    """Magnitude of the smoothed colour gradient of RGB in [0, 1], in colour units for each pixel."""
     height, width, _ = image.shape
     gradient = np.empty((height, width), np.float32)
     for top in range(0, height, ROWS_AT_A_TIME):
@@ -61,10 +53,7 @@ def colour_gradient(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, 
 
 
 def find_atoms(gradient: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
-    """Watershed basins of a gradient, without the shallow ones.
-
-    Args:
-        gradient: (H, W), at least 0.
+    """Watershed basins of a gradient, which is at least 0, without the shallow ones.
 
     Returns:
         (H, W) ids 1..R by first pixel; every pixel belongs to an atom, every atom is 4-connected.

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
-from upseg.errors import ModelError
 from upseg.functional.contrast import stretch_contrast
 from upseg.functional.resizing import resize_image, scaled_size
 from upseg.images.reading import ImageLike
@@ -53,16 +52,11 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
     It is made as any `LearnedSegmenter` is; `categories` must be empty, since the method knows no classes.
     """
 
-    method = "cells"
+    method, knows_classes = "cells", False
 
     def make_network(self) -> CellNetwork:
         """A `CellNetwork` of the settings."""
         return CellNetwork(self.settings.backbone, self.settings.channels)
-
-    def check_categories(self) -> None:
-        """Refuse any class."""
-        if self.categories:
-            raise ModelError(f"the method cells knows no classes, but the model lists {len(self.categories)}")
 
     def segment(self, image: ImageLike, progress: Progress | None = None) -> Segmentation:
         """Segment an image.
