@@ -76,6 +76,8 @@ IMAGES = {False: 200, True: 40}
 EXTRACTION = (
     "boundary_threshold",
     "marker_ratio",
+    "prominence",
+    "boundary_depth",
     "dilations",
     "minimum_area",
     "minimum_score",

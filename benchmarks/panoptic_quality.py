@@ -1,10 +1,11 @@
 """Panoptic quality of trained models of `panoptic`, and the errors of their depth if they predict it.
 
 The data is made-up scenes as those of the recipe `panoptic/shapes-stage2`, from another seed than those that it learns
-from and validates on, or COCO panoptic: with `--learned`, the 16 photos that the recipe `panoptic/overfit` learns by
-heart.
+from and validates on, or COCO panoptic: with `--learned`, the photos that a recipe learns from, such as the 16 that
+`panoptic/overfit` learns by heart, with `--kept-apart` those of the same folder that it leaves alone.
 
-    python benchmarks/panoptic_quality.py MODEL... [--data FOLDER [--learned]] [--images 200] [--picture panoptic.png]
+    python benchmarks/panoptic_quality.py MODEL... [--images 200] [--picture panoptic.png]
+    python benchmarks/panoptic_quality.py MODEL... --data FOLDER [--learned RECIPE | --kept-apart RECIPE]
 """
 
 from __future__ import annotations
@@ -48,11 +49,16 @@ def open_images(options: argparse.Namespace) -> Dataset:
     if options.data is None:
         return ShapeScenes(**{**SCENES, "length": options.images, "seed": TEST_SEED})
     photos = open_dataset("coco-panoptic", options.data)
-    if not options.learned:
+    name = options.learned or options.kept_apart
+    if name is None:
         return photos
-    recipe = yaml.safe_load(find_recipe("panoptic/overfit").read_text())
-    part = recipe["data"]["init_args"]["train"][0]["dataset"]["init_args"]
-    return HashedPart(photos, part["part"], part["share"])
+    recipe = yaml.safe_load(find_recipe(name).read_text())
+    part = recipe["data"]["init_args"]["train"][0]["dataset"]
+    while not part["class_path"].endswith("HashedPart"):
+        part = part["init_args"]["dataset"]
+    how = part["init_args"]
+    wanted = "train" if (how["part"] == "train") == bool(options.learned) else "validation"
+    return HashedPart(photos, wanted, how["share"])
 
 
 class Score:
@@ -114,7 +120,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="model folders")
     parser.add_argument("--data", help="COCO panoptic; default: made-up scenes")
-    parser.add_argument("--learned", action="store_true", help="of COCO the photos of panoptic/overfit alone")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--learned", metavar="RECIPE", help="of COCO the photos that a recipe learns from")
+    which.add_argument("--kept-apart", metavar="RECIPE", help="of COCO the photos that a recipe leaves alone")
     parser.add_argument("--images", type=int, default=200, help="at most so many; default: 200")
     parser.add_argument("--picture", type=Path, help="where to draw the first ten images")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder; default: benchmarks/results")

@@ -4,7 +4,7 @@ Made-up slides of touching nuclei are drawn block by block into tiled TIFFs; whe
 is a process of its own, from start-up to the label TIFF on disk; memory is the most that it had in main memory at once.
 One run of each size is killed (SIGKILL) when a third of its time is over, and run again.
 
-    python benchmarks/slides.py [--sizes 2000 5000] [--whole 5000] [--memory 4GB] [--set tile=512]
+    python benchmarks/slides.py [--sizes 2000 5000] [--whole 5000] [--undisturbed 10000] [--memory 4GB] [--set tile=512]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CELL = 36  # pixels: side of the squares that have one nucleus or none
 DIAMETER = 18.0
 BENCHMARKS = Path(__file__).resolve().parent
 HEADINGS = (
-    "side", "nuclei", "found", "at a seam", "s, whole run", "s per MP", "GB", "GB, one piece", "objects equal (%)",
+    "side", "nuclei", "found", "at a seam", "s of CPU", "s per MP", "GB", "GB, one piece", "objects equal (%)",
     "s after the kill",
 )  # fmt: skip
 
@@ -86,7 +86,7 @@ def start(slide: Path, output: Path, options: argparse.Namespace, *, in_blocks: 
 
 
 def finish(process: subprocess.Popen[str], started: float) -> dict[str, Any]:
-    """Seconds, bytes and number of segments of a run.
+    """Seconds by the clock and of the processor, bytes and number of segments of a run.
 
     Raises:
         RuntimeError: If it fails.
@@ -99,7 +99,8 @@ def finish(process: subprocess.Popen[str], started: float) -> dict[str, Any]:
         raise RuntimeError(f"a run ended with exit code {process.returncode}: {printed}")
     (image,) = json.loads(printed)["images"]
     used = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {"seconds": time.perf_counter() - started, "bytes": used, "segments": image["segments"]}
+    took = {"seconds": time.perf_counter() - started, "cpu": usage.ru_utime + usage.ru_stime}
+    return {**took, "bytes": used, "segments": image["segments"]}
 
 
 def run(slide: Path, output: Path, options: argparse.Namespace, *, in_blocks: bool) -> dict[str, Any]:
@@ -109,12 +110,14 @@ def run(slide: Path, output: Path, options: argparse.Namespace, *, in_blocks: bo
 
 def run_with_a_kill(slide: Path, output: Path, options: argparse.Namespace, seconds: float) -> dict[str, Any]:
     process = start(slide, output, options, in_blocks=True)
+    assert process.stdout is not None
     time.sleep(seconds)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.stdout is not None
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = -signal.SIGKILL
     process.stdout.close()
-    return run(slide, output, options, in_blocks=True)
+    resumed = run(slide, output, options, in_blocks=True)
+    return {**resumed, "cpu_before": usage.ru_utime + usage.ru_stime}
 
 
 def labels_of(path: Path) -> Iterator[tuple[int, np.ndarray]]:
@@ -166,39 +169,50 @@ def found_nuclei(path: Path, side: int, block: int) -> tuple[int, int, float | N
 def measure(side: int, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     slide = folder / f"slide-{side}.tif"
     write_slide(slide, side)
-    blocks = run(slide, folder / "blocks", options, in_blocks=True)
-    killed = run_with_a_kill(slide, folder / "killed", options, blocks["seconds"] / 3)
+    row: dict[str, Any] = {"side": side}
+    if undisturbed := side <= options.undisturbed:
+        row["blocks"] = run(slide, folder / "blocks", options, in_blocks=True)
+    seconds = row["blocks"]["seconds"] / 3 if undisturbed else options.kill_after * side**2 / 1e6
+    row["killed"] = run_with_a_kill(slide, folder / "killed", options, seconds)
     results = [folder / name / slide.name for name in ("blocks", "killed", "whole")]
-    same = results[0].read_bytes() == results[1].read_bytes()
-    nuclei, found, seam = found_nuclei(results[0], side, options.block)
-    row: dict[str, Any] = {
-        "side": side, "nuclei": nuclei, "found": found, "seam": seam, "blocks": blocks, "killed": killed,
-        "same_after_kill": same,
-    }  # fmt: skip
+    row["same_after_kill"] = results[0].read_bytes() == results[1].read_bytes() if undisturbed else None
+    row["nuclei"], row["found"], row["seam"] = found_nuclei(results[1], side, options.block)
     print(json.dumps(row), file=sys.stderr, flush=True)
     if side <= options.whole:
         row["whole"] = run(slide, folder / "whole", options, in_blocks=False)
-        counts = row["whole"]["segments"], blocks["segments"]
-        row["equal"] = equal_objects(results[2], results[0], counts)
+        counts = row["whole"]["segments"], row["killed"]["segments"]
+        row["equal"] = equal_objects(results[2], results[1], counts)
+        print(json.dumps(row), file=sys.stderr, flush=True)
     return row
 
 
 def cells(row: dict[str, Any]) -> list[object]:
-    whole = row.get("whole")
+    whole, killed = row.get("whole"), row["killed"]
+    same = {True: ", same file", False: ", OTHER file", None: ""}[row["same_after_kill"]]
+    seconds, most = taken(row)
     return [
-        str(row["side"]), row["nuclei"], row["blocks"]["segments"],
+        str(row["side"]), row["nuclei"], killed["segments"],
         None if row["seam"] is None else f"{row['seam']:.3f}",
-        f"{row['blocks']['seconds']:.0f}", f"{row['blocks']['seconds'] / row['side'] ** 2 * 1e6:.2f}",
-        f"{row['blocks']['bytes'] / 1e9:.2f}", None if whole is None else f"{whole['bytes'] / 1e9:.2f}",
+        f"{seconds:.0f}", f"{seconds / row['side'] ** 2 * 1e6:.2f}",
+        f"{most / 1e9:.2f}", None if whole is None else f"{whole['bytes'] / 1e9:.2f}",
         None if whole is None else f"{100 * row['equal']:.3f}",
-        f"{row['killed']['seconds']:.0f}, {'same' if row['same_after_kill'] else 'OTHER'} file",
+        f"{killed['cpu']:.0f}{same}",
     ]  # fmt: skip
+
+
+def taken(row: dict[str, Any]) -> tuple[float, int]:
+    """Seconds of the processor for a slide, those before and after the kill where there is no other run, and bytes."""
+    killed = row["killed"]
+    alone = row.get("blocks", {"cpu": killed["cpu_before"] + killed["cpu"], "bytes": 0})
+    return alone["cpu"], max(alone["bytes"], killed["bytes"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2000, 5000], help="sides in pixels")
     parser.add_argument("--whole", type=int, default=5000, help="largest side that is also run in one piece")
+    parser.add_argument("--undisturbed", type=int, default=10_000, help="largest side also run without a kill")
+    parser.add_argument("--kill-after", type=float, default=1.0, help="s per MP, of slides that are only run killed")
     parser.add_argument("--memory", default="4GB", help="as upseg segment takes it")
     parser.add_argument("--block", type=int, default=2048, help="side of the blocks that this memory leads to")
     parser.add_argument("--set", nargs="*", default=[], help="further settings of the model, KEY=VALUE")
@@ -212,7 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"`upseg segment -m nuclei --memory {options.memory}`, diameter {DIAMETER:g}, {' '.join(options.set)}",
         "objects equal: the same pixels as in one piece, of all objects of either run",
         "at a seam: share of nuclei there that are an object of their own, divided by that elsewhere",
-        "s after the kill: of the run that goes on after SIGKILL at a third of the time",
+        f"s of CPU: from start-up to the label TIFF, one thread; above {options.undisturbed} pixels with the kill",
+        "s after the kill: of CPU, of the run that goes on after SIGKILL, in others at a third of the time",
     ]
     table = markdown_table(HEADINGS, map(cells, rows))
     write_report(options.output, "slides", "Slides in blocks and in one piece", [table], {"rows": rows}, notes)

@@ -1,7 +1,7 @@
 """Makes the page gallery.md and its pictures, and coffee.png of the front page: `python docs/make_gallery.py`.
 
-Eight photos that come with scikit-image, free for any use. Each is segmented by `dynaseg`, every level of detail from
-the same hierarchy, and by the model `photos`.
+Twenty photos, drawings and scans that come with scikit-image and scikit-learn. Each is segmented by `dynaseg`, every
+level of detail from the same hierarchy, and by the model `photos`.
 """
 
 from collections.abc import Iterable
@@ -10,8 +10,10 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 from PIL import Image
 from skimage import data
+from sklearn.datasets import load_sample_image
 
 from upseg import Segmentation, load_model
 from upseg.formats import side_by_side
@@ -36,7 +38,8 @@ class Photo:
     """One sample photo.
 
     Attributes:
-        name: The function of `skimage.data` that reads it, and the name of the pictures.
+        name: The function of `skimage.data` that reads it, or the file among scikit-learn's samples; and the name of
+            the pictures.
         title: What it shows.
         source: Whose it is, and under which terms.
     """
@@ -44,6 +47,12 @@ class Photo:
     name: str
     title: str
     source: str
+
+    def read(self) -> Float32[np.ndarray, "h w 3"]:
+        """The pixels."""
+        if self.name in ("china", "flower"):
+            return read_image(load_sample_image(f"{self.name}.jpg"))
+        return read_image(getattr(data, self.name)())
 
 
 PHOTOS = (
@@ -56,13 +65,28 @@ PHOTOS = (
     Photo("immunohistochemistry", "Stained glands of the colon", "CMMI, no known copyright restrictions"),
     Photo("retina", "A retina, 2 megapixels", "Mikael Häggström, CC0"),
 )
+MORE = (
+    Photo("china", "A Chinese palace", "danielbuechele, CC BY 2.0, from scikit-learn"),
+    Photo("flower", "A flower", "vultilion, CC BY 2.0, from scikit-learn"),
+    Photo("clock", "A clock, moved while it was taken", "Stéfan van der Walt, public domain"),
+    Photo("hubble_deep_field", "Galaxies", "NASA, public domain"),
+    Photo("brick", "Bricks", "CC0 Textures, CC0"),
+    Photo("grass", "Grass", "linolafett, CC0"),
+    Photo("gravel", "Gravel", "CC0 Textures, CC0"),
+    Photo("microaneurysms", "A part of a retina, without colours", "Andreas Maier, CC0"),
+    Photo("cell", "A cell under a microscope", "Müller and others 2018, CC0"),
+    Photo("horse", "A drawn horse", "Andreas Preuss, CC0"),
+    Photo("text", "Text", "Wikipedia, public domain"),
+    Photo("logo", "A drawn snake", "the logo of scikit-image"),
+)
+"""With one picture each."""
 
 INTRODUCTION = f"""\
 # Gallery
 
-Eight photos that come with scikit-image, each segmented with the default settings: above the photo, its segments
-at the default level of detail ({DEFAULT_DETAIL}), and those of the model `photos`; below three other levels
-of the default's hierarchy ({", ".join(map(str, DETAILS))}). `python docs/make_gallery.py` makes this page.
+Twenty photos, drawings and scans, with what is done badly: each beside its segments by `dynaseg` at the default level
+of detail ({DEFAULT_DETAIL}) and by `photos`, the default of `upseg segment`; below the first eight, three other levels
+of the hierarchy ({", ".join(map(str, DETAILS))}). `python docs/make_gallery.py` makes this page.
 """
 
 
@@ -70,8 +94,8 @@ def main() -> None:
     """Segment the photos, and write the pictures and the page."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     sections = [INTRODUCTION]
-    for photo in PHOTOS:
-        image = read_image(getattr(data, photo.name)())
+    for photo in (*PHOTOS, *MORE):
+        image = photo.read()
         hierarchy = DynaSegSegmenter().hierarchy(image)
         levels = {
             detail: Segmentation.from_labels(hierarchy.at(detail))
@@ -81,7 +105,8 @@ def main() -> None:
         learned = load_model("photos", "cpu").segment(image)
         first = panels(image, levels, [DEFAULT_DETAIL], with_photo=True, learned=learned)
         save_within_limit(first, PICTURES / f"{photo.name}.jpg")
-        save_within_limit(panels(image, levels, DETAILS), PICTURES / f"{photo.name}-details.jpg")
+        if photo in PHOTOS:
+            save_within_limit(panels(image, levels, DETAILS), PICTURES / f"{photo.name}-details.jpg")
         sections.append(section(photo, levels, len(learned)))
         if photo.name == "coffee":
             save_front_picture(panels(image, levels, FRONT_DETAILS, with_photo=True))
@@ -135,17 +160,13 @@ def save_front_picture(picture: np.ndarray) -> None:
 
 def section(photo: Photo, levels: dict[float, Segmentation], learned: int) -> str:
     """The part of the page about one photo."""
-    counts = ", ".join(f"{len(levels[detail])} at {detail}" for detail in DETAILS)
     first = f"the photo, its {len(levels[DEFAULT_DETAIL])} segments, and {learned} of the model photos"
-    return f"""\
-## {photo.title}
-
-![{photo.title}: {first}](_static/gallery/{photo.name}.jpg)
-
-![{photo.title}: segments at three levels of detail, {counts}](_static/gallery/{photo.name}-details.jpg)
-
-Photo: {photo.source}.
-"""
+    lines = [f"## {photo.title}", f"![{photo.title}: {first}](_static/gallery/{photo.name}.jpg)"]
+    if photo in PHOTOS:
+        counts = ", ".join(f"{len(levels[detail])} at {detail}" for detail in DETAILS)
+        picture = f"_static/gallery/{photo.name}-details.jpg"
+        lines.append(f"![{photo.title}: segments at three levels of detail, {counts}]({picture})")
+    return "\n\n".join([*lines, f"Photo: {photo.source}.\n"])
 
 
 if __name__ == "__main__":

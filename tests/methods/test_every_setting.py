@@ -193,6 +193,7 @@ SUBJECTS: dict[str, Subject] = {
             "contrast_module": 1, "semantic_width": None, "semantic_resolution": 16, "background": True, "size": 40,
             "max_pixels": 800, "tile": 32, "overlap": 24, "boundary_threshold": 0.9,
             "dilations": 3, "marker_ratio": 0.95, "distance_threshold": 0.8, "flood": "image",
+            "prominence": 0.5, "boundary_depth": With(30.0, {"prominence": 0.5}),
             "semantic_contours": False, "refine": False, "closing": With(15, {"semantic_contours": False}),
             "minimum_area": 700, "minimum_score": 0.95,
         },

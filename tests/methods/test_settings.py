@@ -44,10 +44,10 @@ CASES = {
         BaisegSettings(semantic_width=None, size=416, flood="image", background=True, marker_ratio=0.8),
         {
             1: "width hidden contrast_module resolution semantic_width size max_pixels closing threads",
-            0: "contrast_dimensions overlap dilations minimum_area",
+            0: "contrast_dimensions overlap dilations minimum_area boundary_depth",
         },
         shares="boundary_threshold minimum_score",
-        optional="semantic_width size threads",
+        optional="semantic_width size threads prominence distance_threshold",
         misspelt=("flood", "picture", "boundary, image"),
     ),
     "dynaseg": Case(

@@ -40,7 +40,7 @@ LEAST: Mapping[str, int] = MappingProxyType(
         **dict.fromkeys(("working_pixels", "max_pixels", "minimum_added_area", "threads"), 1),
         **dict.fromkeys(("positions", "window"), 2),
         **dict.fromkeys(("contrast_dimensions", "overlap", "dilations", "steps", "trim", "minimum_thickness"), 0),
-        **dict.fromkeys(("minimum_area", "weight_decay", "border_weight", "smoothing", "seed"), 0),
+        **dict.fromkeys(("minimum_area", "weight_decay", "border_weight", "boundary_depth", "smoothing", "seed"), 0),
     }
 )
 """What a setting of that name must be at least, where the method says nothing else."""

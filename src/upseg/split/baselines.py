@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int32, Integer
 from scipy import ndimage
-from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.functional.label_maps import canonical_order, connected_components, segment_areas, segment_boxes
+from upseg.functional.peaks import prominent_peaks
 from upseg.images.reading import ImageLike
 from upseg.models.registry import METHODS, Method, Model, find_model
 from upseg.segmentation import Segmentation
@@ -67,12 +67,9 @@ def _divided(inside: Bool[np.ndarray, "h w"], prominence: float, connectivity: i
     distance = ndimage.distance_transform_edt(inside)
     if distance.max() <= 1 + prominence:  # at least 1 between two peaks, so the lower one is above this
         return inside.astype(np.int32)
-    neighbours = ndimage.generate_binary_structure(2, connectivity)
-    lowered = reconstruction(distance - prominence, distance, footprint=neighbours)  # type: ignore[no-untyped-call]
-    maxima = local_maxima(lowered, footprint=neighbours)  # type: ignore[no-untyped-call]
-    peaks = ndimage.label(maxima, neighbours)[0]
+    peaks = prominent_peaks(distance, inside, prominence, connectivity)
     flooded: Int32[np.ndarray, "h w"] = watershed(  # type: ignore[no-untyped-call]
-        -distance, peaks, connectivity=neighbours, mask=inside
+        -distance, peaks, connectivity=connectivity, mask=inside
     ).astype(np.int32)
     return flooded
 

@@ -45,6 +45,8 @@ def test_the_preset_paper_is_its_appendix_over_what_a_model_was_trained_with(tmp
         ({"marker_ratio": 0.0}, "marker_ratio must be above 0 and at most 1, got 0.0"),
         ({"marker_ratio": 1.1}, "marker_ratio must be above 0 and at most 1, got 1.1"),
         ({"marker_ratio": float("nan")}, "marker_ratio must be"),
+        ({"prominence": 0.0}, "prominence must be above 0, got 0.0"),
+        ({"prominence": 1.0, "distance_threshold": 0.5}, "both say what is a marker"),
         ({"closing": 4}, "closing must be odd, got 4"),
     ],
 )

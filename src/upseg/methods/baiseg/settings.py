@@ -45,6 +45,10 @@ class BaisegSettings:
             share of the lower peak, in (0, 1].
         distance_threshold: In the place of `marker_ratio`: markers are the parts of an image that are farther from
             boundaries than this share of its largest distance, in (0, 1); None for `marker_ratio`.
+        prominence: In the place of both, for objects of about one size: markers are the peaks of the distance to the
+            class's contour, less `boundary_depth`, that stand out by more than so many pixels, above 0; the watershed
+            rises in the same relief. None for lines and markers.
+        boundary_depth: With `prominence`, by how many pixels the distance is lowered where a boundary is certain.
         flood: What the watershed rises in: the `boundary` map, or the gradient of the `image`.
         semantic_contours: Whether the contours of the semantic map count as boundaries.
         refine: Whether masks are closed, and cut down to the semantic region of their class.
@@ -77,6 +81,8 @@ class BaisegSettings:
     dilations: int = 0
     marker_ratio: float = 0.75
     distance_threshold: float | None = None
+    prominence: float | None = None
+    boundary_depth: float = 3.0
     flood: Literal["boundary", "image"] = "boundary"
     semantic_contours: bool = True
     refine: bool = True
@@ -99,6 +105,10 @@ class BaisegSettings:
             raise ValueError(f"marker_ratio must be above 0 and at most 1, got {self.marker_ratio}")
         if self.distance_threshold is not None and not 0 < self.distance_threshold < 1:
             raise ValueError(f"distance_threshold must be between 0 and 1, got {self.distance_threshold}")
+        if self.prominence is not None and not self.prominence > 0:
+            raise ValueError(f"prominence must be above 0, got {self.prominence}")
+        if self.prominence is not None and self.distance_threshold is not None:
+            raise ValueError("prominence and distance_threshold both say what is a marker: give one of them")
         if self.closing % 2 == 0:
             raise ValueError(f"closing must be odd, got {self.closing}")
 

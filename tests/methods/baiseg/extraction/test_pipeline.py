@@ -291,6 +291,26 @@ def test_the_watershed_in_the_image_puts_the_border_where_its_colours_change() -
         found(shifted, classes_of(truth), replace(SETTINGS, flood="image"))
 
 
+@pytest.mark.parametrize(("depth", "count"), [(0.0, 1), (4.0, 2)])
+def test_with_a_prominence_a_faint_boundary_with_gaps_deepens_a_neck(depth: float, count: int) -> None:
+    truth = discs((30, 44), (15, 14, 10), (15, 30, 10))  # so far into one another that the neck parts nothing
+    between = ndimage.binary_dilation(truth == 1, iterations=3) & (truth == 2)
+    boundary = np.where(between, 0.5, 0).astype(np.float32)
+    boundary[10:12] = 0
+    result = found(boundary, classes_of(truth), replace(SETTINGS, prominence=5.0, boundary_depth=depth))
+    assert len(result.classes) == count
+    assert min(overlaps(truth, result)) > (0.9 if count == 2 else 0)
+
+
+def test_with_a_prominence_things_of_two_classes_stay_apart() -> None:
+    truth = two_halves()
+    result = extract(
+        np.zeros(truth.shape, np.float32), truth.astype(np.int64), np.array([False, True, True]),
+        replace(SETTINGS, prominence=1.0),
+    )  # fmt: skip
+    assert overlaps(truth, result) == [1, 1]
+
+
 def test_the_stages_are_all_there() -> None:
     truth = discs((60, 90), (30, 25, 18), (30, 60, 18))
     stages: dict[str, Any] = {}

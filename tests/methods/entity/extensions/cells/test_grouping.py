@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from upseg.methods.entity.extensions.cells.grouping import PixelMaps, group_cells, peaks, typical_diameter
+from upseg.methods.entity.extensions.cells.grouping import PixelMaps, group_cells, typical_diameter
 from upseg.methods.entity.extensions.cells.targets import inner_distance, log_diameters, touching_borders
 from upseg.metrics.cell_matching import match_cells
 
@@ -64,16 +64,6 @@ def test_maps_without_objects_and_full_of_one(shape: tuple[int, int]) -> None:
     assert not group_cells(nothing).labels.any()
     everything = PixelMaps(*(np.ones(shape, np.float32) for _ in range(4)))
     assert np.unique(group_cells(everything).labels).tolist() == [1]
-
-
-def test_peaks_must_stand_out_from_the_pass_between_them() -> None:
-    relief = np.array([[0.0, 0.5, 0.4, 0.9, 0.3, 0.8, 0.0]], np.float32)
-    inside = np.ones(relief.shape, bool)
-    inside[0, -1] = False
-    assert int(peaks(relief, inside, 0.05).max()) == 3
-    assert int(peaks(relief, inside, 0.2).max()) == 2
-    assert int(peaks(relief, inside, 0.6).max()) == 1
-    assert peaks(relief, inside, 0.2)[0, -1] == 0
 
 
 def test_the_typical_diameter_is_the_median_of_the_objects() -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Float32, Int32
 from scipy import ndimage
-from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from upseg.functional.label_maps import fill_enclosed_holes, segment_areas
+from upseg.functional.peaks import prominent_peaks
 
 LEVELS = 1000
 """Of the distance: what differs by less is one height, which makes plateaus of noise."""
@@ -81,7 +81,8 @@ def flooded(
     relief = maps.distance - np.float32(border_weight) * maps.border
     if smoothing:
         relief = ndimage.gaussian_filter(relief, smoothing)
-    markers = peaks(relief, inside, prominence)
+    # in levels, so that the last digits make no peaks
+    markers = prominent_peaks(np.round(relief * LEVELS) / LEVELS, inside, max(prominence, 0.5 / LEVELS))
     labels = watershed(-relief, markers, mask=inside).astype(np.int32)  # type: ignore[no-untyped-call]
     return fill_enclosed_holes(labels), markers
 
@@ -97,28 +98,6 @@ def without_doubtful(
     wanted[0] = False
     kept = np.where(wanted[labels], labels, np.int32(0))
     return FoundCells(kept, {int(k): min(1.0, float(scores[k])) for k in np.flatnonzero(wanted)})
-
-
-def peaks(
-    relief: Float32[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"], prominence: float
-) -> Int32[np.ndarray, "h w"]:
-    """The parts of a relief that stand out by so much from the highest pass to anything higher.
-
-    Args:
-        relief: (H, W) heights.
-        inside: (H, W) where to look; every connected part has at least one peak.
-        prominence: Least height above the pass.
-
-    Returns:
-        (H, W) numbers of the peaks from 1, 0 elsewhere.
-    """
-    floor = float(relief.min(initial=0.0)) - 2 * prominence - 1
-    # with low ground all around: what has none is no peak
-    heights = np.pad(np.where(inside, np.round(relief * LEVELS) / LEVELS, floor), 1, constant_values=floor)
-    least = max(prominence, 0.5 / LEVELS)
-    filled = reconstruction(np.maximum(heights - least, floor), heights)  # type: ignore[no-untyped-call]
-    tops = inside & local_maxima(filled)[1:-1, 1:-1]  # type: ignore[no-untyped-call]
-    return np.asarray(ndimage.label(tops, structure=np.ones((3, 3)))[0].astype(np.int32))
 
 
 def typical_diameter(maps: PixelMaps, cells: FoundCells, canonical: float, least: int = 3) -> float | None:

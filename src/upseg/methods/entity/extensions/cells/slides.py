@@ -190,14 +190,13 @@ class SlideCells:
                 break
             rim = min(2 * rim, self.plan.widest)
         numbers = np.flatnonzero(owned)
-        table = np.zeros(len(owned), np.uint32)
+        table = np.zeros(len(owned), np.min_scalar_type(len(numbers)))
         table[numbers] = np.arange(1, len(numbers) + 1)
         rows, columns = (_occupied(owned[labels].any(axis)) for axis in (1, 0))
         place = [region[0].start + rows.start, region[1].start + columns.start]
         with atomic_path(self.patch(number)) as partial, partial.open("wb") as file:
-            np.savez_compressed(
-                file, labels=table[labels[rows, columns]], place=np.array(place), scores=scores[numbers]
-            )
+            # not compressed: the bands of the map read each of them several times
+            np.savez(file, labels=table[labels[rows, columns]], place=np.array(place), scores=scores[numbers])
 
     def _objects(
         self, core: Region, region: Region
