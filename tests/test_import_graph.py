@@ -93,7 +93,7 @@ def test_all_kinds_of_imports_are_understood(source, module, is_package, expecte
 # methods only as text, and so does everything that uses them through it.
 ROOMS = (
     ("errors", "files", "lazy", "predicted_depth", "functional"),
-    ("settings", "layers", "images", "hierarchy", "yaml_files"),
+    ("settings", "layers", "images", "hierarchy", "yaml_files", "work_folder"),
     ("segmentation",),
     ("selection", "measurements"),
     ("formats",),

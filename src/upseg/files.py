@@ -108,9 +108,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     name. After any exception, `KeyboardInterrupt` included, the temporary file is gone and `path` is as it was. Parent
     folders are made.
 
-    Args:
-        path: The file to write or to replace.
-
     Yields:
         A path in the same folder whose name starts with a dot and ends with `.partial`.
 
@@ -137,12 +134,9 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_picture(path: Path, pixels: Any, **options: Any) -> Path:
-    """Write pixels as Pillow takes them, whole or not at all: JPEG where the name ends so, else PNG; returns the path.
+    """Write integers, (H, W) or (H, W, 3), whole or not at all: JPEG where the name ends so, else PNG.
 
-    Args:
-        path: The file.
-        pixels: (H, W) or (H, W, 3), integers.
-        options: Of Pillow's writer.
+    `options` are those of Pillow's writer; returns the path.
     """
     from PIL import Image
 
@@ -153,10 +147,7 @@ def write_picture(path: Path, pixels: Any, **options: Any) -> Path:
 
 
 def remove_partials(path: str | Path) -> int:
-    """Delete what killed runs left half-written for `path`; only for callers that no other process writes beside.
-
-    Args:
-        path: A target of `atomic_path`.
+    """Delete what killed runs left of `atomic_path(path)`; only for callers that no other process writes beside.
 
     Returns:
         The number of files deleted.

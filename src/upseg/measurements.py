@@ -198,14 +198,10 @@ _TOLERANCE = 1e-9
 
 
 def convex_areas(labels: Int32[np.ndarray, "h w"], count: int) -> Int64[np.ndarray, " k"]:
-    """The number of pixels whose centres lie in the hull of each segment, its border included.
+    """The number of pixels whose centres lie in the hull of each segment 1..K, all of which occur, border included.
 
     The hull is that of the middles of the pixels' four sides. Only the first and the last pixel of each row of a
     segment can be on it, so all others are left out before.
-
-    Args:
-        labels: (H, W) ids 0..K.
-        count: K; each id must occur.
     """
     ids, rows, first, last = _row_extents(labels)
     bounds = np.searchsorted(ids, np.arange(1, count + 2))

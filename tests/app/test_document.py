@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.app.conftest import ATOMS, photo, with_levels
-from upseg.app.document import Document, neighbour_pairs, tree_of_parents
-from upseg.app.edits import cut, erase, fill_holes, join, name, paint, rub_out, set_detail, take_region
+from upseg.app.document import Document, tree_of_parents
+from upseg.app.edits import cut, erase, fill_holes, grow, join, name, paint, rub_out, set_detail
 from upseg.errors import UpsegError
 from upseg.segmentation import Category, Segmentation
 
@@ -37,6 +37,8 @@ def test_what_is_merged_stays_when_the_level_moves(document) -> None:
 
 
 def test_every_correction_is_undone_and_done_again(document) -> None:
+    alike = np.zeros(document.shape, np.uint8)
+    alike[20:25, 30:36] = 255
     steps = [
         lambda: set_detail(document, 1.0),
         lambda: join(document, [[1, 2]]),
@@ -46,7 +48,7 @@ def test_every_correction_is_undone_and_done_again(document) -> None:
         lambda: rub_out(document, [(5.0, 5.0)], 3.0),
         lambda: fill_holes(document, document_runs(document, 10, 10)),
         lambda: erase(document, [[4, 1]]),
-        lambda: take_region(document, np.ones((5, 6), bool), (20, 30)),
+        lambda: grow(document, alike, (20, 30), 0.5),
     ]
     seen = [labels_of(document)]
     areas = [list(document.areas)]
@@ -206,10 +208,6 @@ def test_parts_are_levels_too() -> None:
     tree, scale = tree_of_parents(result)
     levels = {tuple(tree.cut(height).tolist()) for height in (scale, 0.6 * scale, -1.0)}
     assert levels == {(0, 0, 0, 3), (0, 1, 1, 3), (0, 1, 2, 3)}
-
-
-def test_neighbours_share_an_edge() -> None:
-    assert neighbour_pairs(np.array([[1, 2, 0], [3, 2, 4]], np.int32)).tolist() == [[1, 2], [1, 3], [2, 3], [2, 4]]
 
 
 def test_a_picture_is_kept_in_all_its_sizes(make_document, tmp_path) -> None:

@@ -26,7 +26,7 @@ def test_what_is_like_no_model_is_learned_from_imagenet_weights(tmp_path, monkey
     short.write_text(recipe.replace("size: [128, 128]", "size: [64, 64]"))
     monkeypatch.setattr(recipes, "find_recipe", {"entity/folder": short}.__getitem__)
     run, model = tmp_path / "run", tmp_path / "model"
-    train(Place(), lambda done, total: None, None, tmp_path / "truth", run, model, epochs=2)
+    train(Place(), None, tmp_path / "truth", run, model, epochs=2)
     assert [row["epoch"] for row in read_curve(run / "metrics.csv") if "score" in row] == [0, 1]
     learned = load_model(model)
     assert learned.segment(image).shape == (96, 96)

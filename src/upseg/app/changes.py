@@ -128,11 +128,7 @@ class Change:
 
 
 class Journal:
-    """The file that says what was done, line by line; a line that a kill cut short never happened.
-
-    Args:
-        path: Of the file; need not be there yet.
-    """
+    """A file, which need not be there yet, with a line for all that was done; one that a kill cut short never was."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -16,9 +16,10 @@ from upseg.app.features import draw_features, likeness, regroup
 from upseg.app.jobs import Job, Jobs
 from upseg.app.sessions import Session, Sessions
 from upseg.app.settings import AppSettings
-from upseg.app.tasks import export, look_at, segment
+from upseg.app.tasks import Opened, export, look_at, segment
 from upseg.app.workers import Task, Workers
 from upseg.errors import UpsegError
+from upseg.images.options import ReadingOptions
 from upseg.models.folders import packaged_models, read_config
 from upseg.models.registry import METHODS, Method, find_model
 
@@ -27,11 +28,7 @@ SAMPLES = ("coffee", "chelsea", "astronaut", "rocket", "coins", "immunohistochem
 
 
 class Desk:
-    """All that requests share.
-
-    Args:
-        settings: How the page is served.
-    """
+    """All that requests share."""
 
     def __init__(self, settings: AppSettings) -> None:
         self.settings = settings
@@ -94,7 +91,7 @@ class Desk:
             UpsegError: If it cannot be read.
         """
         try:
-            size = self.workers.images.run(look_at, session.folder, session.source, self.settings.max_pixels)
+            size = self.workers.images.run(look_at, self._opened(session))
         except UpsegError as error:
             reason = str(error).replace(str(session.source), session.name)
             self.sessions.delete(session.id)
@@ -141,27 +138,27 @@ class Desk:
 
     def draw_features(self, session: Session, model: str | Path) -> Job:
         """Begin to draw the features of a session's image."""
-        worker = self.workers.of_model(model)
-        arguments = (session.folder, session.source, self.settings.max_pixels)
+        worker, image = self.workers.of_model(model), self._opened(session)
         return self.jobs.start(
             "features",
-            lambda job: worker.run(draw_features, *arguments, on_step=job.step, cancelled=job.cancelled),
+            lambda job: worker.run(draw_features, image, on_step=job.step, cancelled=job.cancelled),
             session=session.id,
         )
 
     def likeness(self, session: Session, model: str | Path, row: int, column: int) -> UInt8[np.ndarray, "h w"]:
         """How like a pixel of a session's image all others are, 0 to 255, at the size of the features."""
         worker = self.workers.of_model(model)
-        found: UInt8[np.ndarray, "h w"] = worker.run(
-            likeness, session.folder, session.source, self.settings.max_pixels, row, column
-        )
+        found: UInt8[np.ndarray, "h w"] = worker.run(likeness, self._opened(session), row, column)
         return found
+
+    def _opened(self, session: Session) -> Opened:
+        reading = ReadingOptions(max_pixels=self.settings.max_pixels)
+        return Opened(session.folder, session.source, session.name, reading)
 
     def _document_anew(self, session: Session, model: str | Path, job: Job, task: Task, *more: Any) -> dict[str, Any]:
         """Let a process of a model make a session's document anew."""
         worker = self.workers.of_model(model)
-        arguments = (session.folder, session.source, session.name, self.settings.max_pixels, *more)
-        count = worker.run(task, *arguments, on_step=job.step, cancelled=job.cancelled)
+        count = worker.run(task, self._opened(session), *more, on_step=job.step, cancelled=job.cancelled)
         with session.lock:
             session.forget_document()
             session.update(model=model.name if isinstance(model, Path) else model, segments=count, truth=False)

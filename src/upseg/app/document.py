@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,21 @@ from jaxtyping import Int32, Int64
 from upseg.app.changes import Change, Journal, PixelChange, Runs, to_runs
 from upseg.files import atomic_path, read_json, write_text
 from upseg.formats import read
-from upseg.functional.label_maps import segment_areas, segment_boxes
+from upseg.functional.label_maps import neighbour_pairs, segment_areas, segment_boxes
 from upseg.hierarchy import Hierarchy, MergeTree
-from upseg.segmentation import Category, Segmentation
+from upseg.segmentation import Category, Segment, Segmentation
 
 VOID_PIN = -1
 PIECES, COLUMNS, FACTS, RESULT = "pieces.npy", "columns.npz", "facts.json", "result.npz"
 
 
 class Document:
-    """What is on the page of one image.
+    """What is on the page of one image, read from the folder that `adopt` wrote.
 
     Pieces are the smallest regions: the atoms of a hierarchy, or the segments of a result without one, numbered from 1
     to R; corrections that change pixels make further ones. A piece follows the level of detail, until it is corrected:
     then it is pinned to a segment of its own number, above R, and stays there when the level moves. Everything that was
     done is in a journal, so that it can be undone at any time, and nothing but the last stroke is lost by a kill.
-
-    Args:
-        folder: What `adopt` wrote.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,11 +77,7 @@ class Document:
         return found
 
     def do(self, change: Change, pixels: PixelChange | None = None) -> Change:
-        """Do a correction, and keep it.
-
-        Args:
-            change: Without the number of its pixels.
-            pixels: What happens to them.
+        """Do a correction, given without the number of its pixels, to which `pixels` happens, and keep it.
 
         Returns:
             The same with that number.
@@ -251,17 +244,13 @@ class Document:
 
 
 def adopt(folder: Path) -> None:
-    """Make the files of a `Document` of a result, `result.npz`, in its folder; what was there before is replaced.
-
-    Args:
-        folder: Of the session.
-    """
+    """Make the files of a `Document` in a session's folder, of its `result.npz`; those that were there are replaced."""
     result = read(folder / RESULT)
     hierarchy = result.hierarchy
     pieces = result.labels if hierarchy is None else hierarchy.atoms
     if hierarchy is None:
         tree, scale = tree_of_parents(result)
-        detail, segments = 1.0, {str(s.id): _facts_of(s.score, s.category) for s in result}
+        detail, segments = 1.0, {str(segment.id): _facts_of(segment) for segment in result}
     else:
         tree, scale, segments = hierarchy.tree, hierarchy.scale, {}
         detail = float(result.provenance.get("settings", {}).get("detail", 0.5))
@@ -292,9 +281,8 @@ def adopt(folder: Path) -> None:
     write_text(folder / FACTS, json.dumps(facts))
 
 
-def _facts_of(score: float | None, category: Category | None) -> dict[str, Any]:
-    listed = None if category is None else [category.id, category.name, category.is_thing]
-    return {"score": score, "category": listed}
+def _facts_of(segment: Segment) -> dict[str, Any]:
+    return {"score": segment.score, "category": segment.category and list(astuple(segment.category))}
 
 
 def tree_of_parents(result: Segmentation) -> tuple[MergeTree, float]:
@@ -322,14 +310,3 @@ def tree_of_parents(result: Segmentation) -> tuple[MergeTree, float]:
     regions = max(1, len(result))
     tree = MergeTree(regions, np.array(merges, np.int64).reshape(-1, 2), np.array(heights, np.float64))
     return tree, float(deepest)
-
-
-def neighbour_pairs(pieces: Int32[np.ndarray, "h w"]) -> Int64[np.ndarray, "n 2"]:
-    """Pairs a < b of pieces that share a pixel's edge, each once; void is nobody's neighbour."""
-    found = [np.zeros(0, np.int64)]
-    for first, second in ((pieces[1:], pieces[:-1]), (pieces[:, 1:], pieces[:, :-1])):
-        differs = (first != second) & (first > 0) & (second > 0)
-        one, other = first[differs].astype(np.int64), second[differs].astype(np.int64)
-        found.append(np.unique((np.minimum(one, other) << 32) | np.maximum(one, other)))
-    both = np.unique(np.concatenate(found))
-    return np.stack([both >> 32, both & 0xFFFFFFFF], axis=1)

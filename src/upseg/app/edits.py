@@ -107,19 +107,7 @@ def grow(document: Document, likeness: Likeness, place: tuple[int, int], least: 
     top, bottom = (-(-bound * height // rows) for bound in (inside[0].start, inside[0].stop))
     left, right = (-(-bound * width // columns) for bound in (inside[1].start, inside[1].stop))
     sampled = np.ix_(np.arange(top, bottom) * rows // height, np.arange(left, right) * columns // width)
-    take_region(document, alike[sampled] == chosen, (top, left))
-
-
-def take_region(document: Document, mask: Bool[np.ndarray, "h w"], corner: tuple[int, int]) -> None:
-    """Make a region one new segment.
-
-    Args:
-        document: What is corrected.
-        mask: (h, w) the region, in a box.
-        corner: Row and column of the box's first pixel.
-    """
-    box = (corner[0], corner[1], corner[0] + mask.shape[0], corner[1] + mask.shape[1])
-    _give(document, "grow", mask, box, [])
+    _give(document, "grow", alike[sampled] == chosen, (top, left, bottom, right), [])
 
 
 def cut(document: Document, runs: Runs, strokes: Sequence[Stroke]) -> None:

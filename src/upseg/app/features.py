@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,27 +10,21 @@ from PIL import Image
 
 from upseg.app.document import RESULT, adopt
 from upseg.app.pictures import store_picture
-from upseg.app.workers import Place, Step
+from upseg.app.tasks import Opened
+from upseg.app.workers import Place
 from upseg.errors import UpsegError
 from upseg.formats import write
-from upseg.images.options import ReadingOptions
 from upseg.segmentation import EmbeddingSegmenter
 
 FEATURES = "features"
 
 
-def regroup(
-    place: Place, on_step: Step, folder: Path, source: Path, name: str, max_pixels: int, bandwidth: float
-) -> int:
+def regroup(place: Place, image: Opened, bandwidth: float) -> int:
     """Group the features of an image again, and make a document of the result; what was corrected is replaced.
 
     Args:
-        place: With a model that has features.
-        on_step: Told while they are made; they are kept, and the next time is quick.
-        folder: Of the session.
-        source: The image.
-        name: What the user calls it.
-        max_pixels: Refuse larger ones.
+        place: With a model that has features; told while they are made. They are kept, and the next time is quick.
+        image: What they are of.
         bandwidth: In degrees, in (0, 90].
 
     Returns:
@@ -39,29 +32,24 @@ def regroup(
     """
     if not 0 < bandwidth <= 90:
         raise UpsegError(f"the bandwidth is an angle in degrees, above 0 and at most 90, got {bandwidth}")
-    embedding, size = _embedded(place, on_step, folder, source, max_pixels)
+    embedding, size = _embedded(place, image)
     found = _segmenter(place).segment_embedding(embedding, size, bandwidth)
-    found = found.with_provenance({**found.provenance, "image": name})
-    write(found, folder / RESULT, format="npz")
-    adopt(folder)
+    found = found.with_provenance({**found.provenance, "image": image.name})
+    write(found, image.folder / RESULT, format="npz")
+    adopt(image.folder)
     return len(found)
 
 
-def likeness(
-    place: Place, on_step: Step, folder: Path, source: Path, max_pixels: int, row: int, column: int
-) -> UInt8[np.ndarray, "h w"]:
+def likeness(place: Place, image: Opened, row: int, column: int) -> UInt8[np.ndarray, "h w"]:
     """How like one pixel all others are, 0 to 255, at the size of the features.
 
     Args:
-        place: With a model that has features.
-        on_step: Told while they are made.
-        folder: Of the session.
-        source: The image.
-        max_pixels: Refuse larger ones.
+        place: As of `regroup`.
+        image: What the features are of.
         row: Of the pixel, in the image.
         column: Likewise.
     """
-    embedding, (height, width) = _embedded(place, on_step, folder, source, max_pixels)
+    embedding, (height, width) = _embedded(place, image)
     if not (0 <= row < height and 0 <= column < width):
         raise UpsegError(f"the pixel must be within {height} rows and {width} columns, got ({row}, {column})")
     found = _segmenter(place).similarity(embedding, row / height, column / width)
@@ -69,24 +57,21 @@ def likeness(
     return shares
 
 
-def draw_features(place: Place, on_step: Step, folder: Path, source: Path, max_pixels: int) -> None:
+def draw_features(place: Place, image: Opened) -> None:
     """Keep a picture of the features, as large as the image, beside the image's own tiles."""
-    embedding, (height, width) = _embedded(place, on_step, folder, source, max_pixels)
+    embedding, (height, width) = _embedded(place, image)
     drawn = Image.fromarray(_segmenter(place).picture_of(embedding)).resize((width, height))
-    store_picture(np.asarray(drawn, np.float32) / np.float32(255), folder, FEATURES)
+    store_picture(np.asarray(drawn, np.float32) / np.float32(255), image.folder, FEATURES)
 
 
-def _embedded(
-    place: Place, on_step: Step, folder: Path, source: Path, max_pixels: int
-) -> tuple[list[Any], tuple[int, int]]:
+def _embedded(place: Place, image: Opened) -> tuple[list[Any], tuple[int, int]]:
     """The features of an image, and its size; those of the last image are kept."""
-    if place.memory.get("folder") != folder:
+    if place.memory.get("folder") != image.folder:
         segmenter = _segmenter(place)
         place.memory.clear()
-        reading = ReadingOptions(max_pixels=max_pixels).over(place.model.reading)
-        image = reading.read(source)
-        place.memory["embedding"] = segmenter.embed(image, on_step), (image.shape[0], image.shape[1])
-        place.memory["folder"] = folder
+        pixels = image.reading.over(place.model.reading).read(image.source)
+        place.memory["embedding"] = segmenter.embed(pixels, place.on_step), (pixels.shape[0], pixels.shape[1])
+        place.memory["folder"] = image.folder
     kept: tuple[list[Any], tuple[int, int]] = place.memory["embedding"]
     return kept
 

@@ -83,13 +83,7 @@ class Jobs:
         self._lock = threading.Lock()
 
     def start(self, kind: str, work: Work, **about: Any) -> Job:
-        """Begin one.
-
-        Args:
-            kind: What it is called.
-            work: Does it; what it returns is the result.
-            about: For the page.
-        """
+        """Begin one of a kind: what `work` returns is the result, and `about` is for the page."""
         job = Job(kind, about)
         with self._lock:
             self._jobs[job.id] = job

@@ -30,12 +30,7 @@ class NoSession(UpsegError):  # noqa: N818 - what is not there
 
 
 class Session:
-    """One image, and what was done with it.
-
-    Args:
-        folder: Holds everything.
-        facts: What `session.json` says.
-    """
+    """One image, in a folder that holds everything, and what was done with it, as its `session.json` says."""
 
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
         self.folder, self.facts = folder, facts

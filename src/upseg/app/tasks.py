@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from upseg.app.changes import Runs, numbers_of
 from upseg.app.document import RESULT, Document, adopt
 from upseg.app.pictures import read_picture, store_picture
-from upseg.app.workers import Place, Step
+from upseg.app.workers import Place
 from upseg.batch.jobs import ImageJob, run_job
 from upseg.batch.workers import threads_of_an_image
 from upseg.errors import UpsegError
@@ -28,7 +29,24 @@ EVERYTHING = "everything"
 _OF_EVERYTHING = ("png", "coco", "geojson", "csv", "overlay", "cutouts", "npz")
 
 
-def look_at(place: Place, on_step: Step, folder: Path, source: Path, max_pixels: int) -> list[int]:  # noqa: ARG001
+@dataclass(frozen=True)
+class Opened:
+    """An image that somebody opened.
+
+    Attributes:
+        folder: Of the session.
+        source: The image's file.
+        name: What the user calls it.
+        reading: How it is read, where the model does not say more.
+    """
+
+    folder: Path
+    source: Path
+    name: str
+    reading: ReadingOptions
+
+
+def look_at(place: Place, image: Opened) -> list[int]:  # noqa: ARG001
     """Read an image and keep it as tiles.
 
     Returns:
@@ -37,12 +55,12 @@ def look_at(place: Place, on_step: Step, folder: Path, source: Path, max_pixels:
     Raises:
         UpsegError: If it cannot be read.
     """
-    pixels = ReadingOptions(max_pixels=max_pixels).read(source)
-    store_picture(pixels, folder)
+    pixels = image.reading.read(image.source)
+    store_picture(pixels, image.folder)
     return [int(pixels.shape[0]), int(pixels.shape[1])]
 
 
-def segment(place: Place, on_step: Step, folder: Path, source: Path, name: str, max_pixels: int) -> int:
+def segment(place: Place, image: Opened) -> int:
     """Segment an image as `upseg segment` does, and make a document of the result.
 
     Returns:
@@ -53,23 +71,22 @@ def segment(place: Place, on_step: Step, folder: Path, source: Path, name: str, 
     """
     model = place.model
     formats = ("npz", "depth") if model.predicts_depth else ("npz",)
-    reading = ReadingOptions(max_pixels=max_pixels).over(model.reading)
-    job = ImageJob(source, name, folder / Path(RESULT).stem, formats, reading)
-    told = on_step if model.implementation.reports_progress else None
+    stem = image.folder / Path(RESULT).stem
+    job = ImageJob(image.source, image.name, stem, formats, image.reading.over(model.reading))
+    told = place.on_step if model.implementation.reports_progress else None
     with threads_of_an_image():
         result = run_job(job, place.segmenter, told)
     if result.segments is None:
-        raise UpsegError((result.error or "the image cannot be segmented").replace(str(source), name))
+        raise UpsegError((result.error or "the image cannot be segmented").replace(str(image.source), image.name))
     if model.predicts_depth:
-        with Image.open(folder / f"{Path(RESULT).stem}{PICTURE_SUFFIX}") as picture:
-            store_picture(np.asarray(picture.convert("RGB"), np.float32) / np.float32(255), folder, "depth")
-    adopt(folder)
+        with Image.open(stem.with_name(f"{stem.name}{PICTURE_SUFFIX}")) as picture:
+            store_picture(np.asarray(picture.convert("RGB"), np.float32) / np.float32(255), image.folder, "depth")
+    adopt(image.folder)
     return result.segments
 
 
 def export(
     place: Place,  # noqa: ARG001
-    on_step: Step,  # noqa: ARG001
     folder: Path,
     output: Path,
     stem: str,
@@ -80,7 +97,6 @@ def export(
 
     Args:
         place: Any.
-        on_step: Not told.
         folder: Of the session.
         output: An empty folder for the files.
         stem: What the files are called, without the format's suffix.
@@ -118,12 +134,11 @@ def export(
     return _zipped(output / f"{stem}.zip", written)
 
 
-def write_truth(place: Place, on_step: Step, folders: Sequence[tuple[Path, str]], root: Path) -> int:  # noqa: ARG001
+def write_truth(place: Place, folders: Sequence[tuple[Path, str]], root: Path) -> int:
     """Write corrected documents as ground truth: `images/NAME.png` beside `labels/NAME.tif`.
 
     Args:
-        place: Any.
-        on_step: Told of each.
+        place: Any; told of each.
         folders: Of the sessions, and what the images are called.
         root: The folder that `upseg train --data_root` takes; what it had of other images stays out of it.
 
@@ -138,7 +153,7 @@ def write_truth(place: Place, on_step: Step, folders: Sequence[tuple[Path, str]]
         document = Document(folder)
         write(document.segmentation(), root / "labels" / f"{name}.tif", format="tif")
         write_picture(root / "images" / f"{name}.png", np.load(folder / "picture-0.npy", mmap_mode="r"))
-        on_step(done, len(folders))
+        place.on_step(done, len(folders))
     return len(folders)
 
 

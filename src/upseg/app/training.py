@@ -13,7 +13,7 @@ from typing import Any
 from upseg.app.desk import Desk
 from upseg.app.jobs import Job
 from upseg.app.tasks import write_truth
-from upseg.app.workers import Place, Step, Worker
+from upseg.app.workers import Place, Worker
 from upseg.errors import UpsegError
 from upseg.models.folders import packaged_models, read_config
 
@@ -41,12 +41,7 @@ def corrected(desk: Desk) -> list[tuple[Path, str]]:
 
 
 def start_training(desk: Desk, base: str, epochs: int) -> Job:
-    """Begin a training; one at a time.
-
-    Args:
-        desk: What the server has at hand.
-        base: A name of `trainable`.
-        epochs: How long.
+    """Begin a training from one of `trainable`, for so many epochs; one at a time.
 
     Raises:
         UpsegError: If there is one already, nothing to learn from, or no such model.
@@ -86,20 +81,11 @@ def _train(desk: Desk, job: Job, base: str, epochs: int, images: list[tuple[Path
     return {"model": name, "curve": read_curve(run / "metrics.csv")}
 
 
-def train(
-    place: Place,  # noqa: ARG001
-    on_step: Step,  # noqa: ARG001
-    start: Path | None,
-    truth: Path,
-    run: Path,
-    model: Path,
-    epochs: int,
-) -> None:
+def train(place: Place, start: Path | None, truth: Path, run: Path, model: Path, epochs: int) -> None:  # noqa: ARG001
     """Train, as `upseg train` does, and write the model's folder, as `upseg export-model` does.
 
     Args:
-        place: Any.
-        on_step: Not told; what is written to the run's folder is.
+        place: Any; how it goes is in the run's folder alone.
         start: The folder of the model to start from; None for ImageNet weights alone.
         truth: The data.
         run: The run's folder.
@@ -149,11 +135,7 @@ def _watch(job: Job, run: Path, epochs: int, over: threading.Event) -> None:
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """Loss and score by step, from a run's table: `epoch`, `step`, and `loss` or `score`.
-
-    Args:
-        path: `metrics.csv`; need not be there yet.
-    """
+    """Loss and score by step, from a run's `metrics.csv`, if it is there: `epoch`, `step`, and `loss` or `score`."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -19,7 +19,7 @@ from upseg.models.registry import Model, find_model
 
 Step = Callable[[int, int], None]
 Task = Callable[..., Any]
-"""A function that can be sent to a process: `task(place, on_step, *arguments)`."""
+"""A function that can be sent to a process: `task(place, *arguments)`."""
 _LISTEN_SECONDS = 0.1
 
 
@@ -35,10 +35,13 @@ class Place:
     Args:
         name: Of the model, as `upseg.load_model` takes it; None where no task needs one.
         device: As `upseg.load_model` takes it.
+        on_step: Told of the progress of the task in hand.
     """
 
-    def __init__(self, name: str | Path | None = None, device: str = "auto") -> None:
-        self.name, self.device = name, device
+    def __init__(
+        self, name: str | Path | None = None, device: str = "auto", on_step: Step = lambda _done, _total: None
+    ) -> None:
+        self.name, self.device, self.on_step = name, device, on_step
         self.memory: dict[str, Any] = {}
 
     @cached_property
@@ -79,8 +82,8 @@ class Worker:
 
         Args:
             task: A function of a module.
-            arguments: What it takes after the place and `on_step`.
-            on_step: Told of progress, in the thread that calls this.
+            arguments: What it takes after the place.
+            on_step: Told of what the place is told, in the thread that calls this.
             cancelled: Set to stop it: the process is killed, whatever it is at.
 
         Raises:
@@ -155,18 +158,18 @@ def _serve(connection: Connection, model: str | Path | None, device: str) -> Non
     """What the process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=die_with_parent, daemon=True).start()
-    place = Place(model, device)
+    place = Place(model, device, lambda done, total: connection.send(("step", (done, total))))
     while True:
         try:
             task, arguments = connection.recv()
         except (EOFError, OSError):
             return
-        connection.send(_done(task, arguments, place, connection))
+        connection.send(_outcome(task, place, arguments))
 
 
-def _done(task: Task, arguments: tuple[Any, ...], place: Place, connection: Connection) -> tuple[str, Any]:
+def _outcome(task: Task, place: Place, arguments: tuple[Any, ...]) -> tuple[str, Any]:
     try:
-        return "done", task(place, lambda done, total: connection.send(("step", (done, total))), *arguments)
+        return "done", task(place, *arguments)
     except UpsegError as error:
         return "failed", str(error)
     except Exception as error:  # noqa: BLE001 - shown by the parent, whose terminal it is

@@ -108,8 +108,15 @@ class _Console(logging.Handler):
 
 _FEW = 10  # up to so many images are listed one by one
 _MOST_LISTED = 20  # on the terminal; JSON has all
+PICTURES = ("features", "boundaries", "snapshots")
+"""What `--format` of segment and split takes beside the formats of segments."""
 INTERRUPTED = 130
 """What shells report for a program that Ctrl-C ended."""
+
+
+def pictures_apart(formats: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The formats of segments, and the kinds of pictures, in what was asked for."""
+    return [name for name in formats if name not in PICTURES], [name for name in formats if name in PICTURES]
 
 
 def check_installed(what: str, extra: str, *packages: str) -> None:

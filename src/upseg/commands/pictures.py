@@ -18,14 +18,7 @@ if TYPE_CHECKING:
     from upseg.models.registry import Model
     from upseg.split.classes import MaskClasses
 
-KINDS = ("features", "boundaries", "snapshots")
-"""What `--format` takes beside the formats of segments."""
 _QUALITY = 92  # of JPEG
-
-
-def apart(formats: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The formats of segments, and the kinds of pictures, in what was asked for."""
-    return [name for name in formats if name not in KINDS], [name for name in formats if name in KINDS]
 
 
 def write_pictures(
@@ -42,16 +35,8 @@ def write_pictures(
 ) -> bool:
     """Write `NAME.KIND.jpg` for each image, each file whole or not at all; later ones replace earlier ones.
 
-    Args:
-        paths: Images, folders and globs.
-        output: The folder of results; made if need be.
-        kinds: Of `KINDS`.
-        model: As `upseg.load_model` takes it.
-        settings: What shall differ from the model's own.
-        device: As `upseg.load_model` takes it.
-        reading: How to read the images.
-        count: Of the pictures of a series.
-        quiet: Whether to say nothing but what failed.
+    Arguments as of `upseg.batch.run.segment_files`, but `kinds` are of `PICTURES`, `count` is how many pictures of a
+    series there are, and `quiet` says nothing but what failed.
 
     Returns:
         Whether all images were done.
@@ -87,22 +72,7 @@ def write_split_pictures(
     reading: ReadingOptions,
     quiet: bool,
 ) -> bool:
-    """Write `NAME.KIND.jpg` for each class mask, as `write_pictures` does for images.
-
-    Args:
-        masks: Class masks, folders and globs.
-        output: The folder of results; made if need be.
-        kinds: Of `KINDS`.
-        model: As `find_splitter` takes it.
-        settings: What shall differ from the model's own.
-        device: As `upseg.load_model` takes it.
-        images: The folder of the photos.
-        classes: What the values in masks mean.
-        reading: How to read the photos.
-        quiet: Whether to say nothing but what failed.
-
-    Returns:
-        Whether all masks were done.
+    """As `write_pictures` for images, for class masks, which `upseg.split.run.split_files` would split.
 
     Raises:
         UpsegError: If the model does not draw such pictures, or there is no mask or no folder of photos.

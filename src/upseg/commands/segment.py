@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +25,12 @@ from upseg.commands.options import (
     Verbose,
     channel_numbers,
     local_folder,
+    pictures_apart,
     run_and_report,
     start_logging,
 )
 from upseg.errors import UpsegError
+from upseg.lazy import DeferredModules
 
 if TYPE_CHECKING:
     from upseg.batch.jobs import ResultOptions
@@ -35,6 +38,11 @@ if TYPE_CHECKING:
 
 
 _SNAPSHOTS = 10
+# What torch imports to compile and to export networks, a third of the time that its import takes; and the versions of
+# torch of which it is known that their own modules do not miss it
+_UNUSED_OF_TORCH = ("torch._meta_registrations", "torch.export", "torch.distributions")
+_TORCH_VERSIONS = ("2.15.",)
+_OBJECTS = 50_000  # made before Python looks for cycles among them: imports make many, and no cycles
 _Paths = Annotated[
     list[str], typer.Argument(help="Images, folders (searched throughout) and globs; s3://... and gs://... too.")
 ]
@@ -95,7 +103,7 @@ _Memory = Annotated[
     typer.Option(
         metavar="SIZE",
         help="Segment in blocks as large as this much memory allows, such as 4GB: images of any size (TIFF, OME-Zarr, "
-        "SVS); for nuclei, into tif, geojson or ome-zarr.",
+        "SVS); with photos, dynaseg and nuclei, into tif, geojson or ome-zarr.",
     ),
 ]
 _Shard = Annotated[
@@ -186,14 +194,14 @@ def segment(
     from upseg.batch.blocks import parse_memory
     from upseg.batch.jobs import ResultOptions
     from upseg.batch.run import segment_files
-    from upseg.commands.pictures import apart, write_pictures
     from upseg.images.options import ReadingOptions
 
     start_logging(verbose=verbose)
+    start_quickly()
     model = model or ("dynaseg" if preset or assignments else "photos")
     if not formats and (memory is not None or planes not in (None, "max-projection")):
         formats = ["tif"] if planes is None else ["tif", "tracks"]
-    given, kinds = apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
+    given, kinds = pictures_apart([*(formats or ()), *(() if snapshots is None else ("snapshots",))])
     parts: dict[str, Any] = {"planes": planes, **({} if link is None else {"link": _share_of(link, planes)})}
     parts |= {} if memory is None else {"memory": parse_memory(memory)}
     parts |= {} if shard is None else {"shard": _shard_of(shard)}
@@ -216,6 +224,8 @@ def segment(
         segment_pipe(paths, Path(output), named=formats, **common)
         return
     if kinds:
+        from upseg.commands.pictures import write_pictures
+
         drawn = write_pictures(
             paths, local_folder(output), kinds, **reader, count=snapshots or _SNAPSHOTS, quiet=quiet or as_json
         )
@@ -235,6 +245,15 @@ def segment(
     )
     if summary.failures:
         raise typer.Exit(1)
+
+
+def start_quickly() -> None:
+    """Let the imports of this process leave out what segmenting does not need."""
+    gc.set_threshold(_OBJECTS)
+    sys.meta_path.insert(
+        0,
+        DeferredModules(_UNUSED_OF_TORCH, lambda: str(sys.modules["torch"].__version__).startswith(_TORCH_VERSIONS)),
+    )
 
 
 def _shard_of(text: str) -> tuple[int, int]:
@@ -286,16 +305,8 @@ def segment_pipe(
 ) -> None:
     """Segment one image from standard input, or to standard output, or both.
 
-    Args:
-        paths: `-`, or one file.
-        output: `-`, or the folder for the results, which are then called `stdin`.
-        named: The formats that were asked for; None for none, which is `png` on standard output.
-        model: As `upseg.load_model` takes it.
-        settings: What shall differ from the model's own settings.
-        formats: What to write into a folder.
-        device: As `upseg.load_model` takes it.
-        reading: How to read the image.
-        options: What becomes of the segments before they are written.
+    Arguments as of `upseg.batch.run.segment_files`, but of `paths` and `output` one is `-`; results in a folder are
+    then called `stdin`. `named` are the formats that were asked for; None for none, which is `png` on standard output.
 
     Raises:
         UpsegError: If there are several images, or several files for one output, or anything is wrong with the image.

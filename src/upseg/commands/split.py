@@ -19,6 +19,7 @@ from upseg.commands.options import (
     Output,
     Quiet,
     channel_numbers,
+    pictures_apart,
     run_and_report,
 )
 from upseg.errors import ModelError, UpsegError
@@ -107,11 +108,10 @@ def split(
 
     A second run with the same arguments does only what is missing. One broken mask never stops the rest.
     """
-    from upseg.commands.pictures import apart, write_split_pictures
     from upseg.images.options import ReadingOptions
     from upseg.split.run import DEFAULT_FORMATS, split_files
 
-    given, kinds = apart(formats or ())
+    given, kinds = pictures_apart(formats or ())
     splitter = _splitter(model, images)
     listed = None if classes is None else Path(classes)
     common: dict[str, Any] = {
@@ -122,10 +122,12 @@ def split(
         "device": device,
         "reading": ReadingOptions(channel_numbers(channels), normalize=normalize),
     }
-    if kinds and not (write_split_pictures(masks, output, kinds, quiet=quiet or as_json, **common) or given):
-        raise typer.Exit(1)
-    if kinds and not given:  # nothing but pictures
-        return
+    if kinds:
+        from upseg.commands.pictures import write_split_pictures
+
+        whole = write_split_pictures(masks, output, kinds, quiet=quiet or as_json, **common)
+        if not given:  # nothing but pictures
+            raise typer.Exit(0 if whole else 1)
     summary = run_and_report(
         lambda display: split_files(
             masks,

@@ -9,12 +9,9 @@ from upseg.data.sample import Sample
 
 
 class ClassMasks(Derived):
-    """Joins all segments of a class, so that nothing that comes later can know of single objects.
+    """Joins all segments of a class, of any data set, so that nothing that comes later can know of single objects.
 
     Of crowds nothing is known but their class, as of all others. Segments without a class are one segment.
-
-    Args:
-        dataset: With instances, or with anything else.
 
     Example:
         >>> from upseg.data import ShapeScenes

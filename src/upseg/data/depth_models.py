@@ -54,10 +54,7 @@ class TransformersDepth:
 
     @torch.inference_mode()
     def disparity(self, image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
-        """How near each pixel is.
-
-        Args:
-            image: (H, W, 3) RGB in [0, 1].
+        """How near each pixel of an RGB image in [0, 1] is.
 
         Returns:
             (H, W) of any shift and scale, larger is nearer; not finite where the model's answer is not.

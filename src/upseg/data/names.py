@@ -50,11 +50,7 @@ def tails(name: str) -> Iterator[str]:
 
 
 class Names:
-    """A set of names to look others up in.
-
-    Args:
-        names: With or without suffixes and folders.
-    """
+    """A set of names, with or without suffixes and folders, to look others up in."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._whole: defaultdict[str, list[str]] = defaultdict(list)

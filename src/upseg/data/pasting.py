@@ -61,10 +61,6 @@ class PastedObjects(SampleTransform):
     An object is a connected part of all that is of one class of things, so class masks are enough to make them
     (`ClassMasks`): a part may be several objects, but its contour is one of objects. What is pasted is mirrored,
     scaled, turned, brighter or darker, and a segment of its own, at a random place where the contours of both meet.
-
-    Args:
-        augmentation: The other transform.
-        pasting: What is pasted.
     """
 
     def __init__(self, augmentation: SampleTransform, pasting: Pasting | None = None) -> None:
@@ -78,13 +74,7 @@ class PastedObjects(SampleTransform):
 
 
 def paste_objects(sample: Sample, pasting: Pasting, rng: np.random.Generator) -> Sample:
-    """Paste objects of a sample into it once more; without any that can be pasted it stays as it is.
-
-    Args:
-        sample: Not changed.
-        pasting: What is pasted, and how.
-        rng: Of all random choices.
-    """
+    """Paste objects of a sample, which is not changed, into it once more; the sample itself if none can be pasted."""
     count = int(rng.integers(pasting.count + 1))
     parts = _parts(sample, pasting) if count else []
     if not parts:

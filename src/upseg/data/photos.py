@@ -15,10 +15,6 @@ from upseg.errors import DataError, ImageError
 class PhotoFolder(Dataset):
     """All images of a folder and of those below it; every pixel is unlabelled.
 
-    Args:
-        root: The folder.
-        on_error: What to do with damaged images.
-
     Raises:
         DataError: If there is no such folder, or no image in it.
 

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -113,10 +113,7 @@ class DatasetSummary:
                     "id": None if category is None else category.id,
                     "name": None if category is None else category.name,
                     "is_thing": category is None or category.is_thing,
-                    "images": count.images,
-                    "segments": count.segments,
-                    "crowds": count.crowds,
-                    "pixels": count.pixels,
+                    **asdict(count),
                 }
                 for category, count in self.categories.items()
             ],

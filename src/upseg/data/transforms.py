@@ -115,13 +115,10 @@ class LargeScaleJitter(v2.Transform):  # type: ignore[misc]
 
 
 class SampleTransform:
-    """Applies torchvision transforms to samples.
+    """Applies torchvision transforms to samples, one after the other.
 
     The image, all label maps and the depth go through together. Segments of which nothing is left are dropped, the
     others keep class and crowd flag and get their new areas. Depths keep their values, whatever the scale.
-
-    Args:
-        transforms: Applied one after the other.
     """
 
     def __init__(self, transforms: Sequence[v2.Transform]) -> None:

@@ -106,13 +106,7 @@ def match_json(path: Path, dataset: Dataset) -> Matching:
 
 
 def match_model(segmenter: Segmenter, name: str, dataset: Dataset) -> Matching:
-    """The prediction of each sample is what a model makes of its image.
-
-    Args:
-        segmenter: The loaded model.
-        name: What messages call it.
-        dataset: The samples.
-    """
+    """The prediction of each sample is what a loaded model makes of its image; messages call it by the name."""
 
     def predicted(index: int) -> Segmentation:
         return segmenter.segment(dataset[index].image)

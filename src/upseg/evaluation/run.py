@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,7 @@ def evaluate(
     Raises:
         DataError: If there is no such protocol, the data set lacks what it needs, or no prediction belongs to it.
     """
-    chosen = _checked(protocol, dataset)
-    if not depth_scale > 0:
-        raise DataError(f"the depth scale must be more than 0, got {depth_scale}")
+    chosen = _checked(protocol, dataset, depth_scale)
     matching = _matching(chosen, predictions, dataset)
     if images is not None:
         matching = matching.only(dataset.subset(images).names)
@@ -155,15 +154,30 @@ def evaluate(
                 ranking.append(ImageScores(name, indices[name], path, chosen.scores(one)))
         if progress is not None:
             progress(done, len(matching.files))
-    return _result(chosen, reader, totals, matching, ranking, problems, measured, left_out)
+    scores = dict(chosen.scores(totals)) if measured else {}
+    if measured and math.isnan(scores[chosen.score]):
+        problems.append(
+            f"{chosen.score} cannot be computed: in {measured} images {chosen.name} finds nothing to count (all is "
+            "void, crowd, or of classes that it leaves out)"
+        )
+    per_class = [
+        {"id": category.id, "name": category.name, "is_thing": category.is_thing, **of_class}
+        for total in totals
+        for category, of_class in total.per_class().items()
+    ]
+    ranking.sort(key=partial(_badness, protocol=chosen))
+    around = matching.missing, matching.extra, tuple(problems), left_out
+    return Evaluation(chosen, reader, measured, scores, per_class, ranking, *around)
 
 
-def _checked(name: str, dataset: Dataset) -> Protocol:
-    """The protocol of that name, if the data set has what it needs."""
+def _checked(name: str, dataset: Dataset, depth_scale: float) -> Protocol:
+    """The protocol of that name, if the data set has what it needs and the scale is one."""
     if name not in PROTOCOLS:
         raise DataError(f"there is no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
     if "classes" in PROTOCOLS[name].truth and not dataset.categories:
         raise DataError(f"{name} needs ground truth with classes, but the data set has none; try entity or cells")
+    if not depth_scale > 0:
+        raise DataError(f"the depth scale must be more than 0, got {depth_scale}")
     return PROTOCOLS[name]
 
 
@@ -213,43 +227,10 @@ def _measure(
     return one
 
 
-def _result(
-    protocol: Protocol,
-    reader: Reader,
-    totals: tuple[Accumulator, ...],
-    matching: Matching,
-    ranking: list[ImageScores],
-    problems: list[str],
-    images: int,
-    left_out: Mapping[str, int],
-) -> Evaluation:
-    def badness(image: ImageScores) -> tuple[bool, float]:
-        score = image.scores[protocol.score]
-        return (True, 0.0) if math.isnan(score) else (False, score if protocol.higher_is_better else -score)
-
-    scores = dict(protocol.scores(totals)) if images else {}
-    if images and math.isnan(scores[protocol.score]):
-        nothing = (
-            f"{protocol.score} cannot be computed: in {images} images {protocol.name} finds nothing to count (all is "
-            "void, crowd, or of classes that it leaves out)"
-        )
-        problems = [*problems, nothing]
-    return Evaluation(
-        protocol,
-        reader,
-        images,
-        scores,
-        [
-            {"id": category.id, "name": category.name, "is_thing": category.is_thing, **scores}
-            for total in totals
-            for category, scores in total.per_class().items()
-        ],
-        sorted(ranking, key=badness),
-        matching.missing,
-        matching.extra,
-        tuple(problems),
-        left_out,
-    )
+def _badness(image: ImageScores, protocol: Protocol) -> tuple[bool, float]:
+    """What images are ranked by, worst first; those without a score come last."""
+    score = image.scores[protocol.score]
+    return (True, 0.0) if math.isnan(score) else (False, score if protocol.higher_is_better else -score)
 
 
 def _without_nan(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,12 +250,7 @@ def write_ranking(evaluation: Evaluation, path: Path) -> None:
 
 
 def draw_worst(evaluation: Evaluation, dataset: Dataset, count: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Draw the worst images, two rows for each: ground truth, and prediction with its score.
-
-    Args:
-        evaluation: The result, with its ranking.
-        dataset: The ground truth.
-        count: How many images.
+    """Draw so many of the worst images, two rows for each: ground truth, and prediction with its score.
 
     Raises:
         ValueError: If no image is ranked.

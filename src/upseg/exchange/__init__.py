@@ -173,7 +173,7 @@ def _one_by_one(name: str, reading: ReadingOptions) -> Layout:
 def _write_each(items: Items, place: Path, *, name: str, reading: ReadingOptions) -> Written:
     """A file for each image."""
     written = Written(place)
-    for item in items:
+    for item in written.fitting(items, {}):
         if "image" in FORMATS[name].needs and item.image is None:
             raise UpsegError(f"the format {name} is made with the images; give their folder with --images")
         pixels = reading.read(item.image) if item.image is not None and "image" in FORMATS[name].needs else None
@@ -184,5 +184,4 @@ def _write_each(items: Items, place: Path, *, name: str, reading: ReadingOptions
             format=name,
             image=pixels,
         )
-        written.add(item)
     return written

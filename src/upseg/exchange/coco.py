@@ -9,12 +9,12 @@ from typing import Any
 
 from upseg.data.names import Names
 from upseg.errors import DataError, FormatError, UpsegError
-from upseg.exchange.folder import Written, copy_image, counted
-from upseg.exchange.items import Item, Items, class_for_unnamed, named_segments, stuff_of, without
+from upseg.exchange.folder import Written, copy_image
+from upseg.exchange.items import Item, Items, class_for_unnamed, crowds_of, named_segments, stuff_of
 from upseg.files import atomic_path, write_picture, write_text
 from upseg.formats.coco_folder import write_coco_folder
-from upseg.formats.coco_tables import segment_entry
-from upseg.formats.metadata import dump_json, list_of, load_json, object_of, read_category, reading
+from upseg.formats.coco_tables import category_row, segment_entry
+from upseg.formats.metadata import dump_json, json_list, list_of, load_json, object_of, read_category, reading
 from upseg.formats.panoptic import MOST_SEGMENTS, ids_to_colours
 from upseg.functional.runs import encode_label_map
 from upseg.segmentation import Category, Segmentation
@@ -30,24 +30,17 @@ def write_coco(items: Items, place: Path, split: str = "train") -> Written:
     """
     alone = place.suffix.lower() == ".json"
     written, categories = Written(place), items.categories()
-    unnamed, stuff = class_for_unnamed(categories), 0
+    unnamed = class_for_unnamed(categories)
 
     def rows() -> Iterator[tuple[str, Segmentation, frozenset[int]]]:
-        nonlocal stuff
-        for item in items:
-            kept = without(
-                item, [s.id for s in item.segmentation if s.category is not None and not s.category.is_thing]
-            )
-            stuff += len(item.segmentation) - len(kept.segmentation)
+        for item in written.fitting(items, {"segments of stuff, which COCO instances do not have": stuff_of}):
             if not alone:
                 copy_image(item, place / "images" / split)
-            kept = named_segments(kept, unnamed)
-            written.add(kept)
+            kept = named_segments(item, unnamed)
             yield kept.file_name, kept.segmentation, kept.crowds
 
     path = place if alone else place / "annotations" / f"instances_{split}.json"
     write_coco_folder(rows(), path, categories=categories, description=_ABOUT)
-    written.notes = counted(stuff, "segments of stuff, which COCO instances do not have")
     return written
 
 
@@ -64,23 +57,16 @@ def write_results(items: Items, place: Path, ids: Path | None = None) -> Written
         UpsegError: If an image or a class is not in `ids`.
     """
     path = place if place.suffix.lower() == ".json" else place / "results.json"
-    written, stuff = Written(path), 0
-    known = None if ids is None else _KnownIds(ids)
+    written, known = Written(path), None if ids is None else _KnownIds(ids)
     numbers = {name: number for number, name in enumerate(items.names, start=1)}
-    count = 0
+    unfit = {"segments of stuff, which COCO results do not have": stuff_of, "": crowds_of}
+    rows = (
+        row
+        for kept in written.fitting(items, unfit)
+        for row in _results(kept.segmentation, numbers[kept.name] if known is None else known.image(kept), known)
+    )
     with atomic_path(path) as partial, partial.open("w", encoding="ascii") as file:
-        file.write("[")
-        for item in items:
-            stuff_ids = stuff_of(item)
-            stuff += len(stuff_ids)
-            image = numbers[item.name] if known is None else known.image(item)
-            kept = without(item, stuff_ids | item.crowds)
-            written.add(kept)
-            for row in _results(kept.segmentation, image, known):
-                file.write(("," if count else "") + dump_json(row))
-                count += 1
-        file.write("]")
-    written.notes = counted(stuff, "segments of stuff, which COCO results do not have")
+        file.writelines(json_list(rows))
     return written
 
 
@@ -140,7 +126,7 @@ def write_panoptic(items: Items, place: Path, split: str = "train") -> Written:
     annotations: list[dict[str, Any]] = []
     files = _flat_names(items.names)
     needs_unnamed = False
-    for item in items:
+    for item in written.fitting(items, {}):
         if len(item.segmentation) > MOST_SEGMENTS:
             raise FormatError(f"{item.name}: COCO panoptic holds at most {MOST_SEGMENTS:,} segments for an image")
         needs_unnamed |= any(s.category is None for s in item.segmentation)
@@ -151,7 +137,6 @@ def write_panoptic(items: Items, place: Path, split: str = "train") -> Written:
         rows = [segment_entry(s, unnamed.id) | {"iscrowd": int(s.id in item.crowds)} for s in item.segmentation]
         images.append({"id": number, "file_name": item.file_name, "height": height, "width": width})
         annotations.append({"image_id": number, "file_name": png.name, "segments_info": rows})
-        written.add(item)
     data = {"info": {"description": _ABOUT}, "images": images, "annotations": annotations}
     data["categories"] = _table([*categories, *([unnamed] if needs_unnamed else [])])
     write_text(path, dump_json(data))
@@ -166,7 +151,7 @@ def _table(categories: Sequence[Category]) -> list[Mapping[str, Any]]:
                 f"two classes have the id {category.id}: {by_id[category.id].name} and {category.name}; a COCO file "
                 "needs one id for each"
             )
-    return [{"id": c.id, "name": c.name, "supercategory": c.name, "isthing": int(c.is_thing)} for c in by_id.values()]
+    return [category_row(category) for category in by_id.values()]
 
 
 def _flat_names(names: Sequence[str]) -> dict[str, str]:

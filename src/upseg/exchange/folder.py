@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from upseg.errors import UpsegError
-from upseg.exchange.items import Item
+from upseg.exchange.items import Item, Items, without
 from upseg.files import atomic_path, printable, write_text
 
 
@@ -30,10 +31,24 @@ class Written:
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def add(self, item: Item) -> None:
-        """Count one image."""
-        self.images += 1
-        self.segments += len(item.segmentation)
+    def fitting(self, items: Items, unfit: Mapping[str, Callable[[Item], frozenset[int]]]) -> Iterator[Item]:
+        """The items without the segments that do not fit into the set, counted.
+
+        Args:
+            items: All.
+            unfit: The ids of those that do not fit, by what the note calls them; by an empty text if there is none.
+        """
+        left = Counter[str]()
+        for item in items:
+            kept = item
+            for what, ids_of in unfit.items():
+                ids = ids_of(kept)
+                left[what] += len(ids)
+                kept = without(kept, ids)
+            self.images += 1
+            self.segments += len(kept.segmentation)
+            yield kept
+        self.notes = [f"{count} {what}" for what, count in left.items() if what and count]
 
 
 def check_free(place: Path, *, overwrite: bool) -> None:
@@ -67,8 +82,3 @@ def copy_image(item: Item, folder: Path) -> Path:
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines of text, whole or not at all."""
     write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def counted(count: int, what: str) -> list[str]:
-    """A note about so many things that a set cannot hold; none about none."""
-    return [f"{count} {what}"] if count else []

@@ -46,17 +46,27 @@ class Items:
     names: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def read(self, index: int) -> Item | None:
-        """Read one; None if it is damaged, which is then among the problems."""
+    def read(self, index: int) -> Item:
+        """Read one.
+
+        Raises:
+            DataError: If it is damaged.
+            FormatError: Likewise.
+        """
         raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __iter__(self) -> Iterator[Item]:
+        """Those that are whole; what is wrong with the others is among the problems then."""
         for index in range(len(self.names)):
-            item = self.read(index)
-            if item is not None:
+            try:
+                item = self.read(index)
+            except (DataError, FormatError) as error:
+                if str(error) not in self.problems:  # everything may be read twice
+                    self.problems.append(str(error))
+            else:
                 yield item
 
     def categories(self) -> tuple[Category, ...]:
@@ -91,24 +101,16 @@ class ResultItems(Items):
             self.problems += [f"{path} is the result of no image" for path in matching.extra]
         self.names = list(self._files)
 
-    def read(self, index: int) -> Item | None:
+    def read(self, index: int) -> Item:
         """Read one result."""
         name = self.names[index]
-        try:
-            segmentation = read_segments(self._files[name])
-        except (DataError, FormatError) as error:
-            self._add(str(error))
-            return None
+        segmentation = read_segments(self._files[name])
         if self._images is not None:
             file_name = self._paths[name]
             return Item(name, file_name, self._images.folder / file_name, segmentation)
         noted = segmentation.provenance.get("image")
         suffix = PurePosixPath(noted).suffix if isinstance(noted, str) else ""
         return Item(name, f"{name}{suffix}" if suffix.lower() in IMAGE_SUFFIXES else name, None, segmentation)
-
-    def _add(self, problem: str) -> None:
-        if problem not in self.problems:  # everything may be read twice
-            self.problems.append(problem)
 
 
 class DatasetItems(Items):
@@ -119,15 +121,9 @@ class DatasetItems(Items):
         self._dataset = dataset
         dataset.decode_images = False
 
-    def read(self, index: int) -> Item | None:
+    def read(self, index: int) -> Item:
         """Read one sample."""
-        name = self.names[index]
-        try:
-            sample = self._dataset[index]
-        except DataError as error:
-            if str(error) not in self.problems:
-                self.problems.append(str(error))
-            return None
+        name, sample = self.names[index], self._dataset[index]
         file = sample.image_file
         suffix = "" if file is None or name.lower().endswith(file.suffix.lower()) else file.suffix
         return Item(name, f"{name}{suffix}", file, sample.to_segmentation(), sample.crowds)
@@ -151,6 +147,11 @@ def class_for_unnamed(categories: Iterable[Category]) -> Category:
 def stuff_of(item: Item) -> frozenset[int]:
     """The ids of the segments of stuff."""
     return frozenset(s.id for s in item.segmentation if s.category is not None and not s.category.is_thing)
+
+
+def crowds_of(item: Item) -> frozenset[int]:
+    """The ids of the crowds."""
+    return item.crowds
 
 
 def without(item: Item, ids: Iterable[int]) -> Item:

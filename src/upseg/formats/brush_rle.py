@@ -43,11 +43,7 @@ def encode_brush(mask: Bool[np.ndarray, "h w"]) -> list[int]:
 
 
 def decode_brush(packed: Sequence[Any], shape: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """The mask that is opaque in the picture.
-
-    Args:
-        packed: Bytes.
-        shape: (H, W) of the picture.
+    """The mask that is opaque in the picture of a shape (H, W) whose packed bytes these are.
 
     Raises:
         ValueError: If it is not the packed form of a picture of that size.

@@ -8,7 +8,7 @@ from typing import Any
 
 from upseg.errors import FormatError
 from upseg.files import atomic_path
-from upseg.formats.coco_tables import segment_entry
+from upseg.formats.coco_tables import category_row, segment_entry
 from upseg.formats.metadata import dump_json
 from upseg.functional.runs import encode_label_map
 from upseg.segmentation import Category, Segmentation
@@ -55,10 +55,7 @@ def write_coco_folder(
                 count += 1
                 crowd = {"iscrowd": int(entry["id"] in crowds)}
                 file.write(("," if count > 1 else "") + dump_json(entry | crowd | {"id": count}))
-        listed = [
-            {"id": c.id, "name": c.name, "supercategory": c.name, "isthing": 1}
-            for c in sorted(table.values(), key=lambda category: category.id)
-        ]
+        listed = [category_row(table[identity]) for identity in sorted(table)]
         file.write(f'],"images":{dump_json(rows)},"categories":{dump_json(listed)}}}')
     return len(rows), count
 

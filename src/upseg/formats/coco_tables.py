@@ -19,6 +19,7 @@ from upseg.formats.metadata import (
     read_category,
     size_of,
 )
+from upseg.formats.outlines import UNNAMED
 from upseg.segmentation import Category, Segment, Segmentation
 
 IMAGE_ID = 1  # our files hold one image
@@ -64,17 +65,21 @@ def _category_table(segmentation: Segmentation, path: Path) -> list[dict[str, An
                 f"{path}: two categories have the id {segment.category.id}: {by_id[segment.category.id]} and "
                 f"{segment.category}; a COCO file needs one id for each"
             )
-    table = [
-        {"id": c.id, "name": c.name, "supercategory": c.name, "isthing": int(c.is_thing)}
-        for c in sorted(by_id.values(), key=lambda category: category.id)
-    ]
+    table = [category_row(by_id[identity]) for identity in sorted(by_id)]
     if any(s.category is None for s in segmentation):
         # COCO tools want a category for every segment; the mark tells our reader that it stands for none
-        identity = uncategorised_id(segmentation)
-        table.append(
-            {"id": identity, "name": "segment", "supercategory": "segment", "isthing": 1, "uncategorised": True}
-        )
+        table.append(category_row(Category(uncategorised_id(segmentation), UNNAMED)) | {"uncategorised": True})
     return table
+
+
+def category_row(category: Category) -> dict[str, Any]:
+    """The row of a class in a COCO file's table of categories."""
+    return {
+        "id": category.id,
+        "name": category.name,
+        "supercategory": category.name,
+        "isthing": int(category.is_thing),
+    }
 
 
 def uncategorised_id(segmentation: Segmentation) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 from jaxtyping import Float64, Int32, Int64, UInt8
 
+from upseg.functional.label_maps import neighbour_pairs
 from upseg.segmentation import Category, Segmentation
 
 # Okabe and Ito, Color Universal Design (2008), without the black, in the order in which the least difference
@@ -88,21 +89,10 @@ def _free_colour(wanted: int, around: set[int]) -> int:
 
 def _neighbours(labels: Int32[np.ndarray, "h w"], count: int) -> list[Int64[np.ndarray, " n"]]:
     """For each id 0..count the segments that share a pixel edge with it, or lie straight across a thin one from it."""
-    thin = max(labels.shape) // _THIN
-    pairs = [np.zeros(0, np.int64)]
-    for step in {1, max(1, thin)}:
-        pairs += [_pairs(labels[step:], labels[:-step], count), _pairs(labels[:, step:], labels[:, :-step], count)]
-    small, large = np.divmod(np.unique(np.concatenate(pairs)), count + 1)
+    small, large = neighbour_pairs(labels, {1, max(1, max(labels.shape) // _THIN)}).T
     owners, others = np.concatenate((small, large)), np.concatenate((large, small))
     order = np.argsort(owners, kind="stable")
     return np.split(others[order], np.searchsorted(owners[order], np.arange(1, count + 1)))
-
-
-def _pairs(first: Int32[np.ndarray, "h w"], second: Int32[np.ndarray, "h w"], count: int) -> Int64[np.ndarray, " n"]:
-    """Each pair of different segments a < b once, as a * (count + 1) + b."""
-    differs = (first != second) & (first != 0) & (second != 0)
-    one, other = first[differs], second[differs]
-    return np.unique(np.minimum(one, other).astype(np.int64) * (count + 1) + np.maximum(one, other))
 
 
 def _to_rgb(numbers: Int64[np.ndarray, " k"]) -> UInt8[np.ndarray, "k 3"]:

@@ -11,15 +11,16 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from upseg.errors import FormatError
-from upseg.files import atomic_path, write_text
-from upseg.formats.coco_tables import IMAGE_ID, coco_tables
+from upseg.files import write_text
+from upseg.formats.coco_tables import IMAGE_ID, category_row, coco_tables
 from upseg.formats.geojson import polygon_feature, write_features
 from upseg.formats.metadata import VERSION, dump_json
-from upseg.formats.outlines import parts_of
+from upseg.formats.outlines import UNNAMED, parts_of
+from upseg.formats.tif import write_label_pages
 from upseg.functional.label_maps import segment_areas, segment_boxes
 from upseg.functional.runs import encode_label_map
 from upseg.hierarchy import Hierarchy, level_details
-from upseg.segmentation import Segmentation
+from upseg.segmentation import Category, Segmentation
 
 DEFAULT_LEVELS = 8
 
@@ -51,22 +52,10 @@ def write_levels(segmentation: Segmentation, path: Path, levels: int | None) -> 
     Raises:
         FormatError: If the result has one level only.
     """
-    import tifffile
-
     hierarchy = _hierarchy_of(segmentation, path)
     details = level_details(levels or DEFAULT_LEVELS)
     text = dump_json({"details": details, "provenance": dict(segmentation.provenance)})
-    with atomic_path(path) as partial, tifffile.TiffWriter(partial) as file:
-        for number, detail in enumerate(details):
-            file.write(
-                hierarchy.at(detail).astype(np.uint32),
-                photometric="minisblack",
-                compression="zlib",
-                description=text if number == 0 else None,
-                metadata=None,
-                software=False,
-            )
-    return path
+    return write_label_pages(map(hierarchy.at, details), path, text)
 
 
 def write_hierarchy(segmentation: Segmentation, path: Path, levels: int | None) -> Path:
@@ -102,7 +91,7 @@ def write_hierarchy_coco(segmentation: Segmentation, path: Path, levels: int | N
     data = coco_tables(segmentation, path)
     del data["info"]["upseg"]  # which promises a file of one level
     data["info"]["levels"] = level_details(levels or DEFAULT_LEVELS)
-    data["categories"] = [{"id": 1, "name": "segment", "supercategory": "segment", "isthing": 1}]
+    data["categories"] = [category_row(Category(1, UNNAMED))]
     data["annotations"] = []
     for level in nested_levels(hierarchy, levels or DEFAULT_LEVELS):
         masks = encode_label_map(level.labels)

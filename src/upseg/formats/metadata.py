@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,6 +215,14 @@ def dump_json(data: object) -> str:
             "scores and provenance must be finite numbers, texts, booleans, None, lists and dictionaries of those: "
             f"{error}"
         ) from error
+
+
+def json_list(rows: Iterable[object]) -> Iterator[str]:
+    """The text of a JSON list, row by row, so that they need not be in memory together; as `dump_json` has them."""
+    yield "["
+    for number, row in enumerate(rows):
+        yield ("," if number else "") + dump_json(row)
+    yield "]"
 
 
 def load_json(path: Path) -> Any:

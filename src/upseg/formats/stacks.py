@@ -11,6 +11,7 @@ from jaxtyping import Int32
 
 from upseg.files import atomic_path
 from upseg.formats.metadata import VERSION, dump_json
+from upseg.formats.tif import write_label_pages
 from upseg.functional.linking import tracks_text
 
 
@@ -22,21 +23,8 @@ def write_label_stack(planes: Iterable[Int32[np.ndarray, "h w"]], path: Path, pr
         path: Where to; folders are made, an existing file is replaced.
         provenance: Noted in the first page's description.
     """
-    import tifffile
-
     text = dump_json({"upseg": VERSION, "provenance": dict(provenance)})
-    with atomic_path(path) as partial, tifffile.TiffWriter(partial, bigtiff=True) as file:
-        for number, labels in enumerate(planes):
-            file.write(
-                labels.astype(np.uint32),
-                photometric="minisblack",
-                compression="zlib",
-                contiguous=False,
-                metadata=None,
-                software=False,
-                description=text if number == 0 else None,
-            )
-    return path
+    return write_label_pages(planes, path, text, bigtiff=True)
 
 
 def write_tracks(spans: dict[int, tuple[int, int]], path: Path) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int32
 
 from upseg.files import atomic_path
 from upseg.formats.metadata import assemble_stored, facts_to_text, reading
@@ -13,19 +15,33 @@ from upseg.segmentation import Segmentation
 
 
 def write_tif(segmentation: Segmentation, path: Path) -> Path:
-    """Write the label map as one deflate-compressed page of unsigned 32-bit integers; the facts as ImageDescription."""
+    """Write the label map as one page, as `write_label_pages` does; the facts as ImageDescription."""
+    return write_label_pages([segmentation.labels], path, facts_to_text(segmentation))
+
+
+def write_label_pages(
+    maps: Iterable[Int32[np.ndarray, "h w"]], path: Path, description: str, *, bigtiff: bool = False
+) -> Path:
+    """Write label maps as deflate-compressed pages of unsigned 32-bit integers; one of them is in memory at a time.
+
+    Args:
+        maps: (H, W) each, all of one size.
+        path: Where to.
+        description: The ImageDescription of the first page.
+        bigtiff: Whether there may be more than four gigabytes.
+    """
     import tifffile
 
-    with atomic_path(path) as partial:
-        tifffile.imwrite(
-            partial,
-            segmentation.labels.astype(np.uint32),
-            photometric="minisblack",
-            compression="zlib",
-            description=facts_to_text(segmentation),
-            metadata=None,
-            software=False,
-        )
+    with atomic_path(path) as partial, tifffile.TiffWriter(partial, bigtiff=bigtiff) as file:
+        for number, labels in enumerate(maps):
+            file.write(
+                labels.astype(np.uint32),
+                photometric="minisblack",
+                compression="zlib",
+                description=None if number else description,
+                metadata=None,
+                software=False,
+            )
     return path
 
 

@@ -22,12 +22,7 @@ _FARTHEST = 2.0  # shares of the image: what is beyond is no outline in it
 
 
 def yolo_lines(segmentation: Segmentation, classes: Mapping[Category, int]) -> list[str]:
-    """One line for each segment.
-
-    Args:
-        segmentation: Each of its segments has a category.
-        classes: The number of each category, from 0.
-    """
+    """One line for each segment; each has a category, whose number from 0 `classes` has."""
     height, width = segmentation.shape
     lines = []
     for segment, parts in outlines(segmentation):
@@ -58,13 +53,7 @@ class YoloObjects:
 
 
 def parse_yolo(lines: Sequence[str], shape: tuple[int, int], count: int) -> YoloObjects:
-    """Read the lines of one image; what is no outline is left out.
-
-    Args:
-        lines: Of the file.
-        shape: (H, W) of the image.
-        count: The number of classes.
-    """
+    """Read the lines of an image of a shape (H, W), with so many classes; what is no outline is left out."""
     found = YoloObjects()
     size = np.array(shape, np.float64)
     for number, line in enumerate(lines, start=1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, Integer
@@ -19,10 +19,7 @@ _BLOCK = 1 << 18  # pixels
 def canonical_order(
     labels: Integer[np.ndarray, "h w"],
 ) -> tuple[Int32[np.ndarray, "h w"], Integer[np.ndarray, " k"]]:
-    """Renumber the segments 1..K by their first pixel in row-major order; 0 stays 0.
-
-    Args:
-        labels: (H, W) integers, 0 void.
+    """Renumber the segments 1..K by their first pixel in row-major order; 0, void, stays 0.
 
     Returns:
         The (H, W) int32 map, and the K original values in their new order.
@@ -85,6 +82,18 @@ def _blocks(size: int, at_least: int = 0) -> Iterator[slice]:
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
+def neighbour_pairs(labels: Int32[np.ndarray, "h w"], distances: Collection[int] = (1,)) -> Int64[np.ndarray, "n 2"]:
+    """Pairs a < b of segments, each once, with pixels so far apart in a row or column; 1 is a shared edge, 0 none."""
+    found = [np.zeros(0, np.int64)]
+    for step in distances:
+        for first, second in ((labels[step:], labels[:-step]), (labels[:, step:], labels[:, :-step])):
+            differs = (first != second) & (first > 0) & (second > 0)
+            one, other = first[differs].astype(np.int64), second[differs].astype(np.int64)
+            found.append(np.unique((np.minimum(one, other) << 32) | np.maximum(one, other)))
+    both = np.unique(np.concatenate(found))
+    return np.stack([both >> 32, both & 0xFFFFFFFF], axis=1)
+
+
 def segment_boxes(labels: Int32[np.ndarray, "h w"]) -> list[tuple[int, int, int, int]]:
     """(row, column, row, column) half-open boxes of the ids 1..K, each of which must occur."""
     from scipy import ndimage
@@ -122,10 +131,7 @@ def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int =
 
 
 def fill_enclosed_holes(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
-    """Give each 4-connected stretch of void that one segment encloses to that segment.
-
-    Args:
-        labels: (H, W) ids, 0 void.
+    """Give each 4-connected stretch of void (0) that one segment encloses to that segment.
 
     Returns:
         (H, W) ids; void that touches the map's edge, or two segments, stays void.

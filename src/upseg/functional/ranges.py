@@ -99,11 +99,7 @@ def _short(number: int | float) -> str:
 
 
 def check_least(settings: Any, least: Mapping[str, int | float]) -> None:
-    """Attributes must be numbers of at least so much; None, texts and tuples pass.
-
-    Args:
-        settings: An object with these attributes.
-        least: The bound of each, by name.
+    """Attributes of an object must be numbers of at least so much, by name; None, texts and tuples pass.
 
     Raises:
         ValueError: If one is less, or no number.

@@ -8,12 +8,7 @@ from torch import Tensor
 
 
 def resize_image(image: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b c h2 w2"]:
-    """Bilinear, and smoothed first where it is reduced; the image itself where it has the size already.
-
-    Args:
-        image: (B, C, H, W).
-        size: (H2, W2) in pixels.
-    """
+    """Bilinear, and smoothed first where it is reduced; the image itself where it has the size (H2, W2) already."""
     if image.shape[-2:] == size:
         return image
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)

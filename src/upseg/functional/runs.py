@@ -108,11 +108,7 @@ _MOST_GROUPS = 12  # 60 bits, far above any length
 
 
 def encode_label_map(labels: Int32[np.ndarray, "h w"]) -> list[str]:
-    """The compressed run lengths of each segment 1..K, all in one pass over the map.
-
-    Args:
-        labels: (H, W), 0 void; each of 1..K occurs.
-    """
+    """The compressed run lengths of each segment 1..K, all of which occur, in one pass over the map."""
     runs = find_runs(labels.T.ravel())
     counts, offsets = _runs_to_counts(runs, labels.size)
     return compress_counts(counts, offsets)
@@ -135,12 +131,7 @@ def _runs_to_counts(runs: Runs, size: int) -> tuple[Int64[np.ndarray, " n"], Int
 
 
 def compress_counts(counts: Int64[np.ndarray, " n"], offsets: Int64[np.ndarray, " k1"]) -> list[str]:
-    """The text form of run lengths.
-
-    Args:
-        counts: Run lengths, mask after mask.
-        offsets: Where each mask's begin, and n.
-    """
+    """The text form of run lengths, mask after mask; `offsets` are where each mask's begin, and their number."""
     position = np.arange(len(counts)) - np.repeat(offsets[:-1], np.diff(offsets))
     values = counts.copy()
     differs = np.flatnonzero(position > 2)

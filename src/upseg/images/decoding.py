@@ -78,12 +78,7 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
 
 
 def oriented(samples: Shaped[np.ndarray, "h w *c"], tag: int) -> Shaped[np.ndarray, "h2 w2 *c"]:
-    """Undo what the orientation tag of EXIF and TIFF says about rows and columns.
-
-    Args:
-        samples: (H, W) or (H, W, C) samples as stored.
-        tag: 1 to 8; anything else counts as 1, upright.
-    """
+    """Undo what the orientation tag of EXIF and TIFF (1 to 8, else upright) says about rows and columns of samples."""
     if tag in (5, 6, 7, 8):
         samples = samples.swapaxes(0, 1)
     rows_reversed, columns_reversed = tag in (3, 4, 7, 8), tag in (2, 3, 6, 7)

@@ -53,11 +53,7 @@ class LabelValues:
         return frozenset({VOID}) if self.are_classes or has_palette else frozenset()
 
     def meaning(self, stored: StoredLabels) -> Integer[np.ndarray, "h w"]:
-        """The numbers with -1 for void and 0 for the background.
-
-        Args:
-            stored: What the file holds.
-        """
+        """The numbers with -1 for void and 0 for the background."""
         values = stored.values
         void = values < BACKGROUND
         for number in self.void_in(has_palette=stored.has_palette):

@@ -56,7 +56,7 @@ def parse_normalization(text: str) -> Normalization | None:
         None for `none`: integers are divided by the largest value of their bit depth.
 
     Raises:
-        ValueError: If it is none of these.
+        ImageError: If it is none of these.
 
     Example:
         >>> parse_normalization("2,98")
@@ -66,9 +66,12 @@ def parse_normalization(text: str) -> Normalization | None:
     if text in named:
         return named[text]
     numbers = re.fullmatch(r"\s*([0-9.]+)\s*,\s*([0-9.]+)\s*", text)
-    if numbers is None:
-        raise ValueError(f"expected auto, none, minmax or two percentiles such as 1,99.8, got {text!r}")
-    return Normalization(float(numbers[1]), float(numbers[2]))
+    try:
+        if numbers is None:
+            raise ValueError(f"expected auto, none, minmax or two percentiles such as 1,99.8, got {text!r}")
+        return Normalization(float(numbers[1]), float(numbers[2]))
+    except ValueError as error:
+        raise ImageError(f"normalize: {error}") from error
 
 
 def normalized(

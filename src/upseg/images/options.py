@@ -39,10 +39,7 @@ class ReadingOptions:
     def __post_init__(self) -> None:
         if self.channels is not None and (len(self.channels) not in (1, _RGB) or min(self.channels) < 0):
             raise ImageError(f"channels must be one or three numbers, counted from 0, got {list(self.channels)}")
-        try:
-            parse_normalization(self.normalize or _AUTOMATIC)
-        except ValueError as error:
-            raise ImageError(f"normalize: {error}") from error
+        parse_normalization(self.normalize or _AUTOMATIC)
 
     def over(self, other: ReadingOptions) -> ReadingOptions:
         """These options, and those of another where these leave it open."""

@@ -122,12 +122,6 @@ def _imagej_sides(file: tifffile.TiffFile) -> tuple[float, float, str] | None:
     tags = file.pages.first.tags
     if "XResolution" not in tags:
         return None
-    across, down = (_ratio(tags[name].value if name in tags else tags["XResolution"].value) for name in _RESOLUTIONS)
-    return 1 / across, 1 / down, str(metadata["unit"])
-
-
-_RESOLUTIONS = ("XResolution", "YResolution")
-
-
-def _ratio(value: tuple[int, int]) -> float:
-    return value[0] / value[1]
+    across = tags["XResolution"].value
+    down = tags["YResolution"].value if "YResolution" in tags else across
+    return 1 / (across[0] / across[1]), 1 / (down[0] / down[1]), str(metadata["unit"])

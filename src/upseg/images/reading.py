@@ -94,10 +94,7 @@ def read_image(
         >>> read_image(np.array([[[0, 51, 255]]], np.uint8))
         array([[[0. , 0.2, 1. ]]], dtype=float32)
     """
-    try:
-        chosen = parse_normalization(normalize)
-    except ValueError as error:
-        raise ImageError(f"normalize: {error}") from error
+    chosen = parse_normalization(normalize)
     if channels is not None and (len(channels) not in (1, 3) or min(channels) < 0):
         raise ImageError(f"channels must be one or three numbers, counted from 0, got {list(channels)}")
     if isinstance(image, bytes) or (isinstance(image, Readable) and not isinstance(image, Image.Image)):

@@ -7,6 +7,7 @@ block, so that a region has the very values that it would have in the image read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -17,7 +18,6 @@ from jaxtyping import Float32, Shaped
 from upseg.errors import ImageError
 from upseg.files import printable
 from upseg.images.normalization import (
-    Normalization,
     Pixels,
     between,
     channel_limits,
@@ -76,7 +76,7 @@ def open_regions(path: str | Path, *, channels: Sequence[int] | None = None, pag
         ImageError: If it is neither, damaged, has no such plane or channel, or needs to be decoded as a whole.
     """
     path = Path(path)
-    try:
+    with _named(path):
         if path.is_dir():
             from upseg.images.ome_zarr import ZarrRegions
 
@@ -88,10 +88,6 @@ def open_regions(path: str | Path, *, channels: Sequence[int] | None = None, pag
         from upseg.images.tiff_regions import TiffRegions
 
         return TiffRegions(path, channels=channels, page=page)
-    except OSError as error:
-        raise ImageError(f"{printable(path)}: cannot be read ({error.strerror or error})") from error
-    except ImageError as error:
-        raise ImageError(f"{printable(path)}: {error}") from error
 
 
 def plane_count(path: Path, channels: Sequence[int] | None = None) -> int:
@@ -104,7 +100,7 @@ def plane_count(path: Path, channels: Sequence[int] | None = None) -> int:
     Raises:
         ImageError: If it cannot be read.
     """
-    try:
+    with _named(path):
         if path.is_dir():
             from upseg.images.ome_zarr import ZarrRegions
 
@@ -116,6 +112,13 @@ def plane_count(path: Path, channels: Sequence[int] | None = None) -> int:
         from upseg.images.tiff import count_planes
 
         return count_planes(path, channels)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in whatever is wrong with it."""
+    try:
+        yield
     except OSError as error:
         raise ImageError(f"{printable(path)}: cannot be read ({error.strerror or error})") from error
     except ImageError as error:
@@ -191,11 +194,7 @@ class RgbRegions:
     """
 
     def __init__(self, regions: Regions, normalize: str = "auto") -> None:
-        try:
-            self._normalization = parse_normalization(normalize)
-        except ValueError as error:
-            raise ImageError(f"normalize: {error}") from error
-        self._regions = regions
+        self._normalization, self._regions = parse_normalization(normalize), regions
         self.shape, self.pixel_size = regions.levels[0], regions.pixel_size
         regions.read(slice(0, 1), slice(0, 1)).to_rgb()  # says what is wrong with the channels
 
@@ -226,7 +225,7 @@ class RgbRegions:
         if chosen is None:
             extremes = least.min().item(), most.max().item()
             return lambda values: to_unit_range(values, extremes)
-        low, high = _limits(sampled, chosen, least, most)
+        low, high = channel_limits(sampled, chosen, lambda: (least, most))
         return lambda values: between(values, low, high)
 
     def _looked_over(
@@ -266,12 +265,3 @@ def _place(
     part = values[top::step, left::step]
     row, column = (rows.start + top) // step, (columns.start + left) // step
     sampled[row : row + part.shape[0], column : column + part.shape[1]] = part
-
-
-def _limits(
-    sampled: Shaped[np.ndarray, "h w c"],
-    normalization: Normalization,
-    least: Shaped[np.ndarray, " c"],
-    most: Shaped[np.ndarray, " c"],
-) -> tuple[Shaped[np.ndarray, " c"], Shaped[np.ndarray, " c"]]:
-    return channel_limits(sampled, normalization, lambda: (least, most))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +123,8 @@ def _read_series(
     plane = chosen_plane(layout, page)
     first_page = series.keyframe
     if first_page.photometric in PLAIN_COLOURS:
-        return meaning_of_samples(first_page, _plane(series, layout, plane), raw=channels is not None)
+        samples = plane_of(series, layout, plane, lambda page: page.asarray(), lambda index: series.asarray()[index])
+        return meaning_of_samples(first_page, samples, raw=channels is not None)
     if len(series.pages) != layout.plane_count:
         raise _unreadable(first_page)
     return _read_with_pillow(path, stored_page(series, plane).index, first_page, max_pixels)
@@ -172,17 +173,31 @@ def chosen_plane(layout: Layout, page: int | None) -> int:
     return page or 0
 
 
-def _plane(series: tifffile.TiffPageSeries, layout: Layout, plane: int) -> Shaped[np.ndarray, "h w c"]:
-    """Decode one plane, and no page that is not needed for it."""
+def plane_of(
+    series: tifffile.TiffPageSeries,
+    layout: Layout,
+    plane: int,
+    of_page: Callable[[tifffile.TiffPage | tifffile.TiffFrame], Shaped[np.ndarray, "*page"]],
+    of_stack: Callable[[tuple[int | slice, ...]], Shaped[np.ndarray, "*plane"]],
+) -> Shaped[np.ndarray, "h w c"]:
+    """One plane, or a region of it; no page is looked at that is not needed for it.
+
+    Args:
+        series: That it is in.
+        layout: Of the series.
+        plane: Its number.
+        of_page: Decodes a page, with its own axes.
+        of_stack: Decodes what an index into the series selects, where the pages are not those of the series.
+    """
     index = layout.plane_index(plane)
     leading = series.ndim - series.keyframe.ndim
     if len(series.pages) == math.prod(series.shape[:leading]):
         numbers = np.arange(len(series.pages)).reshape(series.shape[:leading])[index[:leading]]
-        pages = [stored_page(series, int(number)).asarray() for number in numbers.ravel()]
-        samples = np.stack(pages).reshape(*numbers.shape, *series.keyframe.shape)
+        pages = [of_page(stored_page(series, int(number))) for number in numbers.ravel()]
+        samples = np.stack(pages).reshape(*numbers.shape, *pages[0].shape)
         samples = samples[(*(slice(None),) * numbers.ndim, *index[leading:])]
     else:
-        samples = series.asarray()[index]
+        samples = of_stack(index)
     remaining = [axis for axis, chosen in zip(layout.axes, index, strict=True) if isinstance(chosen, slice)]
     if layout.channel is None:
         remaining, samples = [*remaining, "S"], samples[..., None]

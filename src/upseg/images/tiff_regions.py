@@ -25,7 +25,7 @@ from upseg.images.tiff import (
     describes_itself,
     layout_of,
     meaning_of_samples,
-    stored_page,
+    plane_of,
 )
 
 _MOST_KEPT = 1 << 27  # bytes of decoded tiles that neighbouring regions share
@@ -91,31 +91,20 @@ class TiffRegions:
         """As `upseg.images.regions.Regions.read`."""
         with decoding_errors():
             series = self._levels[level]
-            samples = self._plane_samples(series, rows, columns)
-        keyframe = series.keyframe
-        pixels = meaning_of_samples(keyframe, samples, raw=self._channels is not None)
-        return pixels if self._channels is None else pixels.pick(self._channels)
 
-    def _plane_samples(
-        self, series: tifffile.TiffPageSeries, rows: slice, columns: slice
-    ) -> Shaped[np.ndarray, "h w c"]:
-        index = self._layout.plane_index(self._plane)
-        leading = series.ndim - series.keyframe.ndim
-        if len(series.pages) == math.prod(series.shape[:leading]):
-            numbers = np.arange(len(series.pages)).reshape(series.shape[:leading])[index[:leading]]
-            pages = [self._page_region(stored_page(series, int(n)), rows, columns) for n in numbers.ravel()]
-            samples = np.stack(pages).reshape(*numbers.shape, *pages[0].shape)
-            samples = samples[(*(slice(None),) * numbers.ndim, *index[leading:])]
-        elif series.dataoffset is not None:  # a stack in one piece, of which only the first page is described
-            window = {"Y": rows, "X": columns}
-            places = tuple(window.get(axis, at) for axis, at in zip(self._layout.axes, index, strict=True))
-            samples = self._mapped(series.dtype, series.dataoffset, series.shape, places)
-        else:
-            raise ImageError("its planes are stored in a way that can only be read as a whole")
-        remaining = [axis for axis, chosen in zip(self._layout.axes, index, strict=True) if isinstance(chosen, slice)]
-        if self._layout.channel is None:
-            remaining, samples = [*remaining, "S"], samples[..., None]
-        return samples.transpose([remaining.index(axis) for axis in ("Y", "X", self._layout.channel or "S")])
+            def of_stack(index: tuple[int | slice, ...]) -> Shaped[np.ndarray, "*shape"]:
+                if series.dataoffset is None:
+                    raise ImageError("its planes are stored in a way that can only be read as a whole")
+                # a stack in one piece, of which only the first page is described
+                window = {"Y": rows, "X": columns}
+                places = tuple(window.get(axis, at) for axis, at in zip(self._layout.axes, index, strict=True))
+                return self._mapped(series.dtype, series.dataoffset, series.shape, places)
+
+            samples = plane_of(
+                series, self._layout, self._plane, lambda page: self._page_region(page, rows, columns), of_stack
+            )
+        pixels = meaning_of_samples(series.keyframe, samples, raw=self._channels is not None)
+        return pixels if self._channels is None else pixels.pick(self._channels)
 
     def _mapped(
         self, kind: np.dtype[Any], offset: int, shape: tuple[int, ...], places: tuple[Any, ...]

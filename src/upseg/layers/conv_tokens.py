@@ -45,10 +45,7 @@ class ConvTokens(TimmBackbone):
         ]
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ h2 w2"]]:
-        """Compute the tokens.
-
-        Args:
-            images: (B, 3, H, W) RGB values in [0, 1].
+        """Compute the tokens of RGB images in [0, 1].
 
         Returns:
             One (B, channels[i], H' / patch, W' / patch) map per level, where H' and W' are `padded_size((H, W))`.

@@ -66,10 +66,7 @@ class VitBackbone(ImageBackbone):
         self.channels = [int(model.embed_dim)] * len(self.layers)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c h2 w2"]]:
-        """Compute the layers' tokens.
-
-        Args:
-            images: (B, 3, H, W) RGB values in [0, 1].
+        """Compute the layers' tokens of RGB images in [0, 1].
 
         Returns:
             One (B, channels[i], H' / patch, W' / patch) map per layer, where H' and W' are `padded_size((H, W))`.

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from upseg.errors import ModelError
 from upseg.files import printable
@@ -50,6 +51,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
 
     Attributes:
         method: The name of the method, a key of `upseg.models.registry.METHODS`.
+        knows_classes: Whether a model of the method can have classes.
         training: How the model came to be, from its `config.json`; as there, `data` says what it was trained on.
         description: One line for people, from its `config.json`.
         image_reading: How images are read that it is given as files, or as anything but (H, W, 3) arrays of floats.
@@ -57,6 +59,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
     """
 
     method: ClassVar[str]
+    knows_classes: ClassVar[bool] = True
     training: Mapping[str, Any] = MappingProxyType({})
     description: str = ""
     image_reading: ReadingOptions = ReadingOptions()
@@ -79,7 +82,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
             raise ValueError("give either weights (the path of a safetensors file) or a network")
         if weights is not None:
             self._check_size(weights)
-            with torch.random.fork_rng(devices=[]), enough_memory():  # first weights are drawn, and then replaced
+            with no_first_weights(), enough_memory():
                 network = self.make_network()
             load_weights(network, weights)
             network.eval().to(self.device)
@@ -88,7 +91,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
     def _check_size(self, weights: Path) -> None:
         """Compare the network's shapes with the file's before any of it takes memory."""
         try:
-            with torch.random.fork_rng(devices=[]), torch.device("meta"), warnings.catch_warnings():
+            with no_first_weights(), torch.device("meta"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 outline = self.make_network()
         except ModelError:
@@ -113,11 +116,13 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
         raise NotImplementedError
 
     def check_categories(self) -> None:
-        """Refuse classes that the method, with these settings, has no models for.
+        """Refuse classes that the method, with these settings, has no models for: any, where it knows none.
 
         Raises:
             ModelError: If it has none.
         """
+        if self.categories and not self.knows_classes:
+            raise ModelError(f"the method {self.method} knows no classes, but the model lists {len(self.categories)}")
 
     @contextmanager
     def reading(self, image: ImageLike) -> Iterator[Float[Tensor, "1 3 h w"]]:
@@ -174,6 +179,25 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
 
 
 @contextmanager
+def no_first_weights() -> Iterator[None]:
+    """Let networks be made without weights being drawn, which takes long and is in vain if they are loaded next."""
+    with torch.random.fork_rng(devices=[]), _NothingDrawn():
+        yield
+
+
+# functions of `nn.init` are named that torch hands to a mode; what they call is then not handed on
+_DRAWING = frozenset({Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_})
+
+
+class _NothingDrawn(TorchFunctionMode):
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        return (args or (given.get("tensor"),))[0] if function in _DRAWING else function(*args, **given)
+
+
+@contextmanager
 def enough_memory() -> Iterator[None]:
     """Say in one line that a network does not fit into memory, or cannot be made in such a size.
 
@@ -190,12 +214,7 @@ def enough_memory() -> Iterator[None]:
 
 
 class Steps:
-    """Counts what is done of one image, and reports it.
-
-    Args:
-        total: The number of steps.
-        progress: Told of each; None for nobody.
-    """
+    """Counts what is done of one image, of so many steps, and reports it to `progress`, or to nobody."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self.done, self.total, self.progress = 0, total, progress

@@ -113,12 +113,7 @@ class DistanceSettings(ComponentsSettings):
 
 
 class ComponentsSplitter:
-    """Takes each connected component of a class for an instance.
-
-    Args:
-        settings: Of the baseline.
-        device: Of no consequence.
-    """
+    """Takes each connected component of a class for an instance; the device is of no consequence."""
 
     method = "components"
     _objects: Callable[..., Int32[np.ndarray, "h w"]] = staticmethod(connected_components)

@@ -65,9 +65,6 @@ class SeededEpochs(Callback):
     """Sets all random generators at the start of each epoch, from the seed, the epoch and the process.
 
     A training that is resumed then draws what it would have drawn, without the states of generators in checkpoints.
-
-    Args:
-        seed: Of the training.
     """
 
     def __init__(self, seed: int) -> None:

@@ -47,11 +47,7 @@ def is_allowed(name: str) -> bool:
 
 
 def check_names(value: Any, place: str) -> None:
-    """Look at every `class_path` and every `${...}` in a configuration before anything is imported.
-
-    Args:
-        value: The configuration, as YAML has it.
-        place: Where it is from, for the message.
+    """Look at every `class_path` and `${...}` in a configuration before anything is imported; `place` is for messages.
 
     Raises:
         UpsegError: If one is not allowed.

@@ -6,6 +6,7 @@ import torch
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
 from upseg.methods.mask_rcnn.grouping import paint_detections, paste_mask
+from upseg.methods.mask_rcnn.network import Detections
 from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
 
 SETTINGS = MaskRcnnSettings(minimum_visible=0.0)
@@ -93,15 +94,13 @@ class TestPasting:
 def painted(boxes, scores, settings: MaskRcnnSettings = SETTINGS, positions=None, size=(10, 12)):
     """Detections whose masks fill their boxes."""
     count = len(boxes)
-    return paint_detections(
+    parts = (
         np.array(boxes, np.float32).reshape(count, 4),
-        np.ones((count, 28, 28), np.float32),
         np.array(positions or [0] * count, np.int64),
         np.array(scores, np.float32),
-        size,
-        (1.0, 1.0),
-        settings,
     )
+    found = Detections(*map(torch.from_numpy, parts), masks=torch.ones(count, 28, 28))
+    return paint_detections(found, size, (1.0, 1.0), settings)
 
 
 LEFT, RIGHT = [0, 0, 6, 10], [4, 0, 12, 10]

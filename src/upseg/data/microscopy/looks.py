@@ -41,11 +41,7 @@ def recolour(image: Pixels, inside: Bool[np.ndarray, "h w"], rng: np.random.Gene
 
 
 def photograph(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Light, focus, noise and compression, each now and then.
-
-    Args:
-        image: (H, W, 3) in [0, 1].
-        rng: Where all choices come from.
+    """Light, focus, noise and compression of an image in [0, 1], each now and then, as `rng` has it.
 
     Returns:
         (H, W, 3) in [0, 1].

@@ -62,13 +62,7 @@ def stain_virtually(amount: Float32[np.ndarray, "h w"], rng: np.random.Generator
 
 
 def texture(shape: tuple[int, ...], rng: np.random.Generator, grain: float) -> Float32[np.ndarray, "h w"]:
-    """Smooth random values of mean 0 and deviation 1.
-
-    Args:
-        shape: (H, W).
-        rng: Where they come from.
-        grain: Their size in pixels.
-    """
+    """Smooth random values of mean 0 and deviation 1, with grains of so many pixels."""
     zoom = max(1.0, grain / 2)  # coarse ones are drawn on a coarser grid
     small = [int(side / zoom) + 3 for side in shape]
     noise = ndimage.gaussian_filter(rng.standard_normal(small).astype(np.float32), grain / zoom)

@@ -51,15 +51,10 @@ class Window:
 def warp(
     image: Float32[np.ndarray, "h w 3"], labels: Int32[np.ndarray, "h w"], window: Window
 ) -> tuple[Float32[np.ndarray, "s s 3"], Int32[np.ndarray, "s s"]]:
-    """Look at an image and its label map through a window; beyond the edges both are mirrored.
+    """Look at an image and its label map (0 background) through a window; beyond the edges both are mirrored.
 
     Objects in a mirror are objects of their own, unless they touch the edge, where they grow together with what they
     mirror. Images that get smaller are averaged first, so that nothing flickers.
-
-    Args:
-        image: (H, W, 3).
-        labels: (H, W) ids, 0 background.
-        window: What to look at.
 
     Returns:
         Both as the window shows them; ids are new, 1..K, one for each connected part.

@@ -101,10 +101,7 @@ def draw_scene(
 
 
 def choose_classes(names: Sequence[str] | None) -> tuple[Category, ...]:
-    """Some of the classes of made-up scenes, in order of id.
-
-    Args:
-        names: None for all of them.
+    """Some of the classes of made-up scenes, in order of id; for None all of them.
 
     Raises:
         ValueError: If a name is not that of a class, or there is no stuff, or no thing but cells, which come only in

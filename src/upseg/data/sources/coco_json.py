@@ -218,13 +218,7 @@ class CocoJson(CocoTables):
 
 
 def usable_mask(row: Mapping[str, Any], shape: tuple[int, int], wrong: list[str]) -> dict[str, Any] | None:
-    """An annotation with the part of its mask that can be used; None if that is nothing.
-
-    Args:
-        row: The annotation.
-        shape: (H, W) of its image.
-        wrong: Gets a text for what cannot be used.
-    """
+    """An annotation with what of its mask can be used, None if that is nothing; `wrong` gets a text about the rest."""
     what, mask = f"annotation {row.get('id')}", row.get("segmentation")
     if not mask:
         wrong.append(f"{what} {'is only a box' if row.get('bbox') else 'has no mask'}")

@@ -114,9 +114,8 @@ def list_files(
                 raise DataError(f"{folder} holds both {files[own]} and {name}; which of the two is meant?")
             files[own] = name
     if not files:
-        raise DataError(
-            f"{folder} should hold {holds} ({', '.join(f'*{ending}' for ending in endings)}), {_contents(folder)}"
-        )
+        shown = ", ".join(f"*{ending}" for ending in endings)
+        raise DataError(f"{folder} should hold {holds} ({shown}), but holds {_names_in(folder)}")
     return Listing(folder, dict(sorted(files.items())))
 
 
@@ -289,10 +288,6 @@ def nearest_contents(path: Path) -> str:
     return "and no folder above it either" if above is None else f"{above} holds {_names_in(above)}"
 
 
-def _contents(folder: Path) -> str:
-    return f"but holds {_names_in(folder)}"
-
-
 def _names_in(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir())
     return f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else "nothing"
@@ -325,10 +320,4 @@ class PairedFiles(Dataset):
 
     @abstractmethod
     def load_pair(self, image: Path, truth: Path, name: str) -> Sample:
-        """Read one image's ground truth.
-
-        Args:
-            image: The image file.
-            truth: The file of its ground truth.
-            name: What the sample is called.
-        """
+        """Read one image's ground truth from its file; `name` is what the sample is called."""

@@ -67,11 +67,7 @@ class JsonIndex:
     stamp: tuple[int, int]
 
     def rows(self, name: str, numbers: Int64[np.ndarray, " m"]) -> list[dict[str, Any]]:
-        """Parse some rows of a table.
-
-        Args:
-            name: The table.
-            numbers: Which rows, from 0.
+        """Parse the rows of a table that have these numbers, from 0.
 
         Raises:
             DataError: If the file has changed since it was indexed, or a row is not valid JSON.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +139,12 @@ def read_mask_image(path: Path) -> Bool[np.ndarray, "h w"]:
     with truth_file(path, "a mask"):
         pixels = read_png_pixels(path)
         return np.asarray(pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2))
+
+
+def hidden_objects(labels: Integer[np.ndarray, "h w"], names: Iterable[str]) -> list[str]:
+    """What is to be said of those of the objects 1..K, by their names, that have no pixel in a label map."""
+    present = set(np.unique(labels).tolist())
+    return [f"{name} covers no pixel of its own" for n, name in enumerate(names, start=1) if n not in present]
 
 
 def check_not_empty(labels: Integer[np.ndarray, "h w"], path: Path) -> None:

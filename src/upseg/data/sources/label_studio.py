@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
 from upseg.data.dataset import Dataset, OnError
 from upseg.data.names import distinct_keys, find_below, normal_name
 from upseg.data.sample import LazyImage, Sample
 from upseg.data.sources.folders import image_size, nearest_contents
-from upseg.data.sources.label_images import truth_file
+from upseg.data.sources.label_images import hidden_objects, truth_file
 from upseg.errors import DataError
 from upseg.formats.label_studio import image_of_task, labels_of, regions_of
 from upseg.formats.metadata import list_of, load_json, object_of
@@ -72,11 +70,11 @@ class LabelStudio(Dataset):
             )
         with truth_file(self.file, "Label Studio's JSON"):
             flat, _ = paint_runs(Runs.joined(*found.runs), shape[0] * shape[1])
-        present = np.bincount(flat, minlength=len(found.labels) + 1) > 0
-        hidden = [f"region {n} covers no pixel of its own" for n in range(1, len(found.labels) + 1) if not present[n]]
+        labels = flat.reshape(shape)
+        hidden = hidden_objects(labels, (f"region {number}" for number in range(1, len(found.labels) + 1)))
         return Sample.from_labels(
             LazyImage(image, shape),
-            flat.reshape(shape),
+            labels,
             categories={
                 n: self._by_name[label] for n, label in enumerate(found.labels, start=1) if label in self._by_name
             },

@@ -10,7 +10,7 @@ from upseg.data.dataset import Dataset, OnError
 from upseg.data.names import find_below, tails
 from upseg.data.sample import LazyImage, Sample
 from upseg.data.sources.folders import image_size, list_files, nearest_contents
-from upseg.data.sources.label_images import truth_file
+from upseg.data.sources.label_images import hidden_objects, truth_file
 from upseg.errors import DataError
 from upseg.formats.labelme import shapes_of
 from upseg.formats.metadata import list_of, load_json, object_of
@@ -77,8 +77,7 @@ class LabelmeFolder(Dataset):
             )
         with truth_file(path, "labelme JSON"):
             labels, _ = paint_polygons(found.polygons, shape)
-        present = set(labels.ravel().tolist()) if found.names else set[int]()
-        hidden = [f"shape {n} covers no pixel of its own" for n in range(1, len(found.names) + 1) if n not in present]
+        hidden = hidden_objects(labels, (f"shape {number}" for number in range(1, len(found.names) + 1)))
         lines = [f"shape {kind} covers no area" for kind in found.left_out.elements()]
         classes = {n: self._by_name[name] for n, name in enumerate(found.names, start=1) if name is not None}
         return Sample.from_labels(

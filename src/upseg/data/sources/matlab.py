@@ -32,12 +32,7 @@ _NUMERIC = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13
 
 
 def read_matlab(path: Path, variable: str, holds: str) -> Any:
-    """One variable of a MATLAB file.
-
-    Args:
-        path: The file.
-        variable: The variable.
-        holds: What the file should be, for the message.
+    """One variable of a MATLAB file; `holds` is what the message says that the file should be.
 
     Returns:
         A numeric array, a cell array as an array of objects, a structure as a dictionary that has an array of objects

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -111,15 +110,11 @@ class VOC2012(Dataset):
             if self._has_objects and truth.parent == self._classes:
                 objects = read_label_image(self._objects / f"{name}.png")
         void = {_VOID} if self.background else {_VOID, _BACKGROUND}
-        labels, categories, crowds = class_segments(classes, self._by_value, void, truth)
+        labels, categories, crowds = class_segments(classes, dict(enumerate(CATEGORIES)), void, truth)
         if objects is not None:
             labels, categories = self._with_objects(labels, categories, objects.astype(np.int64), truth)
             crowds = set()
         return labelled_sample(image, labels, truth, categories=categories, crowds=crowds, name=name)
-
-    @cached_property
-    def _by_value(self) -> dict[int, Category]:
-        return {category.id: category for category in CATEGORIES}
 
     def _with_objects(
         self,

@@ -13,7 +13,7 @@ from upseg.data.dataset import Dataset, OnError
 from upseg.data.names import distinct_keys, find_below, tails
 from upseg.data.sample import LazyImage, Sample
 from upseg.data.sources.folders import IMAGES, choose_split, image_size, list_files, nearest_contents, read_names
-from upseg.data.sources.label_images import truth_file
+from upseg.data.sources.label_images import hidden_objects, truth_file
 from upseg.errors import DataError, UpsegError
 from upseg.files import is_there, read_plain
 from upseg.formats.outlines import paint_polygons
@@ -75,12 +75,7 @@ class Yolo(Dataset):
         with truth_file(truth, "YOLO's labels"):
             found = parse_yolo(lines, shape, len(self.categories))
             labels, _ = paint_polygons([(number, [ring]) for number, ring in enumerate(found.rings, start=1)], shape)
-        present = {*labels.ravel().tolist()} if found.rings else set[int]()
-        hidden = [
-            f"line {line} covers no pixel of its own"
-            for number, line in enumerate(found.lines, start=1)
-            if number not in present
-        ]
+        hidden = hidden_objects(labels, (f"line {line}" for line in found.lines))
         classes = {number: self.categories[kind] for number, kind in enumerate(found.classes, start=1)}
         return Sample.from_labels(
             LazyImage(image, shape),

@@ -352,13 +352,7 @@ def at_image(
 
 
 def convolution(incoming: int, outgoing: int, side: int = 3) -> nn.Sequential:
-    """A convolution, batch normalisation and ReLU; height and width stay.
-
-    Args:
-        incoming: Channels of the input.
-        outgoing: Channels of the output.
-        side: Of the kernel in pixels, odd.
-    """
+    """A convolution with a kernel of an odd side, batch normalisation and ReLU; height and width stay."""
     weights = nn.Conv2d(incoming, outgoing, side, padding=side // 2, bias=False)  # the normalisation has a bias
     nn.init.kaiming_normal_(weights.weight, nonlinearity="relu")
     return nn.Sequential(weights, nn.BatchNorm2d(outgoing), nn.ReLU(inplace=True))

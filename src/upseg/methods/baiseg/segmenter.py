@@ -91,10 +91,7 @@ class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _ h w"]]:
-        """The network's maps of images of one size, in one pass without tiles, whatever the setting `size`.
-
-        Args:
-            batch: (B, 3, H, W) RGB in [0, 1].
+        """The network's maps of RGB images in [0, 1] of one size, without tiles, whatever the setting `size`.
 
         Returns:
             Logits on the segmenter's device: `boundary` (B, 1, H, W), and `semantic` (B, C, H, W) of a model with a
@@ -205,11 +202,6 @@ def working_sizes(height: int, width: int, settings: BaisegSettings) -> tuple[tu
     The network sees it with the setting `size` as its longer side. Instances are cut at the image's own size, or the
     network's where that is larger: then small gaps are wide enough for boundaries on both of their sides. Neither has
     more than `max_pixels`.
-
-    Args:
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        settings: Their `size` and `max_pixels`.
     """
     most = (settings.max_pixels / (height * width)) ** 0.5
     seen = min(1.0 if settings.size is None else settings.size / max(height, width), most)

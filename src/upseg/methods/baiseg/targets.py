@@ -27,12 +27,7 @@ def class_count(categories: Sequence[Category], background: bool) -> int:
 
 
 def things(categories: Sequence[Category], background: bool) -> Bool[np.ndarray, " c"]:
-    """Whether each class, by its position in the semantic map, is one of things; the background is none.
-
-    Args:
-        categories: As for `class_count`.
-        background: As for `class_count`.
-    """
+    """Whether each class, by its position in the semantic map, is one of things; the background is none."""
     kinds = [category.is_thing for category in categories] or [True]
     return np.array([False] * background + kinds)
 

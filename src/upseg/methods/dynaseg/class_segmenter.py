@@ -65,21 +65,12 @@ class DynaSegClassSegmenter(LearnedSegmenter[DynaSegClassesSettings, DynaSegNetw
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b q h w"]:
-        """R' of images of one size, at the size that they have, on the segmenter's device.
-
-        Args:
-            batch: (B, 3, H, W) RGB in [0, 1].
-        """
+        """R' of RGB images in [0, 1] of one size, at the size that they have, on the segmenter's device."""
         response: Tensor = self.network(batch.to(self.device))
         return response
 
     def group(self, response: Float[Tensor, "q h w"], size: tuple[int, int]) -> Int32[np.ndarray, "h2 w2"]:
-        """The label of each pixel, from 1: the response is brought to the image's size before the argmax.
-
-        Args:
-            response: (Q, H, W) of one image.
-            size: (H2, W2) of the result in pixels.
-        """
+        """The label of each pixel, from 1: the response is brought to the image's size before the argmax."""
         labels = cluster_labels(resize_image(response[None].float(), size))
         return (labels[0] + 1).to(torch.int32).cpu().numpy()
 

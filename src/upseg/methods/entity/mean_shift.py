@@ -101,10 +101,7 @@ def cluster_lines(
 
 
 def bandwidth_cosine(bandwidth: float) -> float:
-    """The least |f . x| of a feature within the bandwidth of a mode.
-
-    Args:
-        bandwidth: In degrees.
+    """The least |f . x| of a feature within the bandwidth, in degrees, of a mode.
 
     Raises:
         ValueError: If it is not above 0 and at most 90.
@@ -117,14 +114,10 @@ def bandwidth_cosine(bandwidth: float) -> float:
 def nearest_modes(
     features: Float[Tensor, "n d"], modes: Float32[Tensor, "m d"]
 ) -> tuple[Int32[Tensor, " n"], Float32[Tensor, " n"]]:
-    """The mode with the largest |f . mode| for each feature, in one pass over the features.
+    """The mode with the largest |f . mode| for each feature, of any strides, in one pass over the features.
 
     The number of a mode is written into the last bits of the similarity, so one maximum finds both: two thirds of the
     time are left to the product.
-
-    Args:
-        features: (N, d) of any strides.
-        modes: (M, d).
 
     Returns:
         (N,) numbers of modes, -1 where |f . mode| is 0 for all, and (N,) |f . mode|, exact to 1 in 2^(23 - log2 M).

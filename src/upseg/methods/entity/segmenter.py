@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float16, Float32, Int32, UInt8
 from torch import Tensor
 
-from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image, scaled_area, scaled_size
 from upseg.images.reading import ImageLike
 from upseg.layers.tiling import TileGrid, run_in_tiles
@@ -45,17 +44,12 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
     It is made as any `LearnedSegmenter` is; `categories` must be empty, since the method knows no classes.
     """
 
-    method = "entity"
+    method, knows_classes = "entity", False
 
     def make_network(self) -> EntityNetwork:
         """An `EntityNetwork` of the settings."""
         settings = self.settings
         return EntityNetwork(settings.backbone, settings.channels, settings.dimensions, settings.positions)
-
-    def check_categories(self) -> None:
-        """Refuse any class."""
-        if self.categories:
-            raise ModelError(f"the method entity knows no classes, but the model lists {len(self.categories)}")
 
     def segment(self, image: ImageLike, progress: Progress | None = None) -> Segmentation:
         """Segment an image.
@@ -80,10 +74,7 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h w"]:
-        """The features of images of one size, in one pass without tiles.
-
-        Args:
-            batch: (B, 3, H, W) RGB in [0, 1].
+        """The features of RGB images in [0, 1] of one size, in one pass without tiles.
 
         Returns:
             (B, d, H, W) of unit length, on the segmenter's device; their signs mean nothing.
@@ -94,11 +85,6 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         """The features of the lowest resolution in colours, as `colour_features` has them.
 
         Paper: Fig. 2a.
-
-        Args:
-            image: As for `segment`.
-            kind: `features`.
-            count: Of no interest.
 
         Raises:
             ImageError: If the image cannot be read.
@@ -124,11 +110,7 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         return resize_labels(self._group(features, size[0] * size[1]).labels, size)
 
     def embed(self, image: ImageLike, progress: Progress | None = None) -> list[Float16[Tensor, "d _ _"]]:
-        """The features of an image at each resolution, lowest first, to be grouped more than once.
-
-        Args:
-            image: As for `segment`.
-            progress: As for `segment`.
+        """The features of an image at each resolution, lowest first, to be grouped at will; arguments as of `segment`.
 
         Returns:
             Of each resolution (d, h, w) of unit length, on the CPU; half precision, since they are kept.
@@ -257,14 +239,9 @@ def _drawn(features: Float[Tensor, "d h w"]) -> UInt8[np.ndarray, "_ _ 3"]:
 
 
 def level_sizes(height: int, width: int, settings: EntitySettings) -> list[tuple[int, int]]:
-    """The resolutions at which an image is segmented, lowest first.
+    """The resolutions at which an image is segmented, lowest first, by the settings `size`, `scales` and `memory`.
 
     Paper: Sec. 4.1; that they grow from `size` by `scales` is a choice.
-
-    Args:
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        settings: Their `size`, `scales` and `memory`.
 
     Returns:
         (H, W) of each, at least one; none above the image's own size, nor with more than `settings.max_pixels`.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Int32
 
+from upseg.methods.mask_rcnn.network import Detections
 from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
 
 
@@ -26,13 +27,7 @@ class Grouping:
 
 
 def paint_detections(
-    boxes: Float[np.ndarray, "n 4"],
-    masks: Float[np.ndarray, "n m m"],
-    positions: Int64[np.ndarray, " n"],
-    scores: Float[np.ndarray, " n"],
-    size: tuple[int, int],
-    scale: tuple[float, float],
-    settings: MaskRcnnSettings,
+    found: Detections, size: tuple[int, int], scale: tuple[float, float], settings: MaskRcnnSettings
 ) -> Grouping:
     """Paint the masks of detections into one label map; a pixel belongs to the highest score whose mask has it.
 
@@ -41,14 +36,13 @@ def paint_detections(
     often it is the same object found once more.
 
     Args:
-        boxes: (n, 4) left, top, right, bottom, in pixels of what the network saw.
-        masks: (n, m, m) probabilities in each box.
-        positions: (n,) of each one's class.
-        scores: (n,) in [0, 1].
+        found: In any order.
         size: (H, W) of the label map.
         scale: Pixels of what the network saw for each pixel of the label map, along its height and its width.
         settings: Of the method: `minimum_score`, `mask_threshold`, `minimum_visible` and `minimum_area`.
     """
+    boxes, masks, scores = (part.float().cpu().numpy() for part in (found.boxes, found.masks, found.scores))
+    positions = found.positions.tolist()
     labels: Int32[np.ndarray, "h w"] = np.zeros(size, np.int32)
     classes: dict[int, int] = {}
     painted: dict[int, float] = {}
@@ -61,7 +55,7 @@ def paint_detections(
         if visible < settings.minimum_area or visible < settings.minimum_visible * int(mask.sum()):
             continue
         labels[window][free] = number + 1
-        classes[number + 1], painted[number + 1] = int(positions[number]), float(scores[number])
+        classes[number + 1], painted[number + 1] = positions[number], float(scores[number])
     return Grouping(labels, classes, painted)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from upseg.errors import ModelError
 from upseg.functional.resizing import resize_image, scaled_size
 from upseg.images.reading import ImageLike
-from upseg.methods.mask_rcnn.grouping import Grouping, paint_detections
+from upseg.methods.mask_rcnn.grouping import paint_detections
 from upseg.methods.mask_rcnn.network import Detections, MaskRcnnNetwork, class_count
 from upseg.methods.mask_rcnn.settings import MaskRcnnSettings
 from upseg.models.learned import LearnedSegmenter
@@ -53,7 +53,8 @@ class MaskRcnnSegmenter(LearnedSegmenter[MaskRcnnSettings, MaskRcnnNetwork]):
             height, width = pixels.shape[-2:]
             size = network_size(height, width, self.settings)
             [detections] = self.predict(resize_image(pixels, size).clamp(0, 1))
-        found = self._grouped(detections, (height, width), (size[0] / height, size[1] / width))
+        scale = size[0] / height, size[1] / width
+        found = paint_detections(detections, (height, width), scale, self.settings)
         return Segmentation.from_labels(
             found.labels,
             scores=found.scores,
@@ -63,35 +64,16 @@ class MaskRcnnSegmenter(LearnedSegmenter[MaskRcnnSettings, MaskRcnnNetwork]):
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> list[Detections]:
-        """The detections in images of one size, as they are: they are not brought to `min_size` and `max_size`.
-
-        Args:
-            batch: (B, 3, H, W) RGB in [0, 1].
+        """The detections in RGB images in [0, 1] of one size, which are not brought to `min_size` and `max_size`.
 
         Returns:
             Those of each image, which may overlap, on the segmenter's device.
         """
         return self.network.detect(batch.to(self.device), self.settings)
 
-    def _grouped(self, found: Detections, size: tuple[int, int], scale: tuple[float, float]) -> Grouping:
-        return paint_detections(
-            found.boxes.float().cpu().numpy(),
-            found.masks.float().cpu().numpy(),
-            found.positions.cpu().numpy(),
-            found.scores.float().cpu().numpy(),
-            size,
-            scale,
-            self.settings,
-        )
-
 
 def network_size(height: int, width: int, settings: MaskRcnnSettings) -> tuple[int, int]:
     """The size in which the network gets an image.
-
-    Args:
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        settings: Of the method: `min_size` and `max_size`.
 
     Returns:
         (H, W) with the image's aspect, as near as whole pixels can be: the shorter side is `min_size`, or less where

@@ -91,10 +91,7 @@ class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
 
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _ h2 w2"]]:
-        """The network's maps of images of one size, as they are: they are not brought to the setting `size`.
-
-        Args:
-            batch: (B, 3, H, W) RGB in [0, 1].
+        """The network's maps of RGB images in [0, 1] of one size, which are not brought to the setting `size`.
 
         Returns:
             For each head a (B, channels, h, w) map of raw values, on the segmenter's device.
@@ -136,12 +133,7 @@ class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
 
 
 def network_size(height: int, width: int, longer: int | None) -> tuple[int, int]:
-    """The size in which the network gets an image.
-
-    Args:
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        longer: The longer side, in pixels; None for the image's own size.
+    """The size in which the network gets an image: the longer side has so many pixels, or for None as many as it has.
 
     Returns:
         (H, W) with the image's aspect, as near as whole pixels can be.

@@ -76,13 +76,9 @@ def touching(regions: Int32[np.ndarray, "h w"]) -> bool:
 
 
 def with_unmarked(markers: Int32[np.ndarray, "h w"], regions: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
-    """Give each connected part of a region that has no marker at all one of its own: the whole part.
+    """Give each connected part of a region (from 1) that has no marker at all one of its own: the whole part.
 
     A choice, for the paper is silent: what is thin everywhere is all boundary, and would get lost.
-
-    Args:
-        markers: (H, W) ids, 0 for none.
-        regions: (H, W) regions from 1, 0 for none.
     """
     parts = connected_components(regions)
     unmarked = np.ones(int(parts.max(initial=0)) + 1, bool)

@@ -18,13 +18,10 @@ _AFTER = ((0, 1), (1, -1), (1, 0), (1, 1))
 
 
 def distance_transform(boundary: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """The Euclidean distance from each pixel to the nearest one on a boundary, which itself has 0.
+    """The Euclidean distance from each pixel to the nearest one on the boundary, which itself has 0.
 
     Paper: Appendix C, stage two. What lies outside of the image is no boundary. Without any boundary every pixel has
     the image's diagonal.
-
-    Args:
-        boundary: (H, W) whether a pixel is on a boundary.
     """
     height, width = boundary.shape
     if not boundary.any():

@@ -103,13 +103,9 @@ def extract(
 
 
 def region_distance(lines: Bool[np.ndarray, "h w"], regions: Int32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """The distance to the nearest line or pixel of another region; 0 on lines and where there is no region.
+    """The distance to the nearest line or pixel of another region (from 1); 0 on lines and where there is no region.
 
     Contours between two regions are boundaries between pixels: no pixel of either side gets lost.
-
-    Args:
-        lines: (H, W) whether a pixel is on a line.
-        regions: (H, W) regions from 1, 0 for none.
     """
     blocked = lines | (regions == 0)
     if not touching(regions):

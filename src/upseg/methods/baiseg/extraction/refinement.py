@@ -15,15 +15,11 @@ BLOCK_ROWS = 512
 
 
 def close_masks(labels: Int32[np.ndarray, "h w"], diameter: int) -> Int32[np.ndarray, "h w"]:
-    """Close the mask of each instance with a disc, and fill its holes; only void pixels are taken.
+    """Close the mask of each instance with a disc of an odd diameter, and fill its holes; only void (0) is taken.
 
     Paper: Appendix C, "a (5, 5) elliptical structure to perform dilation followed by erosion". A pixel that two
     instances could take goes to the one of the smaller id; a hole is filled only if all around it is one instance. The
     image's edge closes nothing.
-
-    Args:
-        labels: (H, W) ids, 0 void.
-        diameter: Of the disc in pixels, odd.
     """
     result = labels.copy()
     if labels.all():
@@ -73,12 +69,7 @@ def semantic_filter(
 
 
 def remove_small_objects(labels: Int32[np.ndarray, "h w"], minimum_area: int) -> Int32[np.ndarray, "h w"]:
-    """Make void the 4-connected parts of instances that have fewer pixels.
-
-    Args:
-        labels: (H, W) ids, 0 void.
-        minimum_area: In pixels.
-    """
+    """Make void (0) the 4-connected parts of instances that have fewer pixels."""
     if minimum_area <= 1 or labels.size == 0:
         return labels
     parts = connected_components(labels)

@@ -68,13 +68,9 @@ def non_maximum_suppression(
 
 
 def dilate(lines: Bool[np.ndarray, "h w"], times: int) -> Bool[np.ndarray, "h w"]:
-    """Dilate by a square of 3 x 3 pixels, so many times: gaps of up to twice as many pixels are closed.
+    """Dilate lines by a square of 3 x 3 pixels, so many times: gaps of up to twice as many pixels are closed.
 
     Paper: Appendix C, stage two.
-
-    Args:
-        lines: (H, W) whether a pixel is on a boundary.
-        times: At least 0.
     """
     if times == 0 or lines.size == 0:
         return lines
@@ -83,14 +79,10 @@ def dilate(lines: Bool[np.ndarray, "h w"], times: int) -> Bool[np.ndarray, "h w"
 
 
 def without_specks(lines: Bool[np.ndarray, "h w"], times: int) -> Bool[np.ndarray, "h w"]:
-    """Take away the lines of fewer than `SPECK` pixels that the dilation connects to no others.
+    """Take away thin lines of fewer than `SPECK` pixels that dilating so many times connects to no others.
 
     A choice, for the paper is silent: a noisy map has crests everywhere, and a few dots across an object would cut it.
     The dashes of a line with gaps stay, for the dilation connects them.
-
-    Args:
-        lines: (H, W) whether a pixel is on a thin boundary.
-        times: How often lines are dilated.
     """
     clusters = label_components(dilate(lines, times), connectivity=2)  # type: ignore[no-untyped-call]
     large: Bool[np.ndarray, " k1"] = np.bincount(clusters[lines], minlength=int(clusters.max(initial=0)) + 1) >= SPECK

@@ -42,15 +42,11 @@ class PhotoMaps(NamedTuple):
 
 @torch.no_grad()
 def photo_maps(image: Float[Tensor, "1 3 h w"], compare_by: Literal["colour", "imagenet", "photos"]) -> PhotoMaps:
-    """What regions are compared by beside colours.
+    """What regions of an RGB image in [0, 1] are compared by beside colours.
 
     `imagenet`: of the levels of a network that names what photos show, each channel has zero mean and unit variance
     over the image; a level is turned to its principal components and divided so that the variances of its channels sum
     to 1. `photos`: the same, and the maps of the network that was trained on outlined entities. `colour`: nothing.
-
-    Args:
-        image: (1, 3, H, W) in [0, 1].
-        compare_by: Which.
     """
     if compare_by == "colour":
         return PhotoMaps()

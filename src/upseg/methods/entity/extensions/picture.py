@@ -12,14 +12,11 @@ SAMPLES = 65_536
 
 
 def colour_features(features: Float[Tensor, "d h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Colour each pixel by its cosines with the three lines that fit all the features best.
+    """Colour each pixel by the cosines of its features, of unit length, with the three lines that fit all of them best.
 
     Paper: Fig. 2a. A principal component analysis of lines: red, green and blue are |f·v| for the eigenvectors v of the
     three largest eigenvalues of Σ f fᵀ. The sign of a feature changes nothing; pixels of one colour may still be of
     different lines.
-
-    Args:
-        features: (d, H, W), unit length.
 
     Returns:
         (H, W, 3) RGB; each channel is stretched to its whole range.

@@ -34,13 +34,7 @@ class CellMaps:
 
 
 class FusionBlock(nn.Module):
-    """The next finer level: the coarser one twice as large, the encoder's beside it, and two convolutions.
-
-    Args:
-        coarse: Channels of the coarser level.
-        skip: Channels of the encoder's level.
-        channels: Of the result.
-    """
+    """The next finer level: the coarser one twice as large beside the encoder's, and two convolutions to `channels`."""
 
     def __init__(self, coarse: int, skip: int, channels: int) -> None:
         super().__init__()

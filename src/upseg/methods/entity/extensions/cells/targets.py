@@ -53,10 +53,7 @@ class CellTargets:
 def inner_distance(labels: Int32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     """How deep inside its object each pixel is: its distance to the rest over the largest in the object; 0 outside.
 
-    The image's edge is no rim: an object that it cuts goes on behind it.
-
-    Args:
-        labels: (H, W) ids 1..K without gaps, 0 background.
+    Ids have no gaps. The image's edge is no rim: an object that it cuts goes on behind it.
     """
     depth = np.zeros(labels.shape, np.float32)
     for number, (top, left, bottom, right) in enumerate(segment_boxes(labels), start=1):
@@ -74,12 +71,7 @@ def inner_distance(labels: Int32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w
 
 
 def touching_borders(labels: Int32[np.ndarray, "h w"], reach: float) -> Bool[np.ndarray, "h w"]:
-    """The pixels with two objects within reach.
-
-    Args:
-        labels: (H, W) ids, 0 background.
-        reach: In pixels, at least 1.
-    """
+    """The pixels with two objects (0 is background) within a reach of at least 1 pixel."""
     radius = math.floor(reach)
     offsets = np.arange(-radius, radius + 1)
     disk = offsets[:, None] ** 2 + offsets**2 <= reach**2
