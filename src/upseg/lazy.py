@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -38,9 +38,11 @@ class DeferredModules(MetaPathFinder):
     def __init__(self, names: Iterable[str], when: Callable[[], bool]) -> None:
         self.names, self.when = frozenset(names), when
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
+    def find_spec(self, name: str, path: Iterable[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
         """The spec of a deferred module, as the import system asks for it; None for others."""
-        spec = PathFinder.find_spec(name, path) if name in self.names and self.when() else None
+        if name not in self.names or not self.when():
+            return None
+        spec = PathFinder.find_spec(name, None if path is None else list(path))
         if spec is not None and spec.loader is not None:
             spec.loader = _DeferringLoader(spec.loader)
         return spec
