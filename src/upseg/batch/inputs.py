@@ -150,11 +150,10 @@ def find_images(
     if len(problems) == len(found):
         raise ImageError("; ".join(problems) or f"no {kind.noun} to {kind.verb} was named")
     try:
-        root = Path(os.path.commonpath([expansion.anchor for expansion in expansions if expansion.anchor is not None]))
+        anchors = [expansion.anchor for expansion in expansions if expansion.anchor is not None]
+        root = type(anchors[0])(os.path.commonpath(anchors))
     except ValueError as error:  # two drives of Windows, a local folder and a store
-        raise ImageError(
-            f"the {kind.noun}s are on several drives or stores; give those of each by themselves"
-        ) from error
+        raise ImageError(f"the {kind.noun}s are on several drives or stores; give each by itself") from error
     images = []
     for item in found.values():
         name = item.place.name if item.problem else _below(item.place, root)
