@@ -25,7 +25,7 @@ def prominent_peaks(
     Example:
         >>> import numpy as np
         >>> relief = np.array([[1.0, 3.0, 2.0, 4.0, 1.0]])
-        >>> [prominent_peaks(relief, relief > 0, least).tolist() for least in (0.5, 2.0)]
+        >>> [prominent_peaks(relief, relief > 0, least).tolist() for least in (0.5, 1.5)]
         [[[0, 1, 0, 2, 0]], [[0, 0, 0, 1, 0]]]
     """
     neighbours = ndimage.generate_binary_structure(2, connectivity)
