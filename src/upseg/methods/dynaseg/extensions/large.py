@@ -25,7 +25,7 @@ from upseg.work_folder import kept_array
 
 RIM = 16
 """Around a block, in widths of the band in which borders are looked for: what lies beyond decides nothing in it."""
-_BASE_BYTES, _BYTES_PER_WORKING_PIXEL, _BYTES_PER_PIXEL = 1_100_000_000, 320, 40
+_BASE_BYTES, _BYTES_PER_WORKING_PIXEL, _BYTES_PER_PIXEL = 1_100_000_000, 320, 50
 """What a process takes before it has an image, for each pixel of the reduced image, and for each of a block with its
 rim: measured, rounded up. Merging is over when the first block is drawn."""
 _BYTES_PER_FITTED_VALUE = 10
