@@ -79,8 +79,9 @@ def write_slide(path: Path, side: int) -> None:
 
 
 def start(slide: Path, output: Path, options: argparse.Namespace, *, in_blocks: bool) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "upseg", "segment", str(slide), "-o", str(output), "-m", "nuclei", "-f", "tif"]
-    command += ["--set", f"diameter={DIAMETER}", "--json", *(p for text in options.set for p in ("--set", text))]
+    command = [sys.executable, "-m", "upseg", "segment", str(slide), "-o", str(output), "-m", options.model]
+    command += ["-f", "tif"]
+    command += ["--json", *(part for text in options.set for part in ("--set", text))]
     command += ["--memory", options.memory] if in_blocks else ["--max-pixels", "10000000000"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -207,28 +208,58 @@ def taken(row: dict[str, Any]) -> tuple[float, int]:
     return alone["cpu"], max(alone["bytes"], killed["bytes"])
 
 
+def draw_plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Time of a megapixel and memory over the size, both from nothing."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    megapixels = [row["side"] ** 2 / 1e6 for row in rows]
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    seconds, gigabytes = zip(*((taken(row)[0], taken(row)[1] / 1e9) for row in rows), strict=True)
+    panels = {
+        "seconds of one core for a megapixel": [s / mp for s, mp in zip(seconds, megapixels, strict=True)],
+        "most memory at once (GB)": list(gigabytes),
+    }
+    for axis, (label, values) in zip(axes, panels.items(), strict=True):
+        axis.plot(megapixels, values, "o-", color="#0072b2", linewidth=2)
+        axis.set(xscale="log", xlabel="image size (megapixels)", ylabel=label, ylim=(0, 1.3 * max(values)))
+        axis.set_xticks(megapixels, [f"{value:g}" for value in megapixels])
+        axis.minorticks_off()
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[2000, 5000], help="sides in pixels")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[2000, 5000], help="sides in pixels")
     parser.add_argument("--whole", type=int, default=5000, help="largest side that is also run in one piece")
     parser.add_argument("--undisturbed", type=int, default=10_000, help="largest side also run without a kill")
     parser.add_argument("--kill-after", type=float, default=1.0, help="s per MP, of slides that are only run killed")
     parser.add_argument("--memory", default="4GB", help="as upseg segment takes it")
     parser.add_argument("--block", type=int, default=2048, help="side of the blocks that this memory leads to")
     parser.add_argument("--set", nargs="*", default=[], help="further settings of the model, KEY=VALUE")
+    parser.add_argument("--add", type=Path, help="a report (.json) of other sizes, whose rows come first")
+    parser.add_argument("--plot", type=Path, help="also draw time and memory over the size")
     parser.add_argument("--output", type=Path, default=BENCHMARKS / "results", help="default: benchmarks/results")
     options = parser.parse_args(arguments)
-    rows = []
+    options.model, options.set = "nuclei", [f"diameter={DIAMETER}", *options.set]
+    rows = json.loads(options.add.read_text())["rows"] if options.add else []
     for side in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(side, Path(folder), options))
     notes = [
-        f"`upseg segment -m nuclei --memory {options.memory}`, diameter {DIAMETER:g}, {' '.join(options.set)}",
+        f"`upseg segment -m nuclei --memory {options.memory}`, {' '.join(options.set)}",
         "objects equal: the same pixels as in one piece, of all objects of either run",
         "at a seam: share of nuclei there that are an object of their own, divided by that elsewhere",
-        f"s of CPU: from start-up to the label TIFF, one thread; above {options.undisturbed} pixels with the kill",
+        f"s of CPU: one thread; of slides above {options.undisturbed} pixels a side those before and after the kill",
         "s after the kill: of CPU, of the run that goes on after SIGKILL, in others at a third of the time",
     ]
+    if options.plot:
+        draw_plot(rows, options.plot)
     table = markdown_table(HEADINGS, map(cells, rows))
     write_report(options.output, "slides", "Slides in blocks and in one piece", [table], {"rows": rows}, notes)
 

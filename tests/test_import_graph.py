@@ -93,7 +93,7 @@ def test_all_kinds_of_imports_are_understood(source, module, is_package, expecte
 # methods only as text, and so does everything that uses them through it.
 ROOMS = (
     ("errors", "files", "lazy", "predicted_depth", "functional"),
-    ("settings", "layers", "images", "hierarchy", "yaml_files"),
+    ("settings", "layers", "images", "hierarchy", "yaml_files", "work_folder"),
     ("segmentation",),
     ("selection", "measurements"),
     ("formats",),
@@ -200,6 +200,8 @@ def test_the_core_imports_only_what_the_core_installs() -> None:
     # only where an exchange with them is asked for
     for module in ("upseg.formats.imagej_rois", "upseg.segmentation.labelled"):
         core[module] = core[module] - distributions("exchange")
+    for module in ("upseg.batch.ray_pipeline", "upseg.batch.stores"):
+        core[module] = {name for name in core[module] if name.partition(".")[0] not in distributions("batch")}
     core["upseg.images.ome_zarr"] = core["upseg.images.ome_zarr"] - distributions("big")
     found = [f"{m} imports {i}" for m, imports in core.items() for i in imports if i.partition(".")[0] not in allowed]
     assert found == []

@@ -15,7 +15,7 @@ from upseg.commands.data import data_app
 from upseg.commands.evaluate import evaluate
 from upseg.commands.export_model import export_model
 from upseg.commands.models import models
-from upseg.commands.segment import segment
+from upseg.commands.segment import SegmentCommand, segment
 from upseg.commands.split import split
 from upseg.commands.train import EXTRA_ARGUMENTS, train
 from upseg.errors import UpsegError
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(segment)
+app.command(cls=SegmentCommand)(segment)
 app.command()(split)
 app.command()(models)
 app.command("app")(page)

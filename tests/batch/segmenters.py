@@ -1,5 +1,6 @@
 """Small, fast methods to try the frame with; `command_line.py` gives them to the command line."""
 
+import hashlib
 import os
 import signal
 import time
@@ -53,6 +54,9 @@ class ThresholdSegmenter:
         _obey(pixels)
         if "UPSEG_TEST_PIDS" in os.environ:
             (Path(os.environ["UPSEG_TEST_PIDS"]) / str(os.getpid())).touch()
+        if "UPSEG_TEST_LOG" in os.environ:
+            with Path(os.environ["UPSEG_TEST_LOG"]).open("a") as log:
+                log.write(f"{hashlib.sha256(pixels.tobytes()).hexdigest()}\n")
         for step in range(4):
             time.sleep(float(os.environ.get("UPSEG_TEST_DELAY", self.settings.delay)) / 4)
             if progress is not None:

@@ -73,11 +73,22 @@ def test_what_cannot_be_done_in_blocks_is_refused(slide, tmp_path) -> None:
     def refusal(*arguments: str) -> str:
         return str(CliRunner().invoke(app, ["segment", str(slide), "-o", str(tmp_path / "out"), *arguments]).exception)
 
-    assert "--memory goes with nuclei" in refusal("--memory", "4GB")
+    assert "--memory goes with photos, dynaseg and nuclei" in refusal("--memory", "4GB", "-m", "things")
     assert "png needs the whole image" in refusal("--memory", "4GB", "-m", "nuclei", "-f", "png")
     assert "left out by size" in refusal("--memory", "4GB", "-m", "nuclei", "--min-area", "4")
     assert "ome-zarr is written of images in blocks" in refusal("-m", "nuclei", "-f", "ome-zarr")
     assert "such as 4GB, got 'much'" in refusal("--memory", "much", "-m", "nuclei")
+
+
+def test_photos_have_in_blocks_the_answer_of_one_piece(slide, tmp_path) -> None:
+    settings = {"detail": 0.9}
+    options = {"model": "photos", "settings": settings, "formats": ("tif", "geojson"), "memory": 4 * 10**9}
+    (result,) = segment_files([slide], tmp_path / "out", **options).results
+    whole = upseg.load_model("photos", "cpu", **settings).segment(slide)
+    assert read(tmp_path / "out" / "slide.tif") == whole
+    assert read(tmp_path / "out" / "slide.geojson") == whole
+    assert result.segments == len(whole) > 1
+    assert not (tmp_path / "out" / f"slide{WORK_SUFFIX}").exists()
 
 
 def test_an_image_that_has_no_regions_or_too_little_memory_fails_by_itself(slide, tmp_path) -> None:
@@ -87,6 +98,21 @@ def test_an_image_that_has_no_regions_or_too_little_memory_fails_by_itself(slide
     assert "a.png: regions can be read of OME-Zarr and TIFF" in str(failed.error)
     (failed,) = segment_files([slide], tmp_path / "out", memory=10**8, **options).results
     assert "need a memory of at least" in str(failed.error)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an option of the C library of Linux")
+def test_memory_that_is_freed_is_used_again_without_the_kernel() -> None:
+    script = """if True:
+        import numpy, resource
+        from upseg.batch.blocks import reuse_freed_memory
+        reuse_freed_memory()
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            numpy.ones(2**27, numpy.uint8)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    faults = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert int(faults) < 1000
 
 
 @pytest.mark.parametrize(("text", "expected"), [("4GB", 4 * 10**9), (" 1.5 gb", 15 * 10**8), ("800MB", 8 * 10**8)])

@@ -27,7 +27,7 @@ def small_bands(monkeypatch) -> None:
 @pytest.fixture
 def banded() -> BandedSegmentation:
     scores = np.linspace(0, 1, 70)  # some numbers do not occur
-    return number_canonically(LABELS.shape, lambda rows: LABELS[rows], scores, FACTS)
+    return number_canonically(LABELS.shape, lambda rows: LABELS[rows], len(scores), FACTS, scores)
 
 
 @pytest.fixture
@@ -51,7 +51,9 @@ def test_files_are_read_back_as_the_whole_ones(tmp_path, banded, whole, form) ->
     assert read(path).provenance == FACTS
 
 
-def test_geojson_has_the_same_features(tmp_path, banded, whole) -> None:
+@pytest.mark.parametrize("most", [0, 30 * LABELS.shape[1], 10**9])  # all, some and none are traced over all bands
+def test_geojson_has_the_same_features(tmp_path, banded, whole, monkeypatch, most) -> None:
+    monkeypatch.setattr("upseg.formats.banded._MOST_TRACED", most)
     ours, other = (
         json.loads(path.read_text())
         for path in (write_banded(banded, tmp_path / "a.geojson", "geojson"), write(whole, tmp_path / "b.geojson"))
@@ -83,7 +85,7 @@ def test_ome_zarr_has_a_pyramid_scores_and_the_pixel_size(tmp_path, banded, whol
 
 @pytest.mark.parametrize("form", sorted(set(BANDED_FORMATS) - {"ome-zarr"}))
 def test_no_segment_at_all(tmp_path, form) -> None:
-    empty = number_canonically((30, 20), lambda rows: np.zeros((rows.stop - rows.start, 20), np.int32), np.zeros(1), {})
+    empty = number_canonically((30, 20), lambda rows: np.zeros((rows.stop - rows.start, 20), np.int32), 1, {})
     path = write_banded(empty, tmp_path / f"a.{form}", form)
     assert (len(read(path)), read(path).shape) == (0, (30, 20))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from upseg.batch.stores import Stamp, Uri, listing, place_of
 from upseg.data.names import normal_name
 from upseg.errors import ImageError, UpsegError
 from upseg.files import printable
@@ -59,11 +60,13 @@ class InputImage:
         path: Where to read it, as near as can be to what was typed.
         name: Its place below the folder that all inputs share: what results are named after.
         problem: Why there is nothing to read; None where there seems to be.
+        stamp: What its store says of it; None of local files.
     """
 
     path: Path
     name: PurePosixPath
     problem: str | None = None
+    stamp: Stamp | None = None
 
     @property
     def key(self) -> PurePosixPath:
@@ -97,6 +100,7 @@ class _Found:
     path: Path
     place: Path
     problem: str | None = None
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ def find_images(
     output: Path,
     is_result: Callable[[str], bool],
     kind: InputKind = IMAGES,
+    *,
+    stores: bool = False,
 ) -> list[InputImage]:
     """Expand files, folders and globs into the images they mean, each once, sorted by name.
 
@@ -127,6 +133,7 @@ def find_images(
         is_result: Whether a path relative to `output` (with slashes) is the result of an earlier run: such files are
             no input.
         kind: What is looked for.
+        stores: Whether URIs may be among the arguments.
 
     Returns:
         The images, and what was asked for but is not there, with the problem.
@@ -134,6 +141,8 @@ def find_images(
     Raises:
         ImageError: If there is no image at all.
     """
+    if not stores and (there := [name for name in arguments if isinstance(place_of(name), Uri)]):
+        raise ImageError(f"{printable(there[0])}: this does not read from stores; copy what is there to a disk")
     target = output.resolve()
     expansions = [_expand(os.fspath(argument), target, is_result, kind) for argument in arguments]
     found = {item.place: item for expansion in expansions for item in expansion.found}
@@ -142,12 +151,14 @@ def find_images(
         raise ImageError("; ".join(problems) or f"no {kind.noun} to {kind.verb} was named")
     try:
         root = Path(os.path.commonpath([expansion.anchor for expansion in expansions if expansion.anchor is not None]))
-    except ValueError as error:  # two drives of Windows
-        raise ImageError(f"the {kind.noun}s are on several drives; give those of each drive by themselves") from error
+    except ValueError as error:  # two drives of Windows, a local folder and a store
+        raise ImageError(
+            f"the {kind.noun}s are on several drives or stores; give those of each by themselves"
+        ) from error
     images = []
     for item in found.values():
         name = item.place.name if item.problem else _below(item.place, root)
-        images.append(InputImage(item.path, PurePosixPath(name), item.problem))
+        images.append(InputImage(item.path, PurePosixPath(name), item.problem, item.stamp))
     return sorted(images, key=lambda image: image.name.parts)
 
 
@@ -219,7 +230,7 @@ def check_not_searched(
         UpsegError: If one lies in a folder that is searched, other than `output` itself or what is in it.
     """
     target = output.resolve()
-    folders = {Path(argument): Path(argument).resolve() for argument in arguments if _is_folder(argument)}
+    folders = {place_of(argument): place_of(argument).resolve() for argument in arguments if _is_folder(argument)}
     searched = {folder: place for folder, place in folders.items() if place not in target.parents}
     for _, parent in _with_parents(files, target):
         folder = next((folder for folder, place in searched.items() if parent.is_relative_to(place)), None)
@@ -231,7 +242,9 @@ def check_not_searched(
 
 
 def _expand(argument: str, target: Path, is_result: Callable[[str], bool], kind: InputKind) -> _Expansion:
-    path = Path(argument)
+    path = place_of(argument)
+    if isinstance(path, Uri):
+        return _expand_uri(path, target, is_result, kind)
     try:
         is_folder, exists = path.is_dir(), path.exists() or path.is_symlink()
         _place(path)
@@ -252,6 +265,24 @@ def _expand(argument: str, target: Path, is_result: Callable[[str], bool], kind:
     suffixes = f" (looked for {', '.join(sorted(kind.suffixes))})" if is_folder else ""
     missing = _Found(path, anchor / (path.name or "."), f"{printable(path)}: {none}{suffixes}")
     return _Expansion(anchor if is_folder else None, [missing])
+
+
+def _expand_uri(uri: Uri, target: Path, is_result: Callable[[str], bool], kind: InputKind) -> _Expansion:
+    """As `_expand`, in a store: hidden files, and the results where they lie inside, are left out there too."""
+    literal = next((index for index, part in enumerate(uri.parts) if glob.has_magic(part)), len(uri.parts))
+    anchor, files = Uri(*uri.parts[:literal]), listing(uri)
+    if list(files) == [uri]:
+        return _Expansion(anchor.parent, [_Found(uri, uri, stamp=files[uri])])
+    apart = target != anchor and target not in anchor.parents
+    found = [
+        _Found(file, file, stamp=stamp)
+        for file, stamp in files.items()
+        if kind.takes(file) and not any(part.startswith(".") for part in file.relative_to(anchor).parts)
+        if not (file.is_relative_to(target) and (apart or is_result(_below(file, target))))
+    ]
+    if found:
+        return _Expansion(anchor, found)
+    return _Expansion(anchor, [_Found(uri, anchor / uri.name, f"{uri}: no {kind.noun} there")])
 
 
 def _match(pattern: str, target: Path, kind: InputKind) -> tuple[Path, list[_Found]]:
@@ -353,13 +384,15 @@ def _with_parents(files: Sequence[PurePosixPath], target: Path) -> Iterator[tupl
 
 def _is_folder(argument: str | os.PathLike[str]) -> bool:
     try:
-        return Path(argument).is_dir()
+        return isinstance(place_of(argument), Uri) or Path(argument).is_dir()
     except (OSError, ValueError):  # it cannot be looked at
         return False
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells one existing file from another, whatever its name."""
+def _identity(path: Path) -> tuple[int, int] | Uri | None:
+    """What tells one existing file from another, whatever its name; in stores a file has one name."""
+    if isinstance(path, Uri):
+        return path
     try:
         status = path.stat()
     except (OSError, ValueError):

@@ -8,7 +8,8 @@ import os
 import secrets
 import stat
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path, PurePosixPath
@@ -41,17 +42,25 @@ class InputState:
     settings: str
 
     @classmethod
-    def of(cls, path: Path, name: PurePosixPath, settings: str) -> InputState:
+    def of(cls, path: Path, name: PurePosixPath, settings: str, stamp: tuple[int, int] | None = None) -> InputState:
         """The state of an existing file; of a folder, such as a Zarr, that of its newest entry.
+
+        Args:
+            path: The file.
+            name: What it is called among the inputs.
+            settings: A digest of all that the result depends on beside the image.
+            stamp: Its size and when it was changed, where that is known already, as of files in stores.
 
         Raises:
             OSError: If there is none.
         """
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            status = max((entry.stat() for entry in path.iterdir()), key=lambda s: s.st_mtime_ns, default=status)
+        if stamp is None:
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                status = max((entry.stat() for entry in path.iterdir()), key=lambda s: s.st_mtime_ns, default=status)
+            stamp = status.st_size, status.st_mtime_ns
         source = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-        return cls(str(name), source, status.st_size, status.st_mtime_ns, settings)
+        return cls(str(name), source, *stamp, settings)
 
     def has_content_of(self, other: InputState) -> bool:
         """Whether both are one file that was not changed in between, be it moved with its folder."""
@@ -101,15 +110,23 @@ class Journal:
         self.folder, self.path = folder, folder / JOURNAL_NAME
         self._entries: dict[str, _Entry] = {}
         self._descriptor: int | None = None
-        try:
-            self._set_aside_other_things()
-            content = read_plain(self.path) if self.path.exists() else b""
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UpsegError(f"{printable(self.path)}: cannot be read ({reason})") from error
+        self._held_back: list[bytes] | None = None
+        content = self._read()
         self._cut = not content.endswith(b"\n") and bool(content)
         for line in content.splitlines():
             self._replay(line)
+
+    def _read(self) -> bytes:
+        try:
+            self._set_aside_other_things()
+            return read_plain(self.path) if self.path.exists() else b""
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UpsegError(f"{printable(self.path)}: cannot be read ({reason})") from error
+
+    def holds(self, output: PurePosixPath | str) -> bool:
+        """Whether there is such a file in the folder, whoever wrote it."""
+        return os.path.lexists(self.folder / output)
 
     def __enter__(self) -> Journal:
         """Make the folder and open the journal for writing.
@@ -155,7 +172,7 @@ class Journal:
 
     def state_of(self, output: PurePosixPath, state: InputState) -> OutputState:
         """What a file in the folder is to an image in its present state."""
-        if not os.path.lexists(self.folder / output):
+        if not self.holds(output):
             return OutputState.ABSENT
         entry = self._entries.get(str(output))
         if entry is None or not entry.state.is_same_input(state):
@@ -178,7 +195,7 @@ class Journal:
     def holds_result_of(self, output: str, name: str) -> bool:
         """Whether a file is there that a run wrote for the image of this name."""
         entry = self._entries.get(output)
-        return entry is not None and entry.state.name == name and os.path.lexists(self.folder / output)
+        return entry is not None and entry.state.name == name and self.holds(output)
 
     def begin(self, state: InputState, outputs: Sequence[PurePosixPath]) -> None:
         """Note that these outputs of an image are about to be written."""
@@ -189,8 +206,6 @@ class Journal:
         self._append({"event": "finished", "seconds": round(seconds, 3), "segments": segments}, state, outputs)
 
     def _append(self, facts: dict[str, Any], state: InputState, outputs: Sequence[PurePosixPath]) -> None:
-        if self._descriptor is None:
-            raise RuntimeError("the journal is not open; use it in a with statement")
         record = facts | {
             "version": _VERSION,
             "input": state.name,
@@ -200,7 +215,28 @@ class Journal:
             "settings": state.settings,
             "outputs": [str(output) for output in outputs],
         }
-        line = (b"\n" if self._cut else b"") + json.dumps(record).encode("ascii") + b"\n"
+        line = json.dumps(record).encode("ascii") + b"\n"
+        if self._held_back is None:
+            self._write(line)
+        else:
+            self._held_back.append(line)
+        self._remember(record)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Write all lines of the block together at its end: of many images one by one takes long."""
+        self._held_back = []
+        try:
+            yield
+        finally:
+            lines, self._held_back = b"".join(self._held_back), None
+            if lines:
+                self._write(lines)
+
+    def _write(self, lines: bytes) -> None:
+        if self._descriptor is None:
+            raise RuntimeError("the journal is not open; use it in a with statement")
+        line = (b"\n" if self._cut else b"") + lines
         self._cut = True  # until all of it is written
         try:
             written = os.write(self._descriptor, line)  # one write, so that two runs never mix their lines
@@ -211,7 +247,6 @@ class Journal:
         if written < len(line):
             raise UpsegError(f"{printable(self.path)}: cannot be written (the disk is full)")
         self._cut = False
-        self._remember(record)
 
     def _replay(self, line: bytes) -> None:
         try:

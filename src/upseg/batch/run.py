@@ -8,14 +8,19 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from upseg import __version__
 from upseg.batch.blocks import BlockJob, block_key, check_blocks
 from upseg.batch.inputs import InputImage, OutputPlan, earlier_results, find_images, plan_outputs
-from upseg.batch.jobs import ImageJob, ImageResult, ResultOptions, Status, StepCallback, run_job
+from upseg.batch.jobs import ImageJob, ImageResult, ResultOptions, Status, StepCallback
 from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
+from upseg.batch.ray_pipeline import run_on_ray
+from upseg.batch.remote_jobs import run_anywhere
 from upseg.batch.stacks import DEFAULT_LINK, PROJECTION, ProjectionJob, StackJob, check_planes
+from upseg.batch.store_journal import StoreJournal, open_journal
+from upseg.batch.stores import Uri, place_of, read_all, write
 from upseg.batch.workers import run_in_workers, threads_of_an_image
 from upseg.errors import UpsegError
 from upseg.files import printable
@@ -92,7 +97,7 @@ def segment_files(
     model: str | Path = "dynaseg",
     settings: Mapping[str, Any] | None = None,
     formats: Sequence[str] = DEFAULT_FORMATS,
-    workers: int = 1,
+    workers: int | None = None,
     device: str = "auto",
     reading: ReadingOptions = ReadingOptions(),  # noqa: B008 - frozen
     options: ResultOptions = ResultOptions(),  # noqa: B008 - frozen
@@ -101,6 +106,7 @@ def segment_files(
     shard: tuple[int, int] | None = None,
     planes: str | None = None,
     link: float = DEFAULT_LINK,
+    ray: str | None = None,
     observer: BatchObserver | None = None,
 ) -> BatchSummary:
     """Segment files, folders and globs into a folder of results.
@@ -116,7 +122,8 @@ def segment_files(
         model: As `upseg.load_model` takes it.
         settings: What shall differ from the model's own settings; `preset` chooses a named set of them.
         formats: Names in `upseg.formats.FORMATS`.
-        workers: How many images to segment side by side, each in its own process; 1 for this process.
+        workers: How many images to segment side by side, each in its own process; 1 for this process. None for 1, and
+            with `ray` for as many as the cluster has CPUs or GPUs.
         device: As `upseg.load_model` takes it.
         reading: How to read the images; what it leaves open the model says.
         options: What becomes of the segments before they are written. With the format `csv` the file `summary.csv` in
@@ -129,19 +136,21 @@ def segment_files(
         planes: Of files with several: `all`, or a stretch such as `3-9`, to segment each by itself and join segments
             to objects; `max-projection` to segment their maximum. None to segment the one that `reading` says.
         link: The least IoU at which segments of neighbouring planes are one object, in (0, 1].
+        ray: Where a Ray cluster is that shall do it, as `upseg.batch.ray_pipeline.run_on_ray` takes it; every machine
+            of it must be able to read the images and to write the results: they are on a shared disk or in stores.
         observer: Told how it goes.
 
     Raises:
         UpsegError: If nothing can be done at all: no image, no such model, setting or format, no place to write to.
     """
     started = time.perf_counter()
-    check_workers(workers)
+    check_workers(1 if workers is None else workers)
     part, parts = shard or (1, 1)
     if not 1 <= part <= parts:
         raise UpsegError(f"a shard is i of n with 1 <= i <= n, got {part} of {parts}")
     if not formats:
         raise UpsegError("at least one format must be given")
-    chosen, folder, formats = find_model(model, **(settings or {})), Path(output), tuple(dict.fromkeys(formats))
+    chosen, folder, formats = find_model(model, **(settings or {})), place_of(output), tuple(dict.fromkeys(formats))
     if formats_that_need("depth", formats) and not chosen.predicts_depth:
         raise UpsegError(
             f"the model {printable(chosen.name)} predicts no depth; take one that does, or leave depth out"
@@ -151,9 +160,10 @@ def segment_files(
             f"the model {printable(chosen.name)} finds one level only; take dynaseg (with grouping=hierarchy), "
             f"or leave {unfit[0]} out"
         )
-    _check_kind(chosen, formats, options, memory, planes)
-    journal = Journal(folder)
-    images = find_images(paths, folder, journal.knows)
+    remote = any(isinstance(place_of(name), Uri) for name in (*paths, output))
+    _check_kind(chosen, formats, options, memory, planes, remote=remote)
+    journal = open_journal(folder)
+    images = find_images(paths, folder, journal.knows, stores=True)
     reading = reading.over(chosen.reading)
     pixels, normalize = reading.facts(), reading.facts().get("normalize")
     facts = [__version__, chosen.fingerprint(), pixels.get("channels"), pixels.get("page")]
@@ -186,6 +196,7 @@ def segment_files(
         device=device,
         overwrite=overwrite,
         observer=observer or BatchObserver(),
+        ray=ray,
     )
     if "csv" in formats:
         _summarize(results, {image.path: str(image.name) for image in images}, folder / summary)
@@ -193,13 +204,21 @@ def segment_files(
 
 
 def _check_kind(
-    model: Model, formats: Sequence[str], options: ResultOptions, memory: int | None, planes: str | None
+    model: Model,
+    formats: Sequence[str],
+    options: ResultOptions,
+    memory: int | None,
+    planes: str | None,
+    *,
+    remote: bool,
 ) -> None:
     """Refuse formats and options that do not fit to images in blocks, to stacks, or to plain images.
 
     Raises:
         UpsegError: If one does not.
     """
+    if memory is not None and remote:
+        raise UpsegError("images in blocks go on from files beside their results; copy those in stores to a disk")
     if memory is not None and planes is not None:
         raise UpsegError("images in blocks are single planes: choose one with page (--page), or leave memory out")
     if memory is not None:
@@ -235,9 +254,21 @@ def _summarize(results: Sequence[ImageResult], names: Mapping[Path, str], path: 
     if not tables:
         return
     try:
-        write_summary(tables, path)
+        if isinstance(path, Uri):
+            _summarize_in_store(tables, path)
+        else:
+            write_summary(tables, path)
     except OSError as error:
         raise UpsegError(f"{printable(path)} cannot be written ({error.strerror or error})") from error
+
+
+def _summarize_in_store(tables: Mapping[str, Path], path: Uri) -> None:
+    with TemporaryDirectory() as folder:
+        copies = {name: Path(folder, f"{number}.csv") for number, name in enumerate(tables)}
+        for copy, content in zip(copies.values(), read_all(list(tables.values())), strict=True):
+            copy.write_bytes(content)
+        write_summary(copies, Path(folder, path.name))
+        write(path, Path(folder, path.name).read_bytes())
 
 
 def check_workers(workers: int) -> None:
@@ -256,10 +287,11 @@ def run_batch(
     *,
     model: Model,
     journal: Journal,
-    workers: int,
+    workers: int | None,
     device: str,
     overwrite: bool,
     observer: BatchObserver,
+    ray: str | None = None,
 ) -> tuple[ImageResult, ...]:
     """Do what is missing of a folder of results, and keep its journal.
 
@@ -272,6 +304,7 @@ def run_batch(
         device: As `upseg.load_model` takes it.
         overwrite: Whether files that upseg did not write, or wrote for another image, may be replaced.
         observer: Told how it goes.
+        ray: Where a Ray cluster is that shall do it.
 
     Returns:
         One for each of the images, in their order.
@@ -290,7 +323,7 @@ def run_batch(
     observer.on_start(list(results.values()), len(pending))
     if pending:
         with journal:
-            for number, result in _run(pending, model, device, workers, observer.on_step):
+            for number, result in _run(pending, model, device, workers, observer.on_step, ray):
                 results[number] = result
                 observer.on_result(result)
     return tuple(results[number] for number in range(len(plans)))
@@ -304,7 +337,7 @@ def _prepare(
         return ImageResult.failure(image.path, image.problem)
     try:
         job, digest = describe(image, journal.folder / plan.stem)
-        claim = Claim(journal, InputState.of(image.path, image.name, digest), plan.files)
+        claim = Claim(journal, InputState.of(image.path, image.name, digest, image.stamp), plan.files)
         decision = claim.decide(overwrite=overwrite)
     except UpsegError as error:
         return ImageResult.failure(image.path, str(error))
@@ -317,22 +350,38 @@ def _prepare(
 
 
 def _run(
-    pending: Mapping[int, tuple[ImageJob, Claim]], model: Model, device: str, workers: int, on_step: StepCallback
+    pending: Mapping[int, tuple[ImageJob, Claim]],
+    model: Model,
+    device: str,
+    workers: int | None,
+    on_step: StepCallback,
+    ray: str | None,
 ) -> Iterator[tuple[int, ImageResult]]:
     """Segment the images, here or in other processes, and keep the journal."""
     numbers, (jobs, claims) = list(pending), zip(*pending.values(), strict=True)
 
+    journal = claims[0].journal
+    all_at_once = ray is not None or isinstance(journal, StoreJournal)
+    if all_at_once:
+        with journal.at_once():
+            for claim in claims:
+                claim.begin()
+
     def begin(index: int) -> ImageResult | None:
+        if all_at_once:
+            return None
         try:
             claims[index].begin()
         except UpsegError as error:
             return ImageResult.failure(jobs[index].path, str(error))
         return None
 
-    if workers == 1 or len(jobs) == 1:
+    if ray is not None:
+        outcomes = run_on_ray(jobs, model, device=device, workers=workers, address=ray)
+    elif workers in (None, 1) or len(jobs) == 1:
         outcomes = _run_here(jobs, model, device, begin, on_step)
     else:
-        outcomes = run_in_workers(jobs, model, device=device, workers=workers, on_begin=begin)
+        outcomes = run_in_workers(jobs, model, device=device, workers=workers or 1, on_begin=begin)
     with closing(outcomes):
         for index, result in outcomes:
             yield numbers[index], _recorded(result, claims[index])
@@ -360,4 +409,4 @@ def _run_here(
     told = on_step if model.implementation.reports_progress else None
     with threads_of_an_image():
         for index, job in enumerate(jobs):
-            yield index, on_begin(index) or run_job(job, segmenter, told)
+            yield index, on_begin(index) or run_anywhere(job, segmenter, told)

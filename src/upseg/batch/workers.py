@@ -17,7 +17,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from upseg.batch.jobs import ImageJob, ImageResult, discard_partials, lacks_memory, run_job
+from upseg.batch.jobs import ImageJob, ImageResult, discard_partials, lacks_memory
+from upseg.batch.remote_jobs import run_anywhere
 from upseg.errors import ModelError, UpsegError
 from upseg.models.registry import Model
 
@@ -89,6 +90,39 @@ def run_in_workers(
         finished = True
     finally:
         _stop(pool, jobs, gently=finished)
+
+
+class Helper:
+    """One process that does one job after the other; where it dies, its job fails, and another takes its place.
+
+    Args:
+        model: What to segment with.
+        device: As `upseg.load_model` takes it.
+    """
+
+    def __init__(self, model: Model, device: str) -> None:
+        self._model, self._device, self._starts = model, device, _Starts()
+        self._worker: _Worker | None = None
+
+    def do(self, job: ImageJob) -> ImageResult:
+        """Do one job.
+
+        Raises:
+            ModelError: If the model cannot be loaded.
+        """
+        while True:
+            if self._worker is None and not self._starts.may_go_on():
+                self._starts.give_up()
+                return ImageResult.failure(job.path, self._starts.reason)
+            worker = self._worker = self._worker or _start(self._model, self._device)
+            if worker.ready and worker.job is None:
+                worker.job = 0
+                _send(worker, job)
+            result = _receive(worker, [job], self._starts)
+            if not worker.process.is_alive():
+                self._worker = None
+            if result is not None:
+                return result
 
 
 def _hand_out(
@@ -291,7 +325,7 @@ def _serve(connection: Connection, model: Model, device: str, level: int) -> Non
     try:
         with threads_of_an_image():
             while (job := connection.recv()) is not None:
-                connection.send(run_job(job, segmenter))
+                connection.send(run_anywhere(job, segmenter))
     except (EOFError, OSError):
         return  # the parent is gone
 

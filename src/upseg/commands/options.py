@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
@@ -24,7 +25,20 @@ if TYPE_CHECKING:
 
 DEFAULT_OUTPUT = Path("upseg-out")
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
+
+def local_folder(text: str | os.PathLike[str]) -> Path:
+    """Refuse the name of a store where a folder is meant."""
+    from upseg.batch.stores import Uri, place_of
+
+    place = place_of(text)
+    if isinstance(place, Uri):
+        raise typer.BadParameter(f"this does not write into stores, got {place}; name a folder")
+    return place
+
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", parser=local_folder, metavar="PATH", help="Folder for the results.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Engine = Annotated[
     str | None,

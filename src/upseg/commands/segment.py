@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from upseg.commands.options import (
     DEFAULT_OUTPUT,
@@ -19,15 +21,16 @@ from upseg.commands.options import (
     Engine,
     MaxPixels,
     Normalize,
-    Output,
     Quiet,
     Verbose,
     channel_numbers,
+    local_folder,
     pictures_apart,
     run_and_report,
     start_logging,
 )
 from upseg.errors import UpsegError
+from upseg.lazy import DeferredModules
 
 if TYPE_CHECKING:
     from upseg.batch.jobs import ResultOptions
@@ -35,7 +38,14 @@ if TYPE_CHECKING:
 
 
 _SNAPSHOTS = 10
-_Paths = Annotated[list[str], typer.Argument(help="Images, folders (searched throughout) and globs.")]
+# What torch imports to compile and to export networks, a third of the time that its import takes; and the versions of
+# torch of which it is known that their own modules do not miss it
+_UNUSED_OF_TORCH = ("torch._meta_registrations", "torch.export", "torch.distributions")
+_TORCH_VERSIONS = ("2.15.",)
+_OBJECTS = 50_000  # made before Python looks for cycles among them: imports make many, and no cycles
+_Paths = Annotated[
+    list[str], typer.Argument(help="Images, folders (searched throughout) and globs; s3://... and gs://... too.")
+]
 _Model = Annotated[
     str | None,
     typer.Option(
@@ -81,14 +91,19 @@ _PixelSize = Annotated[
         metavar="LENGTH", help="A pixel's side, as 0.32um, for measurements; without it what OME or ImageJ noted."
     ),
 ]
-_Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Images segmented side by side.")]
+_Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", "-j", min=1, help="Images segmented side by side: 1, or with --ray as many as CPUs or GPUs."
+    ),
+]
 _Page = Annotated[int | None, typer.Option(min=0, help="Which plane of a TIFF stack to segment, from 0.")]
 _Memory = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
         help="Segment in blocks as large as this much memory allows, such as 4GB: images of any size (TIFF, OME-Zarr, "
-        "SVS); for nuclei, into tif, geojson or ome-zarr.",
+        "SVS); with photos, dynaseg and nuclei, into tif, geojson or ome-zarr.",
     ),
 ]
 _Shard = Annotated[
@@ -107,14 +122,38 @@ _Link = Annotated[
     float | None,
     typer.Option(metavar="IOU", help="With --planes: overlap at which segments are one object; without it 0.5."),
 ]
+_Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[ADDRESS]",
+        help="On a Ray cluster: HOST:PORT, ray://HOST:PORT, auto (the same without an address: the one that runs here, "
+        "else a new one on this machine) or local (a new one).",
+    ),
+]
+_Output = Annotated[
+    str, typer.Option("--output", "-o", metavar="PATH", help="Folder for the results, or s3://... or gs://... .")
+]
 _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Allow files to be replaced that are not earlier results of the image.")
 ]
 
 
+class SegmentCommand(TyperCommand):
+    """Takes `--ray` with an address or without."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Add the address that a bare `--ray` stands for."""
+        from upseg.batch.ray_pipeline import AUTO, is_address
+
+        for place in reversed([index for index, text in enumerate(args) if text == "--ray"]):
+            if not any(is_address(text) for text in args[place + 1 : place + 2]):
+                args.insert(place + 1, AUTO)
+        return super().parse_args(ctx, args)
+
+
 def segment(
     paths: _Paths,
-    output: Output = DEFAULT_OUTPUT,
+    output: _Output = str(DEFAULT_OUTPUT),
     model: _Model = None,
     preset: _Preset = None,
     detail: _Detail = None,
@@ -129,7 +168,7 @@ def segment(
     max_area: _MaxArea = None,
     clear_border: _ClearBorder = False,
     pixel_size: _PixelSize = None,
-    workers: _Workers = 1,
+    workers: _Workers = None,
     device: Device = "auto",
     engine: Engine = None,
     channels: Channels = None,
@@ -140,6 +179,7 @@ def segment(
     shard: _Shard = None,
     planes: _Planes = None,
     link: _Link = None,
+    ray: _Ray = None,
     overwrite: _Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -157,6 +197,7 @@ def segment(
     from upseg.images.options import ReadingOptions
 
     start_logging(verbose=verbose)
+    start_quickly()
     model = model or ("dynaseg" if preset or assignments else "photos")
     if not formats and (memory is not None or planes not in (None, "max-projection")):
         formats = ["tif"] if planes is None else ["tif", "tracks"]
@@ -175,24 +216,26 @@ def segment(
         "formats": _formats(given, overlay=overlay, depth=depth, levels=levels is not None),
         "options": ResultOptions(min_area, max_area, clear_border, pixel_size, levels),
     }
-    if PIPE in (*paths, str(output)):
-        if memory or planes:
-            raise typer.BadParameter("an image from or to - is one plane in memory; leave --memory and --planes out")
+    if PIPE in (*paths, output):
+        if memory or planes or ray:
+            raise typer.BadParameter("an image from or to - is one plane here; leave --memory, --planes and --ray out")
         if kinds:
             raise typer.BadParameter(f"{kinds[0]} are written to a folder; leave the - out")
-        segment_pipe(paths, output, named=formats, **common)
+        segment_pipe(paths, Path(output), named=formats, **common)
         return
     if kinds:
         from upseg.commands.pictures import write_pictures
 
-        drawn = write_pictures(paths, output, kinds, **reader, count=snapshots or _SNAPSHOTS, quiet=quiet or as_json)
+        drawn = write_pictures(
+            paths, local_folder(output), kinds, **reader, count=snapshots or _SNAPSHOTS, quiet=quiet or as_json
+        )
         if not given and snapshots is None and not (overlay or depth or levels):  # nothing but pictures
             if not drawn:
                 raise typer.Exit(1)
             return
     summary = run_and_report(
         lambda display: segment_files(
-            paths, output, workers=workers, overwrite=overwrite, observer=display, **common, **parts
+            paths, output, workers=workers, overwrite=overwrite, observer=display, ray=ray, **common, **parts
         ),
         "image",
         "segmented",
@@ -202,6 +245,15 @@ def segment(
     )
     if summary.failures:
         raise typer.Exit(1)
+
+
+def start_quickly() -> None:
+    """Let the imports of this process leave out what segmenting does not need."""
+    gc.set_threshold(_OBJECTS)
+    sys.meta_path.insert(
+        0,
+        DeferredModules(_UNUSED_OF_TORCH, lambda: str(sys.modules["torch"].__version__).startswith(_TORCH_VERSIONS)),
+    )
 
 
 def _shard_of(text: str) -> tuple[int, int]:

@@ -239,7 +239,7 @@ def output_paths(stem_path: str | Path, format: str) -> list[Path]:  # noqa: A00
         >>> [path.name for path in output_paths("out/photo", "panoptic")]
         ['photo.panoptic.json', 'photo.panoptic.png']
     """
-    stem = Path(stem_path)
+    stem = stem_path if isinstance(stem_path, Path) else Path(stem_path)
     if format in OTHER_FORMATS:
         return [stem.with_name(stem.name + OTHER_FORMATS[format])]
     chosen = _by_name(format)

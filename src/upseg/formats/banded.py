@@ -6,22 +6,25 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import UInt32
+from jaxtyping import Int32, Int64, UInt32
 
 from upseg.errors import FormatError, ImageError
 from upseg.files import atomic_path, printable
 from upseg.formats.geojson import polygon_feature, properties_of, write_features
 from upseg.formats.metadata import VERSION, dump_json
-from upseg.formats.outlines import parts_of
+from upseg.formats.outlines import parts_of, parts_of_rings
+from upseg.functional.banded_polygons import trace_rings_in_bands
 from upseg.images.ome_zarr import zarr_module
 from upseg.segmentation import Segment
 from upseg.segmentation.banded import BandedSegmentation
 
+_Parts: TypeAlias = list[list[Int32[np.ndarray, "_ 2"]]]
 _TILE = 512
 _CHUNK = 1024
+_MOST_TRACED = 1 << 24  # pixels in which outlines are looked for at once: each takes about 30 bytes
 _COARSEST = 1024  # pixels: the side of the last level of a pyramid, at most
 _UNITS = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter"}
 
@@ -49,7 +52,7 @@ def _write_tif(segmentation: BandedSegmentation, path: Path) -> Path:
         "upseg": VERSION,
         "segments": len(segmentation),
         "provenance": dict(segmentation.provenance),
-        "scores": segmentation.scores.tolist(),
+        **({} if segmentation.scores is None else {"scores": segmentation.scores.tolist()}),
     }
     with atomic_path(path) as partial, tifffile.TiffWriter(partial, bigtiff=True) as file:
         file.write(
@@ -88,19 +91,40 @@ def _write_geojson(segmentation: BandedSegmentation, path: Path) -> Path:
 
 def _features(segmentation: BandedSegmentation) -> Iterator[dict[str, Any]]:
     """One for each segment in order of id, which is that of their first rows."""
+    reach = (segmentation.last_rows + 1 - segmentation.first_rows) * segmentation.shape[1]
+    far = np.flatnonzero(reach > _MOST_TRACED)
+    known = dict(zip(far.tolist(), _far_parts(segmentation, far), strict=True))
     for rows in segmentation.bands():
         first, stop = np.searchsorted(segmentation.first_rows, (rows.start, rows.stop)).tolist()
-        if first == stop:
-            continue
-        last_row = int(segmentation.last_rows[first:stop].max()) + 1
-        labels = segmentation.labels_at(slice(rows.start, last_row))
-        own = np.where((labels > first) & (labels <= stop), labels - np.int32(first), np.int32(0))
-        for index, parts in enumerate(parts_of(own), start=first):
-            segment = Segment(
-                index + 1, int(segmentation.areas[index]), (0, 0, 0, 0), float(segmentation.scores[index])
-            )
-            placed = [[ring + np.array([rows.start, 0], np.int32) for ring in part] for part in parts]
-            yield polygon_feature(segment.id, properties_of(segment), placed)
+        near = np.array([index for index in range(first, stop) if index not in known], np.int64)
+        known.update(zip(near.tolist(), _near_parts(segmentation, near, rows.start), strict=True))
+        for index in range(first, stop):
+            score = None if segmentation.scores is None else float(segmentation.scores[index])
+            segment = Segment(index + 1, int(segmentation.areas[index]), (0, 0, 0, 0), score)
+            yield polygon_feature(segment.id, properties_of(segment), known.pop(index))
+
+
+def _near_parts(segmentation: BandedSegmentation, indices: Int64[np.ndarray, " n"], top: int) -> Iterator[_Parts]:
+    """The parts of segments that lie in the rows from `top` on, as many as fit into memory."""
+    if len(indices):
+        rows = slice(top, int(segmentation.last_rows[indices].max()) + 1)
+        for parts in parts_of(_renumbered(segmentation, indices)[segmentation.labels_at(rows)]):
+            yield [[ring + np.array([top, 0], np.int32) for ring in part] for part in parts]
+
+
+def _far_parts(segmentation: BandedSegmentation, indices: Int64[np.ndarray, " n"]) -> Iterator[_Parts]:
+    """The parts of segments that reach over more rows than fit into memory."""
+    if len(indices):
+        table, bands = _renumbered(segmentation, indices), list(segmentation.bands())
+        rings = trace_rings_in_bands(lambda rows: table[segmentation.labels_at(rows)], segmentation.shape, bands)
+        yield from parts_of_rings(rings, len(indices))
+
+
+def _renumbered(segmentation: BandedSegmentation, indices: Int64[np.ndarray, " n"]) -> Int32[np.ndarray, " k1"]:
+    """Numbers from 1 for some segments by their ids; 0 for all others."""
+    table = np.zeros(len(segmentation) + 1, np.int32)
+    table[indices + 1] = np.arange(1, len(indices) + 1)
+    return table
 
 
 def _write_ome_zarr(segmentation: BandedSegmentation, path: Path) -> Path:
@@ -142,7 +166,8 @@ def _ome_facts(segmentation: BandedSegmentation, factors: list[int]) -> dict[str
     ]
     described = {"version": "0.4", "name": "labels", "axes": axes, "datasets": datasets}
     ours = {"version": VERSION, "segments": len(segmentation), "provenance": dict(segmentation.provenance)}
-    scores = [{"label-value": k, "score": s} for k, s in enumerate(segmentation.scores.tolist(), start=1)]
+    known = () if segmentation.scores is None else segmentation.scores.tolist()
+    scores = [{"label-value": k, "score": s} for k, s in enumerate(known, start=1)]
     return {
         "multiscales": [described],
         "image-label": {"version": "0.4", "properties": scores},

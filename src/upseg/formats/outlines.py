@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32
 
 from upseg.formats.metadata import Facts, assemble, warn_of_losses
-from upseg.functional.polygons import fill_rings, trace_rings
+from upseg.functional.polygons import Rings, fill_rings, trace_rings
 from upseg.functional.runs import Runs, paint_runs
 from upseg.segmentation import Category, Segment, Segmentation
 
@@ -28,8 +28,12 @@ def outlines(segmentation: Segmentation) -> Iterator[tuple[Segment, list[list[In
 
 def parts_of(labels: Int32[np.ndarray, "h w"]) -> Iterator[list[list[Int32[np.ndarray, "_ 2"]]]]:
     """The parts, as `outlines` gives them, of each of the ids 1..K of a label map, which all occur."""
-    rings = trace_rings(labels)
-    bounds = np.searchsorted(rings.labels, np.arange(1, int(labels.max(initial=0)) + 2)).tolist()
+    return parts_of_rings(trace_rings(labels), int(labels.max(initial=0)))
+
+
+def parts_of_rings(rings: Rings, count: int) -> Iterator[list[list[Int32[np.ndarray, "_ 2"]]]]:
+    """The parts, as `outlines` gives them, of each of the ids 1..K whose rings are given."""
+    bounds = np.searchsorted(rings.labels, np.arange(1, count + 2)).tolist()
     for first, stop in pairwise(bounds):
         parts: list[list[Int32[np.ndarray, "_ 2"]]] = []
         for number in range(first, stop):

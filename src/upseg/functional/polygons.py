@@ -57,7 +57,7 @@ class Rings:
 
 
 @dataclass(frozen=True)
-class _Corners:
+class Corners:
     """Every turn of every ring, in order of vertex."""
 
     rows: Int64[np.ndarray, " n"]
@@ -76,18 +76,31 @@ def trace_rings(labels: Integer[np.ndarray, "h w"]) -> Rings:
     parts = connected_components(labels)
     values = np.zeros(int(parts.max(initial=0)) + 1, np.int64)
     values[parts.ravel()] = labels.ravel()
-    corners = _find_corners(parts)
+    return linked_rings(find_corners(np.pad(parts, 1)), values, labels.shape)
+
+
+def linked_rings(corners: Corners, values: Int64[np.ndarray, " p1"], shape: tuple[int, int]) -> Rings:
+    """The rings of all corners of a map.
+
+    Args:
+        corners: In order of vertex.
+        values: (P + 1,) the segment of each part.
+        shape: (H, W) of the map.
+    """
     if len(corners.rows) == 0:
         nothing = np.zeros(0, np.int64)
         return Rings(np.zeros((0, 2), np.int32), np.zeros(1, np.int64), nothing, nothing, np.zeros(0, bool))
-    order, offsets = _walk(_following(corners, *labels.shape))
+    order, offsets = _walk(_following(corners, *shape))
     vertices = np.stack((corners.rows[order], corners.columns[order]), axis=1).astype(np.int32)
     return _sorted_rings(vertices, offsets, corners.parts[order[offsets[:-1]]], values)
 
 
-def _find_corners(parts: Int32[np.ndarray, "h w"]) -> _Corners:
-    """All convex and concave turns. A vertex has one for each part and each side on which that part's outline turns."""
-    padded = np.pad(parts, 1)
+def find_corners(padded: Int32[np.ndarray, "h2 w2"]) -> Corners:
+    """All convex and concave turns. A vertex has one for each part and each side on which that part's outline turns.
+
+    Args:
+        padded: (H + 2, W + 2) the 4-connected parts of a map, 0 around it.
+    """
     top_left, top_right = padded[:-1, :-1], padded[:-1, 1:]
     bottom_left, bottom_right = padded[1:, :-1], padded[1:, 1:]
     straight = ((top_left == top_right) & (bottom_left == bottom_right)) | (
@@ -99,7 +112,7 @@ def _find_corners(parts: Int32[np.ndarray, "h w"]) -> _Corners:
     index, part, arriving, leaving = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.argsort(index, kind="stable")
     index = index[order]
-    return _Corners(rows[index], columns[index], part[order], arriving[order], leaving[order])
+    return Corners(rows[index], columns[index], part[order], arriving[order], leaving[order])
 
 
 def _turns(
@@ -124,7 +137,7 @@ def _turns(
     return index, part.astype(np.int64), np.full(len(index), arriving), leaving_all.astype(np.int64)
 
 
-def _following(corners: _Corners, height: int, width: int) -> Int64[np.ndarray, " n"]:
+def _following(corners: Corners, height: int, width: int) -> Int64[np.ndarray, " n"]:
     """The corner at which the edge that leaves each corner ends.
 
     Edges of one direction on one grid line do not overlap, so the i-th corner they leave from belongs to the i-th

@@ -30,16 +30,24 @@ class RescaledRegions:
 
 
 def _taps(old: int, new: int, span: slice) -> tuple[Int64[np.ndarray, "n t"], Float32[np.ndarray, "n t"]]:
-    """Of each new pixel in a span the old ones that it is made of, and their weights."""
-    scale = old / new
-    reach = max(scale, 1.0)
-    centres = (np.arange(span.start, span.stop) + 0.5) * scale
-    first = np.maximum((centres - reach + 0.5).astype(np.int64), 0)
-    stop = np.minimum((centres + reach + 0.5).astype(np.int64), old)
+    """Of each new pixel in a span the old ones that it is made of, and their weights.
+
+    In float32 and rounded where torch rounds: far from the origin of a large image its places are off by parts of a
+    thousandth of a pixel, which is enough to move the outline of an object here and there.
+    """
+    scale = np.float32(old) / np.float32(new)
+    reach = np.maximum(scale, np.float32(1))
+    centres = ((np.arange(span.start, span.stop) + 0.5) * np.float64(scale)).astype(np.float32)
+    first = np.maximum(((centres - reach) + np.float64(0.5)).astype(np.int64), 0)
+    stop = np.minimum(((centres + reach) + np.float64(0.5)).astype(np.int64), old)
     places = first[:, None] + np.arange(int(np.ceil(reach)) * 2 + 1)
-    weights = np.maximum(1 - np.abs((places + 0.5 - centres[:, None]) / reach), 0) * (places < stop[:, None])
-    weights /= weights.sum(1, keepdims=True)
-    return np.minimum(places, stop[:, None] - 1), weights.astype(np.float32)
+    offsets = (places.astype(np.float32) - centres[:, None]) + np.float64(0.5)
+    distances = np.abs((offsets / np.float64(reach)).astype(np.float32))
+    weights = np.maximum(1 - distances, 0) * (places < stop[:, None])
+    total = np.zeros(len(weights), np.float32)
+    for column in weights.T:  # one after the other, as torch adds them
+        total += column
+    return np.minimum(places, stop[:, None] - 1), weights / total[:, None]
 
 
 def _extent(places: Int64[np.ndarray, "n t"]) -> slice:

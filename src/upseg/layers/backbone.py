@@ -1,10 +1,14 @@
-"""Backbones of the timm library as extractors of feature maps at several strides."""
+"""Backbones of the timm library as extractors of feature maps at several strides.
+
+timm itself is imported for all but `Lite0`, the encoder of the models that come with the package.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from upseg.errors import ModelError
+from upseg.layers.lite0 import LEVELS, Lite0
+from upseg.layers.lite0 import NAMES as LITE0_NAMES
 from upseg.layers.pretrained_weights import shipped_weights
 
 
@@ -26,7 +32,7 @@ class ImageBackbone(nn.Module):
 
     Args:
         name: Of the model.
-        model: A model of timm.
+        model: A model of timm, or `Lite0`.
         multiple: Pixels; padded sides are multiples of it.
         fewest: How many multiples a padded side has at least.
     """
@@ -80,10 +86,11 @@ class TimmBackbone(ImageBackbone):
 
     def __init__(self, name: str, *, pretrained: bool = False, out_indices: Sequence[int] = (-4, -3, -2, -1)) -> None:
         model = _feature_model(name, pretrained, tuple(out_indices))
-        strides: list[int] = model.feature_info.reduction()
+        known = isinstance(model, Lite0)
+        strides: list[int] = model.strides if known else model.feature_info.reduction()
         super().__init__(name, model, multiple=math.lcm(*strides), fewest=2)
         self.strides = strides
-        self.channels: list[int] = model.feature_info.channels()
+        self.channels: list[int] = model.channels if known else model.feature_info.channels()
         self.channels_last_levels = str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC")
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
@@ -120,9 +127,8 @@ def create_timm_model(name: str, options: Mapping[str, Any], *, pretrained: bool
     if file is not None:
         options["pretrained_cfg_overlay"] = {"file": str(file), "custom_load": False}
     try:
-        return timm.create_model(name, pretrained=pretrained, **options)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"the pretrained weights in {file} cannot be read ({error}); delete the file") from error
+        with _readable(file):
+            return timm.create_model(name, pretrained=pretrained, **options)
     except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
             f"{name} cannot serve as a backbone: it has to {needed} ({type(error).__name__}: {error})"
@@ -143,11 +149,14 @@ def download_timm_weights(name: str) -> Path:
     Raises:
         ModelError: If there is no such model, it has no published weights, or they cannot be downloaded.
     """
+    shipped = shipped_weights(name)
+    if name in LITE0_NAMES and shipped.is_file():
+        return shipped
     import timm
     from huggingface_hub import hf_hub_download
 
     check_timm_name(name)
-    if (shipped := shipped_weights(name)).is_file():
+    if shipped.is_file():
         return shipped
     configuration = timm.get_pretrained_cfg(name)
     repository = configuration.hf_hub_id if configuration else None
@@ -185,6 +194,9 @@ def check_timm_name(name: str) -> None:
 
 
 def _feature_model(name: str, pretrained: bool, out_indices: tuple[int, ...]) -> Any:
+    levels = [index % len(LEVELS) for index in out_indices]
+    if name in LITE0_NAMES and levels == sorted({*levels}) and not {*out_indices} - {*range(-len(LEVELS), len(LEVELS))}:
+        return _lite0(name, pretrained, levels)
     import timm
 
     check_timm_name(name)
@@ -194,3 +206,20 @@ def _feature_model(name: str, pretrained: bool, out_indices: tuple[int, ...]) ->
         options["dynamic_img_size"] = True  # transformers that can do without a fixed size only do when asked
     needed = f"give feature maps {out_indices} for images of any size, as convnext_atto or resnet18 do"
     return create_timm_model(name, options, pretrained=pretrained, needed=needed)
+
+
+def _lite0(name: str, pretrained: bool, levels: Sequence[int]) -> Lite0:
+    model = Lite0(levels)
+    if pretrained:
+        file = download_timm_weights(name)
+        with _readable(file):
+            model.load(file)
+    return model
+
+
+@contextmanager
+def _readable(weights: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"the pretrained weights in {weights} cannot be read ({error}); delete the file") from error

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from upseg.errors import ModelError
 from upseg.files import printable
@@ -81,7 +82,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
             raise ValueError("give either weights (the path of a safetensors file) or a network")
         if weights is not None:
             self._check_size(weights)
-            with torch.random.fork_rng(devices=[]), enough_memory():  # first weights are drawn, and then replaced
+            with no_first_weights(), enough_memory():
                 network = self.make_network()
             load_weights(network, weights)
             network.eval().to(self.device)
@@ -90,7 +91,7 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
     def _check_size(self, weights: Path) -> None:
         """Compare the network's shapes with the file's before any of it takes memory."""
         try:
-            with torch.random.fork_rng(devices=[]), torch.device("meta"), warnings.catch_warnings():
+            with no_first_weights(), torch.device("meta"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 outline = self.make_network()
         except ModelError:
@@ -175,6 +176,25 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
         """Publish the model; arguments, result and errors as for `upseg.models.hub.push_to_hub`."""
         with TemporaryDirectory() as folder:
             return push_to_hub(self.save_pretrained(folder, half=half), repo_id, private=private)
+
+
+@contextmanager
+def no_first_weights() -> Iterator[None]:
+    """Let networks be made without weights being drawn, which takes long and is in vain if they are loaded next."""
+    with torch.random.fork_rng(devices=[]), _NothingDrawn():
+        yield
+
+
+# functions of `nn.init` are named that torch hands to a mode; what they call is then not handed on
+_DRAWING = frozenset({Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_})
+
+
+class _NothingDrawn(TorchFunctionMode):
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        return (args or (given.get("tensor"),))[0] if function in _DRAWING else function(*args, **given)
 
 
 @contextmanager

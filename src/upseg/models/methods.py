@@ -47,6 +47,7 @@ METHODS: dict[str, Method] = {
         "upseg.methods.dynaseg:DynaSegSegmenter",
         reports_progress=True,
         has_hierarchy=True,
+        in_blocks=True,
         pictures=("snapshots",),
     ),
     "dynaseg_classes": Method(

@@ -24,7 +24,7 @@ class BandedSegmentation:
         areas: (K,) in pixels.
         first_rows: (K,) of the first row of each segment, not decreasing.
         last_rows: (K,) of the last row of each.
-        scores: (K,) in [0, 1].
+        scores: (K,) in [0, 1]; None where the method gives none.
         provenance: How it came to be.
     """
 
@@ -33,7 +33,7 @@ class BandedSegmentation:
     areas: Int64[np.ndarray, " k"]
     first_rows: Int64[np.ndarray, " k"]
     last_rows: Int64[np.ndarray, " k"]
-    scores: Float64[np.ndarray, " k"]
+    scores: Float64[np.ndarray, " k"] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -51,17 +51,22 @@ def bands(shape: tuple[int, int], multiple: int = 1) -> Iterator[slice]:
 
 
 def number_canonically(
-    shape: tuple[int, int], labels_at: Bands, scores: Float64[np.ndarray, " n1"], provenance: Mapping[str, Any]
+    shape: tuple[int, int],
+    labels_at: Bands,
+    count: int,
+    provenance: Mapping[str, Any],
+    scores: Float64[np.ndarray, " n1"] | None = None,
 ) -> BandedSegmentation:
     """Give the segments of a map their canonical ids, in one pass over its bands.
 
     Args:
         shape: (H, W).
         labels_at: Gives rows with numbers from 0 (void) to N.
-        scores: (N + 1,) of the numbers; that of 0 counts for nothing.
+        count: N + 1.
         provenance: How the map came to be.
+        scores: (N + 1,) of the numbers; that of 0 counts for nothing. None for no scores.
     """
-    count, pixels = len(scores), shape[0] * shape[1]
+    pixels = shape[0] * shape[1]
     first, last = np.full(count, pixels, np.int64), np.full(count, -1, np.int64)
     areas = np.zeros(count, np.int64)
     for rows in bands(shape):
@@ -84,6 +89,6 @@ def number_canonically(
         areas[order],
         first[order] // shape[1],
         last[order] // shape[1],
-        scores[order],
+        None if scores is None else scores[order],
         provenance,
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +18,11 @@ from upseg.formats.overlay import draw_overlay
 from upseg.functional.resizing import resize_image, scaled_size
 from upseg.hierarchy import Hierarchy
 from upseg.images.reading import ImageLike, read_image
+from upseg.images.regions import RgbSource
 from upseg.methods.dynaseg.extensions.atoms import colour_gradient, enlarge
 from upseg.methods.dynaseg.extensions.features import photo_maps
 from upseg.methods.dynaseg.extensions.hierarchy import DEFAULT_DETAIL, group_hierarchy
+from upseg.methods.dynaseg.extensions.large import DrawnBlocks, block_side, reduced_image
 from upseg.methods.dynaseg.fit import fit_network, whole_response
 from upseg.methods.dynaseg.floor import silhouette_floor
 from upseg.methods.dynaseg.grouping import group_labels
@@ -25,6 +30,8 @@ from upseg.methods.dynaseg.network import DynaSegNetwork
 from upseg.methods.dynaseg.settings import DynaSegSettings
 from upseg.models.calling import CallableModel, torch_threads
 from upseg.segmentation import Progress, Segmentation
+from upseg.segmentation.banded import BandedSegmentation, number_canonically
+from upseg.work_folder import claim_folder, kept_array
 
 
 class DynaSegSegmenter(CallableModel):
@@ -53,13 +60,54 @@ class DynaSegSegmenter(CallableModel):
             ModelError: If pretrained weights are asked for and cannot be had.
         """
         pixels = read_image(image)
-        settings = asdict(self.settings)
-        provenance = {"method": "dynaseg", "settings": settings}
         if self.settings.grouping == "labels":
-            return Segmentation.from_labels(self._labels(pixels, progress), provenance=provenance)
-        # recorded as used, so that a result says its level even if the default moves
-        settings["detail"] = DEFAULT_DETAIL if self.settings.detail is None else self.settings.detail
-        return Segmentation.from_hierarchy(self._hierarchy(pixels, progress), settings["detail"], provenance)
+            return Segmentation.from_labels(self._labels(pixels, progress), provenance=self._provenance())
+        return Segmentation.from_hierarchy(self._hierarchy(pixels, progress), self._detail, self._provenance())
+
+    def segment_in_blocks(
+        self, image: RgbSource, folder: Path, key: str, memory: int, progress: Progress | None = None
+    ) -> BandedSegmentation:
+        """Segment an image of any size, as `segment` would with enough memory, but for rounding as it is reduced.
+
+        Args:
+            image: RGB in [0, 1].
+            folder: For what is computed: a second call with the same goes on where the first was stopped. The result
+                needs it.
+            key: Of the image and the settings: what lies in the folder under another is deleted.
+            memory: Bytes that the whole process may take.
+            progress: Called with (blocks done, those there are), of which merging counts as one.
+
+        Raises:
+            ImageError: If the image is damaged.
+            ModelError: If the memory is too little, or pretrained weights cannot be had.
+        """
+        settings = self.settings
+        size = _working_size(*image.shape, settings.working_pixels)
+        channels = max(settings.features, settings.clusters) if settings.steps else 0
+        side = block_side(memory, image.shape, size, channels)
+        claim_folder(folder, f"{key} {side}")
+        with torch_threads(settings.threads):
+            small = kept_array(folder / "regions.npy", lambda: self._regions(reduced_image(image, size, folder)))
+        drawn = DrawnBlocks(image, small, folder, side)
+        done = count(1)
+
+        def step() -> None:
+            if progress is not None:
+                progress(next(done), len(drawn.cores) + 1)
+
+        step()
+        drawn.draw(step)
+        return number_canonically(image.shape, drawn.labels_at, int(small.max()) + 1, self._provenance())
+
+    @property
+    def _detail(self) -> float:
+        return DEFAULT_DETAIL if self.settings.detail is None else self.settings.detail
+
+    def _provenance(self) -> dict[str, Any]:
+        settings = asdict(self.settings)
+        if self.settings.grouping == "hierarchy":
+            settings["detail"] = self._detail  # as used, so that a result says its level even if the default moves
+        return {"method": "dynaseg", "settings": settings}
 
     def picture(self, image: ImageLike, kind: str = "snapshots", count: int = 10) -> UInt8[np.ndarray, "h w 3"]:  # noqa: ARG002
         """The labels at so many steps of the fit, evenly spaced, and at its end, side by side.
@@ -99,27 +147,43 @@ class DynaSegSegmenter(CallableModel):
 
     def _labels(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> Int32[np.ndarray, "h w"]:
         with torch_threads(self.settings.threads):
-            response = self._fit(self._reduced(pixels), progress)
-            labels = group_labels(response, connected=self.settings.connected)
+            labels = self._fitted_labels(self._reduced(pixels), progress)
         return labels if labels.shape == pixels.shape[:2] else enlarge(labels, colour_gradient(pixels))
 
     def _hierarchy(self, pixels: Float32[np.ndarray, "h w 3"], progress: Progress | None) -> Hierarchy:
         with torch_threads(self.settings.threads):
-            reduced = self._reduced(pixels)
-            response = self._fit(reduced, progress) if self.settings.steps else None
-            maps = photo_maps(reduced, self.settings.compare_by)
-            learned_level = self.settings.learned_level
-            hierarchy = group_hierarchy(pixels, _pixels(reduced), response, maps, learned_level=learned_level)
+            hierarchy = self._grouped(pixels, self._reduced(pixels), progress)
         if progress and not self.settings.steps:
             progress(1, 1)
         return hierarchy
+
+    def _regions(self, pixels: Float32[np.ndarray, "h w 3"]) -> Int32[np.ndarray, "h w"]:
+        """The segments of an image that has been reduced, at the size that it has."""
+        image = self._placed(torch.from_numpy(pixels).permute(2, 0, 1)[None])
+        if self.settings.grouping == "labels":
+            return self._fitted_labels(image, None)
+        return self._grouped(pixels, image, None).at(self._detail)
+
+    def _fitted_labels(self, reduced: Float[Tensor, "1 3 h w"], progress: Progress | None) -> Int32[np.ndarray, "h w"]:
+        return group_labels(self._fit(reduced, progress), connected=self.settings.connected)
+
+    def _grouped(
+        self, pixels: Float32[np.ndarray, "h w 3"], reduced: Float[Tensor, "1 3 h2 w2"], progress: Progress | None
+    ) -> Hierarchy:
+        response = self._fit(reduced, progress) if self.settings.steps else None
+        maps = photo_maps(reduced, self.settings.compare_by)
+        learned_level = self.settings.learned_level
+        return group_hierarchy(pixels, _pixels(reduced), response, maps, learned_level=learned_level)
 
     @torch.inference_mode(False)  # a caller's no_grad or inference_mode must not stop the fit
     def _reduced(self, pixels: Float32[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h2 w2"]:
         """The image at the size of the fit, on the device, channels last in memory."""
         image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-        reduced = _reduce(image, self.settings.working_pixels)
-        return reduced.to(self.device, memory_format=torch.channels_last)
+        return self._placed(_reduce(image, self.settings.working_pixels))
+
+    @torch.inference_mode(False)
+    def _placed(self, image: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
+        return image.to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode(False)
     def _fit(self, reduced: Float[Tensor, "1 3 h w"], progress: Progress | None) -> Float[Tensor, "1 q h w"]:
@@ -141,6 +205,12 @@ def _pixels(image: Float[Tensor, "1 3 h w"]) -> Float32[np.ndarray, "h w 3"]:
 
 def _reduce(image: Float[Tensor, "1 3 h w"], pixels: int | None) -> Float[Tensor, "1 3 h2 w2"]:
     height, width = image.shape[-2:]
+    size = _working_size(height, width, pixels)
+    return image if size == (height, width) else resize_image(image, size).clamp(0, 1)
+
+
+def _working_size(height: int, width: int, pixels: int | None) -> tuple[int, int]:
+    """The size at which an image's regions merge."""
     if pixels is None or height * width <= pixels:
-        return image
-    return resize_image(image, scaled_size(height, width, (pixels / (height * width)) ** 0.5)).clamp(0, 1)
+        return height, width
+    return scaled_size(height, width, (pixels / (height * width)) ** 0.5)

@@ -18,6 +18,8 @@ LAB_UNIT = 20.0
 """CIELAB is divided by this, so that a clearly visible difference of colour is about 1."""
 GRADIENT_SIGMA = 1.0
 """Smoothing in pixels before the gradient is taken."""
+GRADIENT_REACH = int(4 * GRADIENT_SIGMA) + 2
+"""Pixels that smoothing and differences reach."""
 LEAST_DEPTH = 0.12
 """Basins shallower than this, in units of the gradient, belong to a neighbour."""
 ROWS_AT_A_TIME = 256
@@ -36,10 +38,9 @@ def perceptual_colours(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarra
 def colour_gradient(image: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
     """Magnitude of the smoothed colour gradient of RGB in [0, 1], in colour units for each pixel."""
     height, width, _ = image.shape
-    margin = int(4 * GRADIENT_SIGMA) + 2  # what smoothing and differences reach
     gradient = np.empty((height, width), np.float32)
     for top in range(0, height, ROWS_AT_A_TIME):
-        first, last = max(0, top - margin), min(height, top + ROWS_AT_A_TIME + margin)
+        first, last = max(0, top - GRADIENT_REACH), min(height, top + ROWS_AT_A_TIME + GRADIENT_REACH)
         colours = perceptual_colours(image[first:last])
         squares = np.zeros(colours.shape[:2], np.float32)
         for channel in range(3):
@@ -62,7 +63,10 @@ def find_atoms(gradient: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]
 
 
 def refine_borders(
-    regions: Int32[np.ndarray, "h w"], gradient: Float32[np.ndarray, "h w"], margin: int
+    regions: Int32[np.ndarray, "h w"],
+    gradient: Float32[np.ndarray, "h w"],
+    margin: int,
+    depths: Int32[np.ndarray, " k1"] | None = None,
 ) -> Int32[np.ndarray, "h w"]:
     """Draw the borders of an enlarged region map anew where the full-size gradient is strongest.
 
@@ -73,13 +77,15 @@ def refine_borders(
         regions: (H, W) ids from 1.
         gradient: (H, W) of the full-size image.
         margin: Half the width of the band around the borders, in pixels.
+        depths: (K + 1,) of each id the greatest that `depth_inside` says, where the map is a part of a larger one.
     """
     if margin < 1:
         return regions
-    depth = _depth_inside(regions)
-    deepest = np.zeros(int(regions.max()) + 1, depth.dtype)
-    np.maximum.at(deepest, regions.ravel(), depth.ravel())
-    kept = depth >= np.minimum(deepest, margin + 1)[regions]
+    depth = depth_inside(regions)
+    if depths is None:
+        depths = np.zeros(int(regions.max()) + 1, depth.dtype)
+        np.maximum.at(depths, regions.ravel(), depth.ravel())
+    kept = depth >= np.minimum(depths, margin + 1)[regions]
     band = depth <= margin + 2  # the pixels to flood, and a rim of kept ones to flood from: all others cost nothing
     flooded: Int32[np.ndarray, "h w"] = watershed(  # type: ignore[no-untyped-call]
         gradient, np.where(kept & band, regions, 0), connectivity=1, mask=band
@@ -101,7 +107,7 @@ def enlarge(regions: Int32[np.ndarray, "h2 w2"], gradient: Float32[np.ndarray, "
     return refine_borders(regions[rows[:, None], columns], gradient, int(np.ceil(factor)))
 
 
-def _depth_inside(regions: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
+def depth_inside(regions: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
     """Chessboard distance to the nearest pixel of another region minus one: 0 for pixels that touch one."""
     border = border_pixels(regions)
     depth: Int32[np.ndarray, "h w"] = ndimage.distance_transform_cdt(~border, metric="chessboard").astype(np.int32)

@@ -108,7 +108,7 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
         sizes = block_sizes(memory, self.settings.canonical)
         key = f"{key} {sizes}"
         with torch_threads(self.settings.threads), torch.inference_mode():
-            plan = SlidePlan.kept_in(folder, key, lambda: self._plan(image, key, sizes))
+            plan = SlidePlan.kept_in(folder, key, lambda: self._plan(image, sizes))
             slide = SlideCells(StretchedRegions(image, plan.contrast), plan, folder, self._looked, self.settings)
             slide.run(Steps(len(slide.cores), progress))
         patches = Patches(tuple(slide.patch(number) for number in range(len(slide.cores))), plan.size)
@@ -117,15 +117,15 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
             return resize_label_rows(patches.labels_at, plan.size, plan.shape, rows)
 
         facts = self.provenance(diameter=round(plan.diameter, 1))
-        return number_canonically(plan.shape, labels_at, patches.scores, facts)
+        return number_canonically(plan.shape, labels_at, len(patches.scores), facts, patches.scores)
 
-    def _plan(self, image: RgbSource, key: str, sizes: tuple[int, int]) -> SlidePlan:
+    def _plan(self, image: RgbSource, sizes: tuple[int, int]) -> SlidePlan:
         contrast = contrast_of(image) if self.settings.stretch else None
         given = self.settings.diameter
         stretched = StretchedRegions(image, contrast)
         diameter = self._diameter_of_parts(stretched) if given == "auto" else float(given)
         size = scaled_size(*image.shape, self._scale(diameter))
-        return SlidePlan(key, image.shape, size, diameter, contrast, *sizes)
+        return SlidePlan(image.shape, size, diameter, contrast, *sizes)
 
     def _diameter_of_parts(self, image: StretchedRegions) -> float:
         """The median of what the network finds in nine parts of an image, of those with objects."""

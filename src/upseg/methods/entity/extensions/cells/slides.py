@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -32,11 +31,12 @@ from upseg.images.rescaling import RescaledRegions
 from upseg.layers.tiling import TileGrid, blended_at
 from upseg.methods.entity.extensions.cells.grouping import PixelMaps, flooded, without_doubtful
 from upseg.methods.entity.extensions.cells.settings import CellSettings
+from upseg.work_folder import claim_folder, kept_array
 
 RIM = 10.0
 """Around a block, in canonical diameters."""
-_BASE_BYTES, _BYTES_PER_PIXEL = 1_400_000_000, 200
-"""What a process takes without blocks, and of each pixel of a block with its rim: estimates, rather too large."""
+_BASE_BYTES, _BYTES_PER_PIXEL = 1_750_000_000, 50
+"""What a process takes for a tile, and more for each pixel of a block with its rim: measured, rounded up."""
 _BLOCKS = 512, 2048
 """The smallest and the largest side of a block."""
 _SHARES = (1 / 6, 1 / 2, 5 / 6)
@@ -51,7 +51,6 @@ class SlidePlan:
     """What is decided of an image before any part of it is segmented.
 
     Attributes:
-        key: Of the image and all settings; another one needs a new plan.
         shape: (H, W) of the image.
         size: (H, W) at which the network sees it.
         diameter: Of the objects, in pixels of the image.
@@ -60,7 +59,6 @@ class SlidePlan:
         widest: Of a block's rim: it grows up to there for objects that reach out of it.
     """
 
-    key: str
     shape: tuple[int, int]
     size: tuple[int, int]
     diameter: float
@@ -71,14 +69,11 @@ class SlidePlan:
     @classmethod
     def kept_in(cls, folder: Path, key: str, make: Callable[[], SlidePlan]) -> SlidePlan:
         """The plan of an earlier run with the same key; else a new one, and what lies in the folder goes."""
+        claim_folder(folder, key)
         path = folder / "plan.json"
         if path.exists():
             noted = json.loads(path.read_text())
-            if noted.get("key") == key:
-                pairs = {name: None if noted[name] is None else tuple(noted[name]) for name in _PAIRS}
-                return cls(**{**noted, **pairs})
-        if folder.exists():
-            shutil.rmtree(folder)
+            return cls(**{**noted, **{name: noted[name] and tuple(noted[name]) for name in _PAIRS}})
         plan = make()
         with atomic_path(path) as partial:
             partial.write_text(json.dumps(asdict(plan)))
@@ -164,13 +159,12 @@ class SlideCells:
 
     def _tile(self, number: int) -> Tensor:
         """What the network says about a tile, (3, h, w)."""
-        path = self.folder / f"tile-{number}.npy"
-        if not path.exists():
+
+        def look() -> Float32[np.ndarray, "3 h w"]:
             pixels = RescaledRegions(self.image, self.plan.size).read(*self._tiles[number]).clip(0, 1)
-            seen = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-            with atomic_path(path) as partial, partial.open("wb") as file:
-                np.save(file, self.look(seen)[0, :_KEPT_MAPS].float().cpu().numpy())
-        return torch.from_numpy(np.load(path))
+            return self.look(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0, :_KEPT_MAPS].float().cpu().numpy()
+
+        return torch.from_numpy(kept_array(self.folder / f"tile-{number}.npy", look))
 
     def _forget_tiles(self, before: int) -> None:
         """Delete the tiles that end above a row: no block needs them any more."""
