@@ -43,13 +43,21 @@ def draw(photos: Sequence[Path], side: int, top: int, left: int, shape: tuple[in
     for row in range(top // each, (top + shape[0] - 1) // each + 1):
         for column in range(left // each, (left + shape[1] - 1) // each + 1):
             source = photo(photos[(row * ACROSS + column) % len(photos)])
-            down = slice(max(top, row * each), min(top + shape[0], (row + 1) * each))
-            across = slice(max(left, column * each), min(left + shape[1], (column + 1) * each))
+            inner = [(max(top, row * each), min(top + shape[0], (row + 1) * each)),
+                     (max(left, column * each), min(left + shape[1], (column + 1) * each))]  # fmt: skip
+            # with a rim: an enlarged part sees nothing beyond its own edges
+            rim = math.ceil(4 * each / min(source.size))
+            (first, stop), (start, end) = (
+                (max(a - rim, n * each), min(b + rim, (n + 1) * each))
+                for (a, b), n in zip(inner, (row, column), strict=True)
+            )
             x, y = source.width / each, source.height / each
-            box = ((across.start - column * each) * x, (down.start - row * each) * y,
-                   (across.stop - column * each) * x, (down.stop - row * each) * y)  # fmt: skip
-            part = source.resize((across.stop - across.start, down.stop - down.start), 3, box)
-            image[down.start - top : down.stop - top, across.start - left : across.stop - left] = part
+            box = ((start - column * each) * x, (first - row * each) * y,
+                   (end - column * each) * x, (stop - row * each) * y)  # fmt: skip
+            part = np.asarray(source.resize((end - start, stop - first), 3, box))
+            (above, below), (before, behind) = inner
+            part = part[above - first : below - first, before - start : behind - start]
+            image[above - top : below - top, before - left : behind - left] = part
     noise = np.random.default_rng((top, left)).normal(0, 3, image.shape)
     return (image + noise).clip(0, 255).astype(np.uint8)
 
@@ -126,7 +134,8 @@ def cells(row: dict[str, Any]) -> list[object]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="with photos, at any depth")
-    parser.add_argument("--megapixels", type=float, nargs="+", default=[24, 100, 400])
+    parser.add_argument("--add", type=Path, nargs="*", default=[], help="reports (.json) of other sizes")
+    parser.add_argument("--megapixels", type=float, nargs="*", default=[24, 100, 400])
     parser.add_argument("--whole", type=float, default=24, help="megapixels of the largest also run in one piece")
     parser.add_argument("--killed", type=float, default=24, help="megapixels of the largest also killed and run again")
     parser.add_argument("--model", default="dynaseg")
@@ -136,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=BENCHMARKS / "results", help="default: benchmarks/results")
     options = parser.parse_args(arguments)
     photos = sorted(options.folder.rglob("*.jpg"))[:: max(1, len(list(options.folder.rglob("*.jpg"))) // ACROSS**2)]
-    rows = []
+    rows = [row for path in options.add for row in json.loads(path.read_text())["rows"]]
     for megapixels in options.megapixels:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(megapixels, photos, Path(folder), options))

@@ -242,12 +242,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--memory", default="4GB", help="as upseg segment takes it")
     parser.add_argument("--block", type=int, default=2048, help="side of the blocks that this memory leads to")
     parser.add_argument("--set", nargs="*", default=[], help="further settings of the model, KEY=VALUE")
-    parser.add_argument("--add", type=Path, help="a report (.json) of other sizes, whose rows come first")
+    parser.add_argument("--add", type=Path, nargs="*", default=[], help="reports (.json) of other sizes")
     parser.add_argument("--plot", type=Path, help="also draw time and memory over the size")
     parser.add_argument("--output", type=Path, default=BENCHMARKS / "results", help="default: benchmarks/results")
     options = parser.parse_args(arguments)
     options.model, options.set = "nuclei", [f"diameter={DIAMETER}", *options.set]
-    rows = json.loads(options.add.read_text())["rows"] if options.add else []
+    rows = [row for path in options.add for row in json.loads(path.read_text())["rows"]]
     for side in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
             rows.append(measure(side, Path(folder), options))
@@ -258,6 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"s of CPU: one thread; of slides above {options.undisturbed} pixels a side those before and after the kill",
         "s after the kill: of CPU, of the run that goes on after SIGKILL, in others at a third of the time",
     ]
+    rows.sort(key=lambda row: row["side"])
     if options.plot:
         draw_plot(rows, options.plot)
     table = markdown_table(HEADINGS, map(cells, rows))

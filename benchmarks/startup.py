@@ -20,11 +20,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from harness.report import markdown_table, write_report
 from PIL import Image
 
+from upseg.data.shapes import draw_scene
+
 ROOT = Path(__file__).resolve().parents[1]
-SIZE = (481, 321)
+SIZE = (321, 481)
 MAIN = "from upseg.cli import main; main()"
 GOALS = {"first": 2.0, "nothing to do": 0.5}
 """Seconds."""
@@ -87,7 +90,7 @@ def main() -> int:
     ]
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.png"
-        Image.effect_noise(SIZE, 60).convert("RGB").save(photo)
+        Image.fromarray((255 * draw_scene((0, 0), SIZE, 0.5).image).astype(np.uint8)).save(photo)
 
         def segment(model: str, output: str) -> list[str]:
             return ["segment", str(photo), "-o", f"{folder}/{output}", *(["-m", model] if model else []), "-q"]
@@ -101,7 +104,7 @@ def main() -> int:
     headings = ("command", "before (s)", "now (s)", "before, CPU (s)", "now, CPU (s)", "now / before, CPU")
     table = markdown_table(headings, [tuple(asdict(row).values()) for row in rows])
     goal = ", ".join(f"{name} {seconds:g} s" for name, seconds in GOALS.items())
-    notes = [f"Made-up photo of {SIZE[0]} x {SIZE[1]} pixels. Medians of {options.repeats}, in turns. Goal: {goal}."]
+    notes = [f"A made-up scene of {SIZE[1]} x {SIZE[0]} pixels. Medians of {options.repeats}, in turns. Goal: {goal}."]
     write_report(
         options.output, "startup", "From the command to the files", [table], {"rows": [*map(asdict, rows)]}, notes
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -35,10 +35,10 @@ class DeferredModules(MetaPathFinder):
         when: Asked before a module is deferred.
     """
 
-    def __init__(self, names: Iterable[str], when: Callable[[], bool]) -> None:
+    def __init__(self, names: Iterable[str], when: Callable[[], bool] = lambda: True) -> None:
         self.names, self.when = frozenset(names), when
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
+    def find_spec(self, name: str, path: Any, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
         """The spec of a deferred module, as the import system asks for it; None for others."""
         spec = PathFinder.find_spec(name, path) if name in self.names and self.when() else None
         if spec is not None and spec.loader is not None:
@@ -55,7 +55,7 @@ class _DeferringLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         def get(name: str) -> Any:
-            if name.startswith("__"):  # what the import system looks for in any module
+            if name.startswith("__") and name != "__all__":  # what the import system looks for in any module
                 raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
             vars(module).pop("__getattr__", None)
             self.real.exec_module(module)

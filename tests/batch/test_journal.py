@@ -1,4 +1,5 @@
 import os
+import time
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -129,3 +130,17 @@ def test_a_full_disk_gets_one_clear_error_and_only_cuts_a_line(tmp_path, monkeyp
 def test_writing_without_opening_is_a_mistake_of_the_program(tmp_path) -> None:
     with pytest.raises(RuntimeError, match="with statement"):
         Journal(tmp_path).begin(STATE, OUTPUTS)
+
+
+def test_what_is_begun_is_on_the_disk_at_once_and_what_is_finished_within_a_second(tmp_path, monkeypatch) -> None:
+    synced, now = list[str](), [100.0]
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append("sync"))
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Journal(tmp_path) as journal:
+        for later in (0.0, 0.1, 5.0):
+            now[0] += later
+            journal.begin(STATE, OUTPUTS)
+            now[0] += later
+            journal.finish(STATE, OUTPUTS, seconds=0.1, segments=1)
+        assert len(synced) == 4  # three times begun, and finished five seconds later
+    assert len(synced) == 5

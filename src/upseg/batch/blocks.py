@@ -6,8 +6,9 @@ import ctypes
 import hashlib
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class BlockJob(ImageJob):
     memory: int = 0
     key: str = ""
 
-    def carry_out(self, segmenter: Any, on_step: StepCallback | None = None) -> int:
+    def start(self, segmenter: Any, on_step: StepCallback | None = None) -> Callable[[], int]:
         """Segment and write; what an earlier run computed of the same image is used.
 
         Raises:
@@ -58,7 +59,7 @@ class BlockJob(ImageJob):
         except ImageError as error:
             raise ImageError(f"{printable(self.path)}: {error}") from error
         shutil.rmtree(work, ignore_errors=True)
-        return len(found)
+        return partial(len, found)
 
 
 def reuse_freed_memory() -> None:

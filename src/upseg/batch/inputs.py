@@ -14,7 +14,7 @@ from upseg.batch.stores import Stamp, Uri, listing, place_of
 from upseg.data.names import normal_name
 from upseg.errors import ImageError, UpsegError
 from upseg.files import printable
-from upseg.formats import FORMATS, output_paths
+from upseg.formats import FORMATS, output_suffixes
 from upseg.images.ome_zarr import ZARR_SUFFIX
 from upseg.images.reading import IMAGE_SUFFIXES
 
@@ -89,8 +89,8 @@ class OutputPlan:
     @classmethod
     def of(cls, stem: PurePosixPath, formats: Sequence[str]) -> OutputPlan:
         """The files of some formats."""
-        paths = (path for name in formats for path in output_paths(Path(stem), name))
-        return cls(stem, tuple(PurePosixPath(path.as_posix()) for path in paths))
+        suffixes = (suffix for name in formats for suffix in output_suffixes(name))
+        return cls(stem, tuple(stem.with_name(stem.name + suffix) for suffix in suffixes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -24,6 +25,8 @@ from upseg.segmentation import Segmentation
 
 _LOGGER = logging.getLogger(__name__)
 Status = Literal["done", "replaced", "skipped", "failed"]
+_Done = TypeVar("_Done")
+_SMALL = 1_000_000  # pixels of an image whose results may wait to be written
 StepCallback = Callable[[int, int], None]
 """Told how many steps of how many are done with the image in hand."""
 
@@ -110,15 +113,18 @@ class ImageJob:
         """Every file that the formats make."""
         return tuple(path for name in self.formats for path in output_paths(self.stem, name))
 
-    def carry_out(self, segmenter: Any, on_step: StepCallback | None = None) -> int:
-        """Segment the input and write every result; returns the number of segments.
+    def start(self, segmenter: Any, on_step: StepCallback | None = None) -> Callable[[], int]:
+        """Segment the input.
 
         Args:
             segmenter: The loaded model.
             on_step: Told of progress; None if nobody is, or the model's method does not report it.
 
+        Returns:
+            Writes every result, and returns the number of segments; of a large image they are written already.
+
         Raises:
-            UpsegError: If something is wrong with this input, or a result cannot be written.
+            UpsegError: If something is wrong with this input; from what is returned, if a result cannot be written.
         """
         started = time.perf_counter()
         found = self.segment(segmenter, on_step)
@@ -129,8 +135,13 @@ class ImageJob:
             given: dict[str, Any] = {"image": found.image, "depth": found.depth, "levels": self.options.levels}
             write(found.segmentation, path, format=name, **given)
 
-        self.write_each(write_one)
-        return count
+        def finish() -> int:
+            self.write_each(write_one)
+            return count
+
+        if found.segmentation.labels.size <= _SMALL:
+            return finish
+        return partial(int, finish())  # so that its memory is free for the next
 
     def write_each(self, write_one: Callable[[str, Path], object]) -> None:
         """Write every format.
@@ -218,16 +229,37 @@ class ImageResult:
 
 
 def run_job(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) -> ImageResult:
-    """Segment one image and write its results; whatever goes wrong concerns only this image.
+    """Segment one image and write its results; arguments as of `start_job`."""
+    return start_job(job, segmenter, on_step)()
+
+
+def start_job(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) -> Callable[[], ImageResult]:
+    """Segment one image; whatever goes wrong concerns only this image.
 
     Args:
         job: What to do.
         segmenter: The loaded model, as the job takes it.
         on_step: Told of progress; None if nobody is, or the model's method does not report it.
+
+    Returns:
+        Writes the results, and says how it went; may be called in another thread, once.
     """
     started = time.perf_counter()
+    write = _guarded(job, lambda: job.start(segmenter, on_step))
+
+    def finish() -> ImageResult:
+        segments = write if isinstance(write, ImageResult) else _guarded(job, write)
+        if isinstance(segments, ImageResult):
+            return segments
+        return ImageResult(job.path, job.status, job.outputs, segments, time.perf_counter() - started)
+
+    return finish
+
+
+def _guarded(job: ImageJob, do: Callable[[], _Done]) -> _Done | ImageResult:
+    """What a part of a job gives, or how it failed."""
     try:
-        segments = job.carry_out(segmenter, on_step)
+        return do()
     except UpsegError as error:
         return ImageResult.failure(job.path, str(error), details=traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - a bug in one image must not stop the others
@@ -235,8 +267,6 @@ def run_job(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) 
             return ImageResult.failure(job.path, NO_MEMORY, details=traceback.format_exc())
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
         return ImageResult.failure(job.path, f"unexpected {reason}", details=traceback.format_exc())
-    seconds = time.perf_counter() - started
-    return ImageResult(job.path, job.status, job.outputs, segments, seconds)
 
 
 def lacks_memory(error: BaseException) -> bool:

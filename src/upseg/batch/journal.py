@@ -7,12 +7,14 @@ import json
 import os
 import secrets
 import stat
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -110,6 +112,7 @@ class Journal:
         self.folder, self.path = folder, folder / JOURNAL_NAME
         self._entries: dict[str, _Entry] = {}
         self._descriptor: int | None = None
+        self._lock, self._synced = Lock(), 0.0
         self._held_back: list[bytes] | None = None
         content = self._read()
         self._cut = not content.endswith(b"\n") and bool(content)
@@ -148,8 +151,16 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+            try:
+                os.fsync(self._descriptor)
+            except OSError as failure:
+                raise self._unwritable(failure) from failure
+            finally:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _unwritable(self, error: OSError) -> UpsegError:
+        return UpsegError(f"{printable(self.path)}: cannot be written ({error.strerror or error})")
 
     def _set_aside_other_things(self) -> None:
         """Take a link, pipe or the like away: reading it may never end, and writing may change what lies elsewhere."""
@@ -192,17 +203,20 @@ class Journal:
         entry = self._entries.get(str(output))
         return entry.segments if entry is not None else None
 
-    def holds_result_of(self, output: str, name: str) -> bool:
-        """Whether a file is there that a run wrote for the image of this name."""
-        entry = self._entries.get(output)
-        return entry is not None and entry.state.name == name and self.holds(output)
+    def results_beside(self, outputs: Set[str]) -> dict[str, set[str]]:
+        """The files beside some that are there and that runs wrote, by the name of the image they are of."""
+        found: dict[str, set[str]] = {}
+        for output in self._entries.keys() - outputs:
+            if self.holds(output):
+                found.setdefault(self._entries[output].state.name, set()).add(output)
+        return found
 
     def begin(self, state: InputState, outputs: Sequence[PurePosixPath]) -> None:
         """Note that these outputs of an image are about to be written."""
         self._append({"event": "begun"}, state, outputs)
 
     def finish(self, state: InputState, outputs: Sequence[PurePosixPath], *, seconds: float, segments: int) -> None:
-        """Note that these outputs of an image are complete."""
+        """Note that these outputs of an image are complete; if the power is cut within a second, it is done again."""
         self._append({"event": "finished", "seconds": round(seconds, 3), "segments": segments}, state, outputs)
 
     def _append(self, facts: dict[str, Any], state: InputState, outputs: Sequence[PurePosixPath]) -> None:
@@ -216,11 +230,12 @@ class Journal:
             "outputs": [str(output) for output in outputs],
         }
         line = json.dumps(record).encode("ascii") + b"\n"
-        if self._held_back is None:
-            self._write(line)
-        else:
-            self._held_back.append(line)
-        self._remember(record)
+        with self._lock:
+            if self._held_back is None:
+                self._write(line)
+            else:
+                self._held_back.append(line)
+            self._remember(record)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -240,10 +255,11 @@ class Journal:
         self._cut = True  # until all of it is written
         try:
             written = os.write(self._descriptor, line)  # one write, so that two runs never mix their lines
-            if written == len(line):
+            if written == len(line) and (b'"begun"' in lines or time.monotonic() - self._synced > _PATIENCE):
                 os.fsync(self._descriptor)
+                self._synced = time.monotonic()
         except OSError as error:
-            raise UpsegError(f"{printable(self.path)}: cannot be written ({error.strerror or error})") from error
+            raise self._unwritable(error) from error
         if written < len(line):
             raise UpsegError(f"{printable(self.path)}: cannot be written (the disk is full)")
         self._cut = False
@@ -274,6 +290,7 @@ def _is_whole(record: Mapping[str, Any]) -> bool:
     )
 
 
+_PATIENCE = 1.0  # seconds that finished images may be known to nobody but the system
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would otherwise write \r\n
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from upseg.batch.jobs import ImageJob, ImageResult, StepCallback, run_job
+from upseg.batch.jobs import ImageJob, ImageResult, StepCallback, run_job, start_job
 from upseg.batch.stores import Uri, read, write
 from upseg.errors import UpsegError
 from upseg.images.reading import IMAGE_SUFFIXES
@@ -27,6 +27,14 @@ def run_anywhere(job: ImageJob, segmenter: Any, on_step: StepCallback | None = N
         return renamed(result, job, local)
     except (UpsegError, OSError) as error:  # the latter of the temporary folder: a full disk
         return ImageResult.failure(job.path, str(error), details=traceback.format_exc())
+
+
+def start_anywhere(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) -> Callable[[], ImageResult]:
+    """As `upseg.batch.jobs.start_job`; what goes to a store is there already when this returns."""
+    if not is_remote(job):
+        return start_job(job, segmenter, on_step)
+    result = run_anywhere(job, segmenter, on_step)
+    return lambda: result
 
 
 def is_remote(job: ImageJob) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
@@ -13,15 +13,15 @@ from typing import Any
 
 from upseg import __version__
 from upseg.batch.blocks import BlockJob, block_key, check_blocks
+from upseg.batch.here import run_here
 from upseg.batch.inputs import InputImage, OutputPlan, earlier_results, find_images, plan_outputs
 from upseg.batch.jobs import ImageJob, ImageResult, ResultOptions, Status, StepCallback
 from upseg.batch.journal import Claim, Decision, InputState, Journal, digest_of
 from upseg.batch.ray_pipeline import run_on_ray
-from upseg.batch.remote_jobs import run_anywhere
 from upseg.batch.stacks import DEFAULT_LINK, PROJECTION, ProjectionJob, StackJob, check_planes
 from upseg.batch.store_journal import StoreJournal, open_journal
 from upseg.batch.stores import Uri, place_of, read_all, write
-from upseg.batch.workers import run_in_workers, threads_of_an_image
+from upseg.batch.workers import run_in_workers
 from upseg.errors import UpsegError
 from upseg.files import printable
 from upseg.formats import FORMATS, formats_that_need
@@ -233,13 +233,13 @@ def _check_kind(
 
 def stale_results(plans: Mapping[InputImage, OutputPlan], journal: Journal) -> tuple[Path, ...]:
     """The files of earlier runs whose images' results have other names now, as when `a.jpg` came beside `a.png`."""
-    current = {str(file) for plan in plans.values() for file in plan.files}
+    others = journal.results_beside({str(file) for plan in plans.values() for file in plan.files})
     return tuple(
         journal.folder / file
         for image, plan in plans.items()
-        if image.problem is None
+        if image.problem is None and (known := others.get(str(image.name)))
         for file in earlier_results(image, plan)
-        if file not in current and journal.holds_result_of(file, str(image.name))
+        if file in known
     )
 
 
@@ -379,7 +379,7 @@ def _run(
     if ray is not None:
         outcomes = run_on_ray(jobs, model, device=device, workers=workers, address=ray)
     elif workers in (None, 1) or len(jobs) == 1:
-        outcomes = _run_here(jobs, model, device, begin, on_step)
+        outcomes = run_here(jobs, model, device, begin, on_step)
     else:
         outcomes = run_in_workers(jobs, model, device=device, workers=workers or 1, on_begin=begin)
     with closing(outcomes):
@@ -396,17 +396,3 @@ def _recorded(result: ImageResult, claim: Claim) -> ImageResult:
     except UpsegError as error:
         return ImageResult.failure(result.input, str(error))
     return result
-
-
-def _run_here(
-    jobs: Sequence[ImageJob],
-    model: Model,
-    device: str,
-    on_begin: Callable[[int], ImageResult | None],
-    on_step: StepCallback,
-) -> Generator[tuple[int, ImageResult], None, None]:
-    segmenter = model.load(device)
-    told = on_step if model.implementation.reports_progress else None
-    with threads_of_an_image():
-        for index, job in enumerate(jobs):
-            yield index, on_begin(index) or run_anywhere(job, segmenter, told)

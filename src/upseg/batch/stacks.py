@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ class StackJob(ImageJob):
     planes: str = "all"
     link: float = DEFAULT_LINK
 
-    def carry_out(self, segmenter: Any, on_step: StepCallback | None = None) -> int:
-        """Segment plane by plane and write the label stack and the tracks; returns the number of objects.
+    def start(self, segmenter: Any, on_step: StepCallback | None = None) -> Callable[[], int]:
+        """Segment plane by plane and write the label stack and the tracks; what is returned counts the objects.
 
         Raises:
             UpsegError: If a plane cannot be read, or a result cannot be written.
@@ -61,7 +62,7 @@ class StackJob(ImageJob):
                 write_tracks(linker.spans, path)
 
         self.write_each(write_one)
-        return len(linker.spans)
+        return partial(len, linker.spans)
 
 
 @dataclass(frozen=True, slots=True)

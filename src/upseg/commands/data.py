@@ -82,7 +82,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Read all of a data set and say what is in it and what is wrong with it; exit code 1 if anything is."""
-    from upseg.commands.progress import progress_bar
+    from upseg.commands.bars import progress_bar
     from upseg.data.summary import summarise
 
     dataset = open_for_command(source, path, split, images, assignments, channels, normalize)
@@ -158,7 +158,7 @@ def pseudo_depth(
     from dataclasses import asdict
 
     from upseg.batch.pseudo_depth import write_pseudo_depth
-    from upseg.commands.progress import progress_bar
+    from upseg.commands.bars import progress_bar
     from upseg.data.depth_models import TransformersDepth
 
     dataset = open_for_command(source, path, split, images, assignments, channels, normalize)

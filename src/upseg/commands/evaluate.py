@@ -175,7 +175,7 @@ def _with_progress(
     protocol: str, predictions: Path | Segmenter, dataset: Dataset, *, visible: bool, **options: Any
 ) -> Evaluation:
     """Show a bar on standard error while images are measured, if that is a terminal."""
-    from upseg.commands.progress import progress_bar
+    from upseg.commands.bars import progress_bar
     from upseg.evaluation.run import evaluate as measure
 
     with progress_bar("images", visible=visible, total=len(dataset)) as show:

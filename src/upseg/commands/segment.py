@@ -38,10 +38,17 @@ if TYPE_CHECKING:
 
 
 _SNAPSHOTS = 10
-# What torch imports to compile and to export networks, a third of the time that its import takes; and the versions of
-# torch of which it is known that their own modules do not miss it
-_UNUSED_OF_TORCH = ("torch._meta_registrations", "torch.export", "torch.distributions")
+# What torch, numpy and scipy import and nothing here uses, a tenth of the time of their import; of torch for the
+# versions of which it is known that their own modules do not miss it. Of what it imports to compile networks,
+# generators of random numbers need a part.
 _TORCH_VERSIONS = ("2.15.",)
+_DEFERRED = (
+    DeferredModules(
+        ("torch.export", "torch.distributions"),
+        lambda: str(sys.modules["torch"].__version__).startswith(_TORCH_VERSIONS),
+    ),
+    DeferredModules(("numpy.f2py", "scipy.spatial.transform")),
+)
 _OBJECTS = 50_000  # made before Python looks for cycles among them: imports make many, and no cycles
 _Paths = Annotated[
     list[str], typer.Argument(help="Images, folders (searched throughout) and globs; s3://... and gs://... too.")
@@ -250,10 +257,7 @@ def segment(
 def start_quickly() -> None:
     """Let the imports of this process leave out what segmenting does not need."""
     gc.set_threshold(_OBJECTS)
-    sys.meta_path.insert(
-        0,
-        DeferredModules(_UNUSED_OF_TORCH, lambda: str(sys.modules["torch"].__version__).startswith(_TORCH_VERSIONS)),
-    )
+    sys.meta_path[:0] = [finder for finder in _DEFERRED if finder not in sys.meta_path]
 
 
 def _shard_of(text: str) -> tuple[int, int]:

@@ -40,6 +40,7 @@ __all__ = [
     "formats_that_need",
     "html_of",
     "output_paths",
+    "output_suffixes",
     "picture_of",
     "read",
     "read_coco",
@@ -240,10 +241,20 @@ def output_paths(stem_path: str | Path, format: str) -> list[Path]:  # noqa: A00
         ['photo.panoptic.json', 'photo.panoptic.png']
     """
     stem = stem_path if isinstance(stem_path, Path) else Path(stem_path)
+    return [stem.with_name(stem.name + suffix) for suffix in output_suffixes(format)]
+
+
+def output_suffixes(format: str) -> tuple[str, ...]:  # noqa: A002
+    """How the names end of the files that `output_paths` says; errors as of that function.
+
+    Example:
+        >>> output_suffixes("panoptic")
+        ('.panoptic.json', '.panoptic.png')
+    """
     if format in OTHER_FORMATS:
-        return [stem.with_name(stem.name + OTHER_FORMATS[format])]
+        return (OTHER_FORMATS[format],)
     chosen = _by_name(format)
-    return [stem.with_name(stem.name + suffix) for suffix in (chosen.suffix, *chosen.companions)]
+    return (chosen.suffix, *chosen.companions)
 
 
 def formats_that_need(need: Need, names: Iterable[str]) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int32, Int64
-from scipy import sparse
 
 from upseg.functional.label_maps import connected_components
 from upseg.functional.polygons import Corners, Rings, find_corners, linked_rings
@@ -63,6 +62,8 @@ def _joined_parts(
             pairs.append(np.unique(np.stack([parts[0][same], above[1][same]]), axis=1).astype(np.int64))
         above = labels[-1], parts[-1]
     values, (a, b) = np.concatenate(segments), np.concatenate(pairs, axis=1)
+    from scipy import sparse
+
     links = sparse.coo_array((np.ones(len(a), bool), (a, b)), shape=(len(values), len(values)))
     joined = sparse.csgraph.connected_components(links, directed=False)[1]
     _, firsts, table = np.unique(joined, return_index=True, return_inverse=True)

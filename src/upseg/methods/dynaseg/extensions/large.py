@@ -25,10 +25,10 @@ from upseg.work_folder import kept_array
 
 RIM = 16
 """Around a block, in widths of the band in which borders are looked for: what lies beyond decides nothing in it."""
-_BASE_BYTES, _BYTES_PER_WORKING_PIXEL, _BYTES_PER_PIXEL = 600_000_000, 1600, 120
+_BASE_BYTES, _BYTES_PER_WORKING_PIXEL, _BYTES_PER_PIXEL = 1_100_000_000, 320, 40
 """What a process takes before it has an image, for each pixel of the reduced image, and for each of a block with its
 rim: measured, rounded up. Merging is over when the first block is drawn."""
-_BYTES_PER_FITTED_VALUE = 40
+_BYTES_PER_FITTED_VALUE = 10
 """For each channel of each pixel of the reduced image, where a network is fitted to it."""
 _SIDES = 256, 3072
 """The smallest and the largest block."""

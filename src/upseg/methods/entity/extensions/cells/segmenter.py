@@ -77,12 +77,12 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
             diameter, known = self._diameter(tensor)
             height, width = tensor.shape[-2:]
             scale = self._scale(diameter)
-            maps = None if self.settings.flips else known.get(scaled_size(height, width, scale))
-            if maps is None:
-                maps = self._maps(tensor, scale, self._mirrored, progress)
+            found = None if self.settings.flips else known.get(scaled_size(height, width, scale))
+            if found is None:
+                found = self._group(self._maps(tensor, scale, self._mirrored, progress))
             elif progress is not None:
                 progress(1, 1)
-            labels, scores = restored(self._group(maps), (height, width))
+            labels, scores = restored(found, (height, width))
         return Segmentation.from_labels(labels, scores=scores, provenance=self.provenance(diameter=round(diameter, 1)))
 
     def segment_in_blocks(
@@ -133,7 +133,7 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
         for part in parts_of(image.shape, self.settings.largest):
             pixels = torch.from_numpy(image.read(*part)).permute(2, 0, 1)[None]
             diameter, known = self._diameter(pixels)
-            if len(self._group(list(known.values())[-1]).scores) >= _LEAST_OBJECTS:
+            if len(list(known.values())[-1].scores) >= _LEAST_OBJECTS:
                 found.append(diameter)
         return float(np.median(found)) if found else self.settings.canonical
 
@@ -165,9 +165,9 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
         found = self._group(_as_arrays(maps))
         return restored(found, size or (maps.shape[1], maps.shape[2]))[0]
 
-    def _diameter(self, image: Float32[Tensor, "1 3 h w"]) -> tuple[float, dict[tuple[int, int], PixelMaps]]:
-        """The objects' diameter in pixels of the image, and the maps that were computed to find it, by their size."""
-        settings, known = self.settings, {}
+    def _diameter(self, image: Float32[Tensor, "1 3 h w"]) -> tuple[float, dict[tuple[int, int], FoundCells]]:
+        """The objects' diameter in pixels of the image, and what was found on the way, by the size of the maps."""
+        settings, known = self.settings, dict[tuple[int, int], FoundCells]()
         if settings.diameter != "auto":
             return float(settings.diameter), {}
         scale = min(1.0, settings.largest / max(image.shape[-2:]))
@@ -176,8 +176,9 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
             size = scaled_size(image.shape[-2], image.shape[-1], scale)
             if size in known:
                 break
-            known[size] = self._maps(image, scale, self._look)
-            found = typical_diameter(known[size], self._group(known[size]), settings.canonical)
+            maps = self._maps(image, scale, self._look)
+            known[size] = self._group(maps)
+            found = typical_diameter(maps, known[size], settings.canonical)
             if found is None:
                 break
             diameter = found / scale

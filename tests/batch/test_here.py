@@ -1,0 +1,96 @@
+"""Jobs in this process: the disk is waited for beside the next segmentation, and each is noted before it is written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from upseg.batch import here
+from upseg.batch.here import run_here
+from upseg.batch.jobs import ImageJob, ImageResult, StepCallback
+from upseg.errors import UpsegError
+from upseg.models.registry import METHODS, Model
+
+
+class FakeModel(Model):
+    def load(self, device: str = "auto") -> Any:
+        return None
+
+
+MODEL = FakeModel("fake", "dynaseg", METHODS["dynaseg"], None)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeJob(ImageJob):
+    events: list[str] = field(default_factory=list)
+    waits_for: Event | None = None
+    sets: Event | None = None
+    fails: bool = False
+
+    def start(self, segmenter: Any, on_step: StepCallback | None = None) -> Callable[[], int]:
+        self.events.append(f"segment {self.name}")
+        if self.fails:
+            raise UpsegError("broken")
+        if self.sets is not None:
+            self.sets.set()
+
+        def write() -> int:
+            assert self.waits_for is None or self.waits_for.wait(20)
+            self.events.append(f"write {self.name}")
+            return 3
+
+        return write
+
+
+def fake(name: str, events: list[str], **facts: Any) -> FakeJob:
+    return FakeJob(Path(name), name, Path(name), (), events=events, **facts)
+
+
+def run(jobs: list[FakeJob], events: list[str], failing: int | None = None) -> list[tuple[int, ImageResult]]:
+    def begin(index: int) -> ImageResult | None:
+        events.append(f"begin {jobs[index].name}")
+        return ImageResult.failure(jobs[index].path, "full disk") if index == failing else None
+
+    return list(run_here(jobs, MODEL, "cpu", begin, lambda done, total: None))
+
+
+def test_the_next_image_is_segmented_while_results_are_written() -> None:
+    events, second = list[str](), Event()
+    jobs = [fake("a", events, waits_for=second), fake("b", events, sets=second), fake("c", events)]
+    results = run(jobs, events)
+    assert [(number, result.status, result.segments) for number, result in results] == [
+        (0, "done", 3), (1, "done", 3), (2, "done", 3)
+    ]  # fmt: skip
+    assert events.index("segment b") < events.index("write a")
+    assert all(events.index(f"begin {name}") < events.index(f"write {name}") for name in "abc")
+
+
+def test_failures_keep_their_places() -> None:
+    events = list[str]()
+    jobs = [fake("a", events), fake("b", events, fails=True), fake("c", events), fake("d", events)]
+    results = run(jobs, events, failing=2)
+    assert [(number, result.status) for number, result in results] == [
+        (0, "done"), (1, "failed"), (2, "failed"), (3, "done")
+    ]  # fmt: skip
+    assert "segment c" not in events
+
+
+def test_what_took_long_is_told_before_the_next_is_segmented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(here, "_LONG", -1.0)
+    events = list[str]()
+    jobs = [fake("a", events), fake("b", events)]
+    for number, _ in run_here(jobs, MODEL, "cpu", lambda index: None, lambda done, total: None):
+        events.append(f"told {number}")
+    assert events == ["segment a", "write a", "told 0", "segment b", "write b", "told 1"]
+
+
+def test_a_run_that_is_given_up_has_written_what_it_segmented() -> None:
+    events = list[str]()
+    outcomes = run_here([fake(name, events) for name in "abc"], MODEL, "cpu", lambda index: None, lambda *_: None)
+    next(outcomes)
+    outcomes.close()
+    assert events.count("write a") == 1
+    assert "segment c" not in events
