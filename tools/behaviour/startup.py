@@ -20,7 +20,14 @@ def startup_lines(before: Checkout, after: Checkout, photo: Path, repeats: int) 
         commands: Mapping[str, Sequence[str]] = {
             "upseg --help": ("--help",),
             # a folder for each checkout: what one has done the other may do again
-            "upseg segment, 0.1 megapixels": ("segment", str(photo), "-o", f"{folder}/{{checkout}}-new", "--seed"),
+            "upseg segment, 0.1 megapixels": (
+                "segment",
+                str(photo),
+                "-o",
+                f"{folder}/{{checkout}}2",
+                "--overwrite",
+                "--seed",
+            ),
             "upseg segment, nothing to do": ("segment", str(photo), "-o", f"{folder}/{{checkout}}"),
         }
         return [_line(name, command, (before, after), repeats) for name, command in commands.items()]
