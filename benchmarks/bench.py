@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def times_in(data: object, name: str = "") -> Iterator[tuple[str, float]]:
     """Every time in a report, by a name made of the keys and texts on the way to it."""
     if isinstance(data, Mapping):
         for key, value in data.items():
-            unit = next((unit for unit in _UNITS if key == unit or key.endswith(f"_{unit}")), None)
+            unit = _unit_of(key)
             if unit and isinstance(value, int | float) and value > 0:
                 yield f"{name} {key}".strip(), value * _UNITS[unit]
             elif unit and isinstance(value, Mapping):
@@ -71,10 +72,14 @@ def times_in(data: object, name: str = "") -> Iterator[tuple[str, float]]:
             yield from times_in(entry, f"{name} {_called(entry)}".strip())
 
 
+def _unit_of(key: str) -> str | None:
+    return next((unit for unit in _UNITS if key == unit or key.endswith(f"_{unit}")), None)
+
+
 def _called(entry: object) -> str:
-    """What tells an entry of a list from the others: its texts and whole numbers."""
-    values = entry.values() if isinstance(entry, Mapping) else ()
-    return ", ".join(str(v) for v in values if isinstance(v, str | int) and not isinstance(v, bool))
+    """What tells an entry of a list from the others: its texts and whole numbers, up to the first time."""
+    asked = takewhile(lambda item: _unit_of(item[0]) is None, entry.items() if isinstance(entry, Mapping) else ())
+    return ", ".join(str(v) for _, v in asked if isinstance(v, str | int) and not isinstance(v, bool))
 
 
 def compare(script: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Comparison]:
