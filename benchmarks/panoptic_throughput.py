@@ -70,11 +70,13 @@ def ours(size: str, image: np.ndarray) -> Timed:
     network = PanopticNetwork(settings.backbone, outputs=output_channels(settings, CATEGORIES)).eval()
     segmenter = PanopticSegmenter(settings, "cpu", categories=CATEGORIES, network=network)
 
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+
     def group(found: object) -> object:
         maps, extent = found  # type: ignore[misc]
         return segmenter._grouped(maps, extent, image.shape[:2])
 
-    return Timed(size, network, lambda: segmenter._maps(image), group)
+    return Timed(size, network, lambda: segmenter._maps(pixels), group)
 
 
 def eomt(size: str, pixels: Tensor) -> Timed:
