@@ -90,11 +90,20 @@ def main() -> int:
     ]
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.png"
-        Image.fromarray((255 * draw_scene((0, 0), SIZE, 0.5).image).astype(np.uint8)).save(photo)
+        scene = draw_scene((0, 0), SIZE, 0.5)
+        Image.fromarray((255 * scene.image).astype(np.uint8)).save(photo)
 
         def segment(model: str, output: str) -> list[str]:
             return ["segment", str(photo), "-o", f"{folder}/{output}", *(["-m", model] if model else []), "-q"]
 
+        masks = Path(folder) / "masks" / photo.name
+        masks.parent.mkdir()
+        Image.fromarray((scene.segment_map > 0).astype(np.uint8)).save(masks)
+        splits = {
+            c: [["split", str(masks), "--images", folder, "-o", f"{folder}/split{i}{t}", "-q"] for t in turns]
+            for i, c in enumerate(checkouts)
+        }
+        rows.append(measure("upseg split --images, first", MAIN, splits, options.repeats))
         for model in ("dynaseg", "", "nuclei"):
             called = f"upseg segment -m {model}" if model else "upseg segment"
             first = {c: [segment(model, f"{model}{i}{t}") for t in turns] for i, c in enumerate(checkouts)}
