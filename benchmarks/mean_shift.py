@@ -7,7 +7,8 @@ one run. The plain one shifts every feature at once over all features with torch
 Then maps from 128 x 128 to 1024 x 1024 pixels, of four kinds: clean features; white noise; noise in patches, as
 networks make it, which adds modes; and patches with more noise than line, which have no end of modes. Beside the time
 stands what the machine would take for the product of pixels and modes, and for reading the map once, at the rates
-measured in the same rounds. Processor seconds tell how much of it other work on the machine can have caused.
+measured in the same rounds. With one thread all times are processor time, so that other work on the machine hardly
+changes them; with more, processor seconds tell how much of it other work can have caused.
 
     python benchmarks/mean_shift.py [--counts 10000 20000] [--sides 128 256 512 724 1024] [--repeats 5] [--threads 2]
         [--features MAP.npy]
@@ -117,9 +118,10 @@ def sklearn_mean_shift(features: Tensor, numbers: np.ndarray, threads: int) -> n
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def compare(count: int, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -263,7 +265,7 @@ def read_map(path: Path) -> Tensor:
 
 
 def notes_on(peers: Sequence[dict[str, Any]], maps: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[str]:
-    lines = [f"{options.threads} threads; best of {options.repeats} runs (of 1 for scikit-learn)"]
+    lines = [f"{options.threads} threads{' (processor time)' * (options.threads == 1)}; best of {options.repeats} runs (of 1 for scikit-learn)"]
     ratios = [row["ratio"] for row in peers if row["method"] == "scikit-learn"]
     if ratios:
         lines.append(f"goal: {GOAL_RATIO} times faster than scikit-learn; it is {min(ratios):.0f} times at the least")
