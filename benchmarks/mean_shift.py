@@ -265,7 +265,8 @@ def read_map(path: Path) -> Tensor:
 
 
 def notes_on(peers: Sequence[dict[str, Any]], maps: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[str]:
-    lines = [f"{options.threads} threads{' (processor time)' * (options.threads == 1)}; best of {options.repeats} runs (of 1 for scikit-learn)"]
+    clock = "1 thread, processor time" if options.threads == 1 else f"{options.threads} threads"
+    lines = [f"{clock}; best of {options.repeats} runs (of 1 for scikit-learn)"]
     ratios = [row["ratio"] for row in peers if row["method"] == "scikit-learn"]
     if ratios:
         lines.append(f"goal: {GOAL_RATIO} times faster than scikit-learn; it is {min(ratios):.0f} times at the least")
