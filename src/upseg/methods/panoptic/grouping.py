@@ -47,7 +47,7 @@ class _Choice:
     """One of several options for each pixel of a map of the network.
 
     Attributes:
-        values: (C, h, w) the channels that decide.
+        values: (C, h, w) the channels that decide, those of a pixel side by side.
         numbers: (h, w) of the option that is chosen, `VOID` for none of them.
         confidences: (h, w) in [0, 1].
         options: How many there are.
@@ -283,24 +283,28 @@ def _choose_centres(instance: Float[Tensor, "c h w"], encoding: Encoding, settin
     confidences = (-costs).exp().clamp(max=1)
     shape = instance.shape[1:]
     return _Choice(
-        instance, found.view(shape), confidences.view(shape), len(centres), lambda part: decide(part).numbers
+        _channels_last(instance),
+        found.view(shape),
+        confidences.view(shape),
+        len(centres),
+        lambda part: decide(part).numbers,
     )
 
 
 def _choose_classes(semantic: Float[Tensor, "n h w"]) -> _Choice:
     """The class with the largest logit, and its probability."""
-    flat = semantic.flatten(1)
-    numbers = torch.empty(flat.shape[1], dtype=torch.int32, device=flat.device)
-    confidences = torch.empty(flat.shape[1], device=flat.device)
-    for part in blocks_of(flat.shape[1], len(flat), flat.device):
-        logits = flat[:, part].float()
-        opposite = -logits
-        numbers[part], least = first_smallest(opposite)
-        confidences[part] = 1 / torch.add(logits, least, out=opposite).exp_().sum(0)  # softmax of the largest
+    values = _channels_last(semantic)
+    flat = values.permute(1, 2, 0).flatten(0, 1)
+    numbers = torch.empty(len(flat), dtype=torch.int32, device=flat.device)
+    confidences = torch.empty(len(flat), device=flat.device)
+    for part in blocks_of(*flat.shape, flat.device):
+        logits = flat[part]
+        numbers[part] = _largest(logits.T)
+        confidences[part] = 1 / (logits - logits.amax(1, keepdim=True)).exp_().sum(1)  # softmax of the largest
     if not bool(torch.isfinite(confidences).all()):
         raise ValueError("semantic logits must be finite, but some are NaN or infinite; check the network's weights")
     shape = semantic.shape[1:]
-    return _Choice(semantic, numbers.view(shape), confidences.view(shape), len(semantic), _largest)
+    return _Choice(values, numbers.view(shape), confidences.view(shape), len(semantic), _largest)
 
 
 def _same_everywhere(values: Float[Tensor, "_ h w"], number: int, options: int) -> _Choice:
@@ -309,7 +313,15 @@ def _same_everywhere(values: Float[Tensor, "_ h w"], number: int, options: int) 
     return _Choice(values, numbers, torch.ones_like(numbers, dtype=torch.float32), options, _largest)
 
 
+def _channels_last(values: Float[Tensor, "c h w"]) -> Float32[Tensor, "c h w"]:
+    """The same with the channels of a pixel side by side, as numpy's search for the largest and interpolation are fast."""
+    return values.permute(1, 2, 0).float().contiguous().permute(2, 0, 1)
+
+
 def _largest(values: Float32[Tensor, "c n"]) -> Int32[Tensor, " n"]:
+    """The first of the largest."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(values.T.numpy().argmax(1)).int()
     return first_smallest(-values)[0]
 
 
