@@ -119,6 +119,8 @@ class Resampling:
         """
         found, mixed = self._agreed(decisions)
         pixels = torch.nonzero(mixed.flatten())[:, 0]
+        if len(pixels) == 0:
+            return found
         flat, answers = values.permute(1, 2, 0).flatten(0, 1).float(), found.flatten()
         for part in pixels.split(max(1, BLOCK_VALUES // len(values))):
             answers[part] = decide(self._interpolated(flat, values.shape[2], part))
