@@ -5,9 +5,9 @@ EoMT of the library transformers on the same transformer (width, depth, heads an
 through Mask2Former on Swin-B and Swin-L. Random weights and 133 classes everywhere, 32-bit floats, one image at a time;
 the methods take turns. Measured: the network, what makes a panoptic map of its output (decoding and grouping here, the
 libraries' own post-processing there), and both together; with one thread in processor time, so that other work on the
-machine hardly changes it. The floor is reading this method's maps once, at the rate measured here. Random weights are hard on this method, whose votes then fall
-on many centres, and easy on the others, which drop almost all queries for their low scores: `--images FOLDER` and
-trained weights would say more, but there are none here.
+machine hardly changes it. The floor is reading this method's maps once, at the rate measured here. Random weights are
+hard on this method, whose votes then fall on many centres, and easy on the others, which drop almost all queries for
+their low scores: `--images FOLDER` and trained weights would say more, but there are none here.
 
     python benchmarks/panoptic_throughput.py [--repeats 5] [--models base large] [--threads 2]
 """
