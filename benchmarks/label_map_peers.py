@@ -1,7 +1,7 @@
 """How fast label maps are measured and compared, next to the libraries that are known for it?
 
 A map of 6 megapixels with 3,000 ragged segments: numbering by first pixel, counting, boxes and centroids, connected
-parts, neighbours, pixels at borders, run lengths, overlaps with a second map, and the scores made of these. The peers
+parts, neighbours, borders, run lengths, outlines, overlaps with a second map, and the scores made of these. The peers
 are fastremap and connected-components-3d (both LGPL, for which reason upseg does not use them; compared if installed),
 scikit-image, pycocotools, and the counting of panopticapi, which is one np.unique over pairs. Ours and the peer take
 turns; processor seconds, the least of the repeats. The floor is reading the map once, at the rate measured here.
@@ -39,6 +39,7 @@ from upseg.functional.label_maps import (
     segment_boxes,
     segment_centroids,
 )
+from upseg.functional.polygons import trace_rings
 from upseg.functional.runs import encode_label_map
 from upseg.metrics.rand_index import rand_index
 from upseg.metrics.variation_of_information import variation_of_information
@@ -68,6 +69,13 @@ def seconds(work: Work) -> float:
 
 def encode_masks(labels: np.ndarray) -> list[object]:
     return [coco_mask.encode(np.asfortranarray(labels == number)) for number in range(1, int(labels.max()) + 1)]
+
+
+def contours(labels: np.ndarray) -> list[object]:
+    """Each segment's in its own box."""
+    boxes = segment_boxes(labels)
+    parts = (labels[top:bottom, left:right] == n for n, (top, left, bottom, right) in enumerate(boxes, start=1))
+    return [skimage_measure.find_contours(np.pad(part, 1).astype(np.float32), 0.5) for part in parts]
 
 
 def paired_counts(truth: np.ndarray, prediction: np.ndarray) -> object:
@@ -141,6 +149,7 @@ def cases(labels: np.ndarray) -> dict[str, tuple[Work, str, Work | None]]:
             "pycocotools",
             lambda: encode_masks(corner),
         ),
+        "outlines of 240,000 pixels": (lambda: trace_rings(corner), "skimage find_contours", lambda: contours(corner)),
         "overlaps": (lambda: overlaps(labels, other), "panopticapi's", lambda: paired_counts(labels, other)),
         "overlaps, 24-bit ids": (
             lambda: overlaps(wide, wide_other),

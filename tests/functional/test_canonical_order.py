@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from upseg.functional.label_maps import canonical_order
+from upseg.functional.label_maps import canonical_order, distinct_values, segment_centroids
 
 TYPES = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 
@@ -36,3 +36,31 @@ def test_maps_of_several_blocks(run: int) -> None:
     found, values = canonical_order(labels)
     assert values.tolist() == expected_order(labels)
     assert np.array_equal(np.append(0, values)[found], labels)
+
+
+@pytest.mark.parametrize("most", [2**24, 2**40])
+def test_ids_of_any_size(most: int) -> None:
+    draw = np.random.default_rng(0)
+    ids = draw.integers(0, most, 200)
+    labels = np.repeat(ids[draw.integers(0, 200, (60, 20))], 3, axis=1)
+    found, values = canonical_order(labels)
+    assert values.tolist() == expected_order(labels)
+    assert np.array_equal(np.append(0, values)[found], labels)
+
+
+@pytest.mark.parametrize("most", [20, 2**24, 2**40])
+def test_distinct_values_are_those_of_numpy(most: int) -> None:
+    values = np.random.default_rng(0).integers(0, most, 60)[np.random.default_rng(1).integers(0, 60, 500)]
+    unique, places = distinct_values(values)
+    assert unique.tolist() == np.unique(values).tolist()
+    assert np.array_equal(unique[places], values)
+    assert len(distinct_values(values[:0])[0]) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1), (23, 31)])
+def test_centroids_are_the_means_of_rows_and_columns(shape: tuple[int, int]) -> None:
+    draw = np.random.default_rng(0)
+    labels, values = canonical_order(draw.integers(0, 5, shape) // 2)
+    found = segment_centroids(labels)
+    expected = [np.argwhere(labels == number).mean(0) for number in range(1, len(values) + 1)]
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
