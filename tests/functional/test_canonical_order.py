@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from upseg.functional.label_maps import canonical_order, distinct_values, segment_centroids
+from upseg.functional.label_maps import canonical_order, distinct_values, segment_boxes, segment_centroids
 
 TYPES = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 
@@ -64,3 +65,11 @@ def test_centroids_are_the_means_of_rows_and_columns(shape: tuple[int, int]) -> 
     found = segment_centroids(labels)
     expected = [np.argwhere(labels == number).mean(0) for number in range(1, len(values) + 1)]
     np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1), (700, 720), (0, 4), (4, 0)])
+def test_boxes_are_those_of_scipy(shape: tuple[int, int]) -> None:
+    draw = np.random.default_rng(0)
+    labels = np.sort(draw.integers(0, 3000, shape), axis=1).astype(np.int32) * (draw.random(shape) < 0.5)
+    expected = [found for found in ndimage.find_objects(labels) if found] if labels.size else []
+    assert segment_boxes(labels) == [(row.start, column.start, row.stop, column.stop) for row, column in expected]

@@ -123,32 +123,42 @@ def neighbour_pairs(labels: Int32[np.ndarray, "h w"], distances: Collection[int]
 
 
 def segment_boxes(labels: Int32[np.ndarray, "h w"]) -> list[tuple[int, int, int, int]]:
-    """(row, column, row, column) half-open boxes of the ids 1..K, each of which must occur."""
-    from scipy import ndimage
-
-    if labels.size == 0:
-        return []
-    return [
-        (rows.start, columns.start, rows.stop, columns.stop)
-        for rows, columns in (found for found in ndimage.find_objects(labels) if found is not None)
-    ]
+    """(row, column, row, column) half-open boxes of those of the ids 1..K that occur, in their order."""
+    count = int(labels.max(initial=0)) + 1
+    top, bottom, right = (np.zeros(count, np.int64) for _ in range(3))
+    left = np.full(count, labels.shape[1])
+    for ids, rows, columns, lengths in _runs_in_rows(labels, count):
+        fresh = bottom[ids] == 0
+        top[ids[fresh][::-1]] = rows[fresh][::-1]  # the last write of each id is its first row
+        bottom[ids] = rows + 1
+        np.minimum.at(left, ids, columns)
+        np.maximum.at(right, ids, columns + lengths)
+    boxes = np.stack((top, left, bottom, right), 1)[1:]
+    return [(first, start, last, stop) for first, start, last, stop in boxes[bottom[1:] > 0].tolist()]
 
 
 def segment_centroids(labels: Integer[np.ndarray, "h w"]) -> Float64[np.ndarray, "k 2"]:
     """(K, 2) mean row and column of the pixels of the ids 1..K, each of which must occur."""
-    if labels.size == 0:
-        return np.zeros((0, 2))
-    flat, width = labels.ravel(), labels.shape[1]
-    breaks = np.empty(flat.size, bool)  # between runs of one value in one row
-    breaks[1:] = flat[1:] != flat[:-1]
-    breaks[::width] = True
-    starts = np.flatnonzero(breaks)
-    lengths, ids = np.diff(starts, append=flat.size), flat[starts]
-    rows, columns = np.divmod(starts, width)
-    areas = np.bincount(ids, lengths)[1:]
-    row_sums = np.bincount(ids, rows * lengths)[1:]
-    column_sums = np.bincount(ids, (2 * columns + lengths - 1) * lengths)[1:] / 2
-    return np.stack([row_sums / areas, column_sums / areas], axis=1)
+    count = int(labels.max(initial=0)) + 1
+    sums = np.zeros((3, count))
+    for ids, rows, columns, lengths in _runs_in_rows(labels, count):
+        for number, each in enumerate((2 * rows, 2 * columns + lengths - 1, 2)):
+            sums[number] += np.bincount(ids, each * lengths, count)
+    return np.asarray((sums[:2, 1:] / sums[2, 1:]).T)
+
+
+def _runs_in_rows(labels: Integer[np.ndarray, "h w"], count: int) -> Iterator[tuple[Int64[np.ndarray, " r"], ...]]:
+    """Stretches of one value of 0..`count` - 1 in one row, some rows at a time: values, rows, columns and lengths."""
+    height, width = labels.shape
+    step = max(1, max(_BLOCK, count) // max(1, width))
+    for row in range(0, height if width else 0, step):
+        flat = labels[row : row + step].ravel()
+        breaks = np.empty(flat.size, bool)
+        np.not_equal(flat[1:], flat[:-1], out=breaks[1:])
+        breaks[::width] = True
+        starts = np.flatnonzero(breaks)
+        rows = starts // width
+        yield flat[starts].astype(np.int64), rows + row, starts - rows * width, np.diff(starts, append=flat.size)
 
 
 def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int = 1) -> Int32[np.ndarray, "h w"]:

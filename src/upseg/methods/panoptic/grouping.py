@@ -285,7 +285,7 @@ def _choose_classes(semantic: Float[Tensor, "n h w"]) -> _Choice:
     flat = values.permute(1, 2, 0).flatten(0, 1)
     numbers = torch.empty(len(flat), dtype=torch.int32, device=flat.device)
     confidences = torch.empty(len(flat), device=flat.device)
-    for part in blocks_of(*flat.shape, flat.device):
+    for part in blocks_of(len(flat), len(values), flat.device):
         logits = flat[part]
         numbers[part] = _largest(logits.T)
         confidences[part] = 1 / (logits - logits.amax(1, keepdim=True)).exp_().sum(1)  # softmax of the largest

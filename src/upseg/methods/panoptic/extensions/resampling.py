@@ -122,7 +122,8 @@ class Resampling:
         if len(pixels) == 0:
             return found
         flat, answers = values.permute(1, 2, 0).flatten(0, 1).float(), found.flatten()
-        for part in pixels.split(max(1, BLOCK_VALUES // len(values))):
+        step = max(1, BLOCK_VALUES // len(values))
+        for part in (pixels[start : start + step] for start in range(0, len(pixels), step)):
             answers[part] = decide(self._interpolated(flat, values.shape[2], part))
         return answers.view(self.size)
 
