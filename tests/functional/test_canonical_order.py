@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from upseg.functional.label_maps import canonical_order, distinct_values, segment_boxes, segment_centroids
+from upseg.functional.label_maps import (
+    canonical_order,
+    connected_components,
+    distinct_values,
+    segment_boxes,
+    segment_centroids,
+)
 
 TYPES = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
 
@@ -73,3 +79,13 @@ def test_boxes_are_those_of_scipy(shape: tuple[int, int]) -> None:
     labels = np.sort(draw.integers(0, 3000, shape), axis=1).astype(np.int32) * (draw.random(shape) < 0.5)
     expected = [found for found in ndimage.find_objects(labels) if found] if labels.size else []
     assert segment_boxes(labels) == [(row.start, column.start, row.stop, column.stop) for row, column in expected]
+
+
+@pytest.mark.parametrize("connectivity", [1, 2])
+def test_parts_are_numbered_by_their_first_pixel(connectivity: int) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (40, 50))
+    parts = connected_components(labels, connectivity)
+    structure = ndimage.generate_binary_structure(2, connectivity)
+    assert parts.max() == sum(ndimage.label(labels == value, structure)[1] for value in (1, 2))
+    assert np.array_equal(canonical_order(parts)[0], parts)
+    assert np.array_equal(parts > 0, labels > 0)
