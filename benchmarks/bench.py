@@ -26,8 +26,8 @@ from harness.report import machine_facts, markdown_table
 BENCHMARKS = Path(__file__).resolve().parent
 SCRIPTS: Mapping[str, tuple[str, ...]] = {
     "measurements_speed": ("--repeats", "3"),
-    "panoptic_decoding": ("--repeats", "3"),
-    "mean_shift": ("--counts", "2000", "--sides", "512", "--repeats", "3"),
+    "panoptic_decoding": ("--threads", "1", "--repeats", "3"),
+    "mean_shift": ("--threads", "1", "--counts", "2000", "--sides", "512", "--repeats", "3"),
     "baiseg_extraction": (),
     "step_time": ("--rounds", "2", "--seconds", "1"),
 }

@@ -32,9 +32,9 @@ import torch.nn.functional as F
 from harness.report import markdown_table, write_report
 from torch import Tensor
 
-from upseg.methods.panoptic.encodings import PositionalEncoding, grid_coordinates
+from upseg.methods.panoptic.encodings import PositionalEncoding, first_smallest, grid_coordinates
 from upseg.methods.panoptic.equations import positional_embedding
-from upseg.methods.panoptic.grouping import VOID, decode_pixels, first_smallest, group_panoptic
+from upseg.methods.panoptic.grouping import VOID, decode_pixels, group_panoptic
 from upseg.methods.panoptic.settings import PanopticSettings
 
 SIDE, GRID, FREQUENCIES = 480, 80, 4

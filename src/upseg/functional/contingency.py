@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
 
+from upseg.functional.label_maps import distinct_values
+
 # A table of more cells than this many per pixel is mostly zeros: sorting the pixels then costs less memory.
 _CELLS_PER_PIXEL = 4
 
@@ -163,10 +165,17 @@ def _count_runs(a: Integer[np.ndarray, " pixels"], b: Integer[np.ndarray, " pixe
     changes = np.flatnonzero((a[1:] != a[:-1]) | (b[1:] != b[:-1])) + 1
     starts = np.concatenate([np.zeros(1, np.int64), changes])
     lengths = np.diff(starts, append=a.size)
-    row_values, rows = np.unique(a[starts], return_inverse=True)
-    column_values, columns = np.unique(b[starts], return_inverse=True)
-    positions, cell_of_run = np.unique(_fuse(rows, columns, len(column_values)), return_inverse=True)
-    counts = sum_by(cell_of_run, lengths, len(positions))
+    (row_values, rows), (column_values, columns) = distinct_values(a[starts]), distinct_values(b[starts])
+    fused, cells = _fuse(rows, columns, len(column_values)), len(row_values) * len(column_values)
+    if cells <= _CELLS_PER_PIXEL * max(a.size, 1024):
+        table = sum_by(fused, lengths, cells)
+        positions = np.flatnonzero(table)
+        numbers = np.zeros(cells, np.int64)
+        numbers[positions] = np.arange(len(positions))
+        counts, cell_of_run = table[positions], numbers[fused]
+    else:
+        positions, cell_of_run = np.unique(fused, return_inverse=True)
+        counts = sum_by(cell_of_run, lengths, len(positions))
     return _Cells(row_values, column_values, positions, counts, lambda: np.repeat(cell_of_run, lengths))
 
 

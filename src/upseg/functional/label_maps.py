@@ -13,6 +13,8 @@ LabelMap = Integer[np.ndarray, "h w"]
 """(H, W) the number of what each pixel belongs to."""
 Mask = Bool[np.ndarray, "h w"]
 """(H, W) whether each pixel belongs to something."""
+MOST_IN_TABLE = 1 << 25
+"""The largest number that tables are made for, twice the largest id in colours; only what is written takes memory."""
 _BLOCK = 1 << 18  # pixels
 
 
@@ -32,30 +34,45 @@ def canonical_order(
     if labels.size == 0:
         return np.zeros(labels.shape, np.int32), np.zeros(0, labels.dtype)
     low, high = int(labels.min()), int(labels.max())
-    if high - low <= 4 * labels.size:  # a table over the range of values: linear, no sort
-        flat = labels.ravel()
-        first = np.full(high - low + 1, labels.size, np.int64)
-        for part in reversed([*_blocks(labels.size)]):
-            block = flat[part]
-            starts = np.append(np.flatnonzero(block[1:] != block[:-1])[::-1] + 1, 0)  # of runs
-            # written backwards, so the last write of each value is its first pixel
-            first[block[starts].astype(np.int64) - low] = starts + part.start
-        values = np.flatnonzero(first < labels.size)
-        values = values[values != -low]
-        values = values[np.argsort(first[values], kind="stable")]
-        table = np.zeros(high - low + 1, np.int32)
-        table[values] = np.arange(1, len(values) + 1)
-        canonical = np.empty(labels.size, np.int32)
-        for part in _blocks(labels.size):
-            index = flat[part] if low == 0 and labels.dtype.kind == "i" else flat[part].astype(np.int64) - low
-            np.take(table, index, out=canonical[part], mode="clip")  # the other modes take twice the time
-        return canonical.reshape(labels.shape), (values + low).astype(labels.dtype)
-    unique, first_index, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    order = np.argsort(first_index, kind="stable")
-    order = order[unique[order] != 0]
-    ranks = np.zeros(len(unique), np.int32)
-    ranks[order] = np.arange(1, len(order) + 1)
-    return ranks[inverse].reshape(labels.shape), unique[order]
+    flat, canonical = labels.ravel(), np.empty(labels.size, np.int32)
+    if high - low > max(4 * labels.size, MOST_IN_TABLE):
+        starts = _run_starts(flat)
+        unique, first, numbers = np.unique(flat[starts], return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        order = order[unique[order] != 0]
+        ranks = np.zeros(len(unique), np.int32)
+        ranks[order] = np.arange(1, len(order) + 1)
+        canonical[:] = np.repeat(ranks[numbers], np.diff(starts, append=flat.size))
+        return canonical.reshape(labels.shape), unique[order]
+    table, values, count = np.zeros(high - low + 1, np.int32), [np.zeros(0, np.int64)], 0
+    for part in _blocks(labels.size):  # numbered as they come, in one pass and without a sort
+        index = flat[part] if low == 0 and labels.dtype.kind == "i" else flat[part].astype(np.int64) - low
+        found = index[_run_starts(index)].astype(np.int64)
+        found = found[(table[found] == 0) & (found != -low)]
+        places = np.arange(len(found), dtype=np.int32)
+        table[found[::-1]] = places[::-1]  # the last write of each value is its first place
+        values.append(found[table[found] == places])
+        table[values[-1]] = np.arange(count + 1, count + 1 + len(values[-1]))
+        count += len(values[-1])
+        np.take(table, index, out=canonical[part], mode="clip")  # the other modes take twice the time
+    return canonical.reshape(labels.shape), (np.concatenate(values) + low).astype(labels.dtype)
+
+
+def distinct_values(values: Integer[np.ndarray, " n"]) -> tuple[Integer[np.ndarray, " k"], Int64[np.ndarray, " n"]]:
+    """The K different values, ascending, and for each of N >= 0 its place among them: `np.unique` without its sort."""
+    unique = np.unique(values)
+    if unique.size == 0 or int(unique[-1]) > MOST_IN_TABLE:
+        return unique, np.searchsorted(unique, values)
+    table = np.zeros(int(unique[-1]) + 1, np.int32)
+    table[unique] = np.arange(len(unique))
+    return unique, table[values].astype(np.int64)
+
+
+def _run_starts(flat: Integer[np.ndarray, " n"]) -> Int64[np.ndarray, " r"]:
+    """Where a flattened map of at least one pixel has another value than before."""
+    starts = np.flatnonzero(flat[1:] != flat[:-1])
+    starts += 1
+    return np.concatenate((np.zeros(1, np.int64), starts))
 
 
 def segment_areas(labels: Integer[np.ndarray, "h w"]) -> Int64[np.ndarray, " k1"]:
@@ -70,7 +87,8 @@ def segment_areas(labels: Integer[np.ndarray, "h w"]) -> Int64[np.ndarray, " k1"
 def present_values(labels: Integer[np.ndarray, "h w"]) -> set[int]:
     """The different values of a map, block by block: without a sorted copy of all of it."""
     flat = labels.ravel()
-    return {value for part in _blocks(flat.size) for value in np.unique(flat[part]).tolist()}
+    blocks = (flat[part] for part in _blocks(flat.size))
+    return {value for block in blocks for value in np.unique(block[_run_starts(block)]).tolist()}
 
 
 def label_checksum(labels: Int32[np.ndarray, "h w"]) -> str:
@@ -87,35 +105,60 @@ def _blocks(size: int, at_least: int = 0) -> Iterator[slice]:
 
 def neighbour_pairs(labels: Int32[np.ndarray, "h w"], distances: Collection[int] = (1,)) -> Int64[np.ndarray, "n 2"]:
     """Pairs a < b of segments, each once, with pixels so far apart in a row or column; 1 is a shared edge, 0 none."""
-    found = [np.zeros(0, np.int64)]
+    found, count = [np.zeros(0, np.int64)], int(labels.max(initial=0)) + 1
     for step in distances:
         for first, second in ((labels[step:], labels[:-step]), (labels[:, step:], labels[:, :-step])):
-            differs = (first != second) & (first > 0) & (second > 0)
-            one, other = first[differs].astype(np.int64), second[differs].astype(np.int64)
-            found.append(np.unique((np.minimum(one, other) << 32) | np.maximum(one, other)))
-    both = np.unique(np.concatenate(found))
-    return np.stack([both >> 32, both & 0xFFFFFFFF], axis=1)
+            differs = first != second
+            one, other = first[differs], second[differs]
+            pairs = np.minimum(one, other).astype(np.int64) * count + np.maximum(one, other)
+            found.append(pairs[pairs >= count])
+    both = np.concatenate(found)
+    if count**2 <= 4 * labels.size:
+        seen = np.zeros(count**2, bool)
+        seen[both] = True
+        both = np.flatnonzero(seen)
+    else:
+        both = np.unique(both)
+    return np.stack(np.divmod(both, count), axis=1)
 
 
 def segment_boxes(labels: Int32[np.ndarray, "h w"]) -> list[tuple[int, int, int, int]]:
-    """(row, column, row, column) half-open boxes of the ids 1..K, each of which must occur."""
-    from scipy import ndimage
-
-    if labels.size == 0:
-        return []
-    return [
-        (rows.start, columns.start, rows.stop, columns.stop)
-        for rows, columns in (found for found in ndimage.find_objects(labels) if found is not None)
-    ]
+    """(row, column, row, column) half-open boxes of those of the ids 1..K that occur, in their order."""
+    count = int(labels.max(initial=0)) + 1
+    top, bottom, right = (np.zeros(count, np.int64) for _ in range(3))
+    left = np.full(count, labels.shape[1])
+    for ids, rows, columns, lengths in _runs_in_rows(labels, count):
+        fresh = bottom[ids] == 0
+        top[ids[fresh][::-1]] = rows[fresh][::-1]  # the last write of each id is its first row
+        bottom[ids] = rows + 1
+        np.minimum.at(left, ids, columns)
+        np.maximum.at(right, ids, columns + lengths)
+    boxes = np.stack((top, left, bottom, right), 1)[1:]
+    return [(first, start, last, stop) for first, start, last, stop in boxes[bottom[1:] > 0].tolist()]
 
 
 def segment_centroids(labels: Integer[np.ndarray, "h w"]) -> Float64[np.ndarray, "k 2"]:
     """(K, 2) mean row and column of the pixels of the ids 1..K, each of which must occur."""
-    flat, (height, width) = labels.ravel(), labels.shape
-    areas = segment_areas(labels)
-    rows = np.bincount(flat, np.repeat(np.arange(height, dtype=np.float64), width), len(areas))
-    columns = np.bincount(flat, np.tile(np.arange(width, dtype=np.float64), height), len(areas))
-    return np.asarray(np.stack([rows[1:], columns[1:]], axis=1) / areas[1:, None])
+    count = int(labels.max(initial=0)) + 1
+    sums = np.zeros((3, count))
+    for ids, rows, columns, lengths in _runs_in_rows(labels, count):
+        for number, each in enumerate((2 * rows, 2 * columns + lengths - 1, 2)):
+            sums[number] += np.bincount(ids, each * lengths, count)
+    return np.asarray((sums[:2, 1:] / sums[2, 1:]).T)
+
+
+def _runs_in_rows(labels: Integer[np.ndarray, "h w"], count: int) -> Iterator[tuple[Int64[np.ndarray, " r"], ...]]:
+    """Stretches of one value of 0..`count` - 1 in one row, some rows at a time: values, rows, columns and lengths."""
+    height, width = labels.shape
+    step = max(1, max(_BLOCK, count) // max(1, width))
+    for row in range(0, height if width else 0, step):
+        flat = labels[row : row + step].ravel()
+        breaks = np.empty(flat.size, bool)
+        np.not_equal(flat[1:], flat[:-1], out=breaks[1:])
+        breaks[::width] = True
+        starts = np.flatnonzero(breaks)
+        rows = starts // width
+        yield flat[starts].astype(np.int64), rows + row, starts - rows * width, np.diff(starts, append=flat.size)
 
 
 def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int = 1) -> Int32[np.ndarray, "h w"]:
@@ -130,7 +173,10 @@ def connected_components(labels: Integer[np.ndarray, "h w"], connectivity: int =
     if labels.size == 0:
         return np.zeros(labels.shape, np.int32)
     parts = label_components(labels, background=0, connectivity=connectivity)  # type: ignore[no-untyped-call]
-    return canonical_order(parts.astype(np.int32))[0]
+    parts = np.asarray(parts, np.int32)
+    highest = np.maximum.accumulate(parts.ravel()[_run_starts(parts.ravel())])
+    in_order = bool((np.diff(highest, prepend=0) <= 1).all())  # as they come, though this is promised nowhere
+    return parts if in_order else canonical_order(parts)[0]
 
 
 def fill_enclosed_holes(labels: Int32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:

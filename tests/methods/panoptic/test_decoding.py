@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.methods.panoptic.maps import ENCODINGS, random_numbers
 from tests.reference.panoptic_decoding import Margin, all_cells, nearest_cell
 from upseg.methods.panoptic import grouping
-from upseg.methods.panoptic.encodings import AxisCosts, PositionalEncoding
-from upseg.methods.panoptic.grouping import VOID, decode_pixels, first_smallest, nearest_cells, nearest_centres
+from upseg.methods.panoptic.encodings import AxisCosts, AxisMinima, PositionalEncoding, first_smallest
+from upseg.methods.panoptic.grouping import VOID, decode_pixels, nearest_cells, nearest_centres
 
 NAMES = pytest.mark.parametrize("name", ENCODINGS)
 
@@ -35,7 +35,7 @@ class TestOneBlock:
         costs = whole_costs(seed, rows, columns, count)
         sums = (costs.rows[:, None] + costs.columns[None]).flatten(0, 1).numpy()  # (G_r G_c, N)
         expected = np.where(costs.void.numpy() < sums.min(0), VOID, sums.argmin(0))
-        found = nearest_cells(copy_of(costs))
+        found = nearest_cells(AxisMinima.of(copy_of(costs)), columns)
         assert found.numbers.numpy().tolist() == expected.tolist()
         assert torch.equal(found.costs, torch.minimum(torch.from_numpy(sums.min(0)), costs.void))
 
@@ -114,6 +114,10 @@ class TestManyPixels:
             def axis_costs(self, predicted: torch.Tensor) -> AxisCosts:
                 sizes.append(predicted.shape[-1])
                 return super().axis_costs(predicted)
+
+            def axis_minima(self, predicted: torch.Tensor) -> AxisMinima:
+                sizes.append(predicted.shape[-1])
+                return super().axis_minima(predicted)
 
         monkeypatch.setattr(grouping, "CACHED_VALUES", 120)
         decode_pixels(torch.zeros(4, 101), Watched((8, 4), 1))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.methods.panoptic.maps import ENCODINGS, GRID, array, mean_of_images, random_numbers, random_truth
 from tests.reference import panoptic_equations as loops
 from upseg.methods.panoptic.encodings import (
+    AxisMinima,
     BinsEncoding,
     Encoding,
     PositionalEncoding,
@@ -113,6 +114,16 @@ class TestEveryEncoding:
             found = costs.rows[image, i, pixel] + costs.columns[image, j, pixel]
             assert found.item() == pytest.approx(loop.cost(vector, (i, j)))
             assert costs.void[image, pixel].item() == pytest.approx(loop.cost(vector, None))
+
+    @pytest.mark.parametrize("grid", [(6, 4), (7, 5), (80, 81), (2, 3)])
+    def test_the_search_among_half_of_the_cells_finds_the_smallest_costs(self, grid: tuple[int, int]) -> None:
+        encoding = PositionalEncoding(grid)
+        predicted = random_numbers(2, encoding.channels, 500)
+        found, expected = encoding.axis_minima(predicted), AxisMinima.of(encoding.axis_costs(predicted))
+        assert torch.equal(found.rows, expected.rows)
+        assert torch.equal(found.columns, expected.columns)
+        assert torch.allclose(found.costs, expected.costs)
+        assert torch.allclose(found.void, expected.void)
 
     @NAMES
     def test_costs_of_one_image_and_of_half_precision(self, name: str) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int32, Int64, Shaped
 from torch import Tensor
 
 from upseg.functional.precision import wide
@@ -68,6 +68,28 @@ class AxisCosts(NamedTuple):
     void: Float[Tensor, "*batch n"]
 
 
+class AxisMinima(NamedTuple):
+    """The nearest row and the nearest column of cells for each of N predictions.
+
+    Attributes:
+        rows: (N,) number of the row.
+        columns: (N,) number of the column.
+        costs: (N,) how far the cell in both is.
+        void: (N,) how far void is.
+    """
+
+    rows: Int32[Tensor, " n"]
+    columns: Int32[Tensor, " n"]
+    costs: Float[Tensor, " n"]
+    void: Float[Tensor, " n"]
+
+    @classmethod
+    def of(cls, costs: AxisCosts) -> AxisMinima:
+        """From the costs of all, without further dimensions, which are overwritten; among equals the first."""
+        (rows, row_costs), (columns, column_costs) = first_smallest(costs.rows), first_smallest(costs.columns)
+        return cls(rows, columns, row_costs + column_costs, costs.void)
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding(ABC):
     """What the channels of the instance head mean.
@@ -115,6 +137,10 @@ class Encoding(ABC):
     @abstractmethod
     def axis_costs(self, predicted: Float[Tensor, "*batch c n"]) -> AxisCosts:
         """The distances by which predictions are decoded."""
+
+    def axis_minima(self, predicted: Float[Tensor, "c n"]) -> AxisMinima:
+        """The smallest of `axis_costs`."""
+        return AxisMinima.of(self.axis_costs(predicted))
 
 
 def make_encoding(settings: PanopticSettings) -> Encoding:
@@ -171,6 +197,25 @@ class PositionalEncoding(Encoding):
             for cells, part in zip(self.grid, values.chunk(2, dim=-2), strict=True)
         )
         return AxisCosts(rows, columns, values.square().sum(-2))
+
+    def axis_minima(self, predicted: Float[Tensor, "c n"]) -> AxisMinima:
+        """The smallest of `axis_costs`, searched for among half as many values.
+
+        Cells lie symmetrically about 0, where cosines agree and sines are opposite: of the cells at u and -u the nearer
+        one has the product of the cosines plus the absolute one of the sines, whose sign tells which it is.
+        """
+        values = wide(predicted)
+        void = values.square().sum(0)
+        (rows, row_costs), (columns, column_costs) = map(self._nearest, self.grid, values.chunk(2))
+        return AxisMinima(rows, columns, row_costs.add_(column_costs).add_(void).add_(2 * self.frequencies), void)
+
+    def _nearest(self, cells: int, values: Float[Tensor, "c n"]) -> tuple[Int32[Tensor, " n"], Float[Tensor, " n"]]:
+        """On one axis: the number of the cell with the smallest -2 c ŷ, and that."""
+        sines, costs = (_half_codes(cells, self.frequencies, values.dtype, values.device) @ values).chunk(2)
+        numbers, smallest = first_smallest(costs.sub_(sines.abs()))
+        chosen = numbers[None].long().clamp_(max=len(sines) - 1)  # where predictions are no numbers there is none
+        beyond = sines.gather(0, chosen)[0] < 0
+        return numbers.add_(beyond * (cells - 1 - 2 * numbers)), smallest
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +327,32 @@ def _grid_codes(cells: int, frequencies: int, dtype: torch.dtype, device: torch.
         return positional_embedding(coordinates, frequencies)
 
 
+@lru_cache(maxsize=16)
+def _half_codes(cells: int, frequencies: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "g c"]:
+    """Of the cells of the first half of an axis, 2 sines without cosines, then -2 cosines without sines."""
+    codes = 2 * _grid_codes(cells, frequencies, dtype, device)[: (cells + 1) // 2]
+    sines = codes.new_tensor([1.0, 0.0] * frequencies)
+    return torch.cat((codes * sines, codes * (sines - 1)))
+
+
 def _squared_distances(
     codes: Float[Tensor, "*batch k c"], predicted: Float[Tensor, "*batch2 c n"], squared_norm: int
 ) -> Float[Tensor, "*batch2 k n"]:
     """‖ŷ‖² - 2 c ŷ + ‖c‖² of every pixel (columns) from every code c (rows), all of the same norm."""
     distances = (-2 * codes) @ predicted
     return distances.add_(predicted.square().sum(-2, keepdim=True) + squared_norm)
+
+
+def first_smallest(values: Float[Tensor, "g n"]) -> tuple[Int32[Tensor, " n"], Float[Tensor, " n"]]:
+    """For each column the number of the first row that has its smallest value, and the value.
+
+    Three passes that processors do in vectors: `torch.min`, which finds both at once, takes seven times as long there,
+    and promises no order among equals.
+
+    Args:
+        values: (G, N), G below 2^24. Overwritten.
+    """
+    smallest = values.amin(0)
+    last = torch.arange(len(values), 0, -1, device=values.device, dtype=values.dtype)  # 0 is no row's
+    first = values.le_(smallest).mul_(last[:, None]).amax(0).neg_().add_(len(values))
+    return first.to(torch.int32), smallest

@@ -13,13 +13,13 @@ from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64
 from torch import Tensor
 
 from upseg.functional.precision import full_precision
-from upseg.methods.panoptic.encodings import AxisCosts, Encoding, make_encoding
+from upseg.methods.panoptic.encodings import AxisCosts, AxisMinima, Encoding, first_smallest, make_encoding
 from upseg.methods.panoptic.extensions.resampling import Decision, Resampling
 from upseg.methods.panoptic.settings import PanopticSettings
 
 VOID = -1
 """The number of pixels that are nearer to void than to any centre."""
-CACHED_VALUES = 2**19
+CACHED_VALUES = 2**20
 """Computed at once on a processor: they stay in its cache."""
 LARGEST_VALUES = 2**26
 """Computed at once on other devices, where calls cost more than memory: 256 MiB."""
@@ -47,7 +47,7 @@ class _Choice:
     """One of several options for each pixel of a map of the network.
 
     Attributes:
-        values: (C, h, w) the channels that decide.
+        values: (C, h, w) the channels that decide, those of a pixel side by side.
         numbers: (h, w) of the option that is chosen, `VOID` for none of them.
         confidences: (h, w) in [0, 1].
         options: How many there are.
@@ -162,8 +162,12 @@ def decode_pixels(
     numbers = torch.empty(count, dtype=torch.int32, device=device)
     costs = torch.empty(count, dtype=torch.float32, device=device)
     for part in blocks_of(count, max(sum(encoding.grid), 0 if centres is None else len(centres)), device):
-        found = encoding.axis_costs(predicted[:, part].float())
-        numbers[part], costs[part] = nearest_cells(found) if centres is None else nearest_centres(found, centres)
+        values = predicted[:, part].float()
+        numbers[part], costs[part] = (
+            nearest_cells(encoding.axis_minima(values), encoding.grid[1])
+            if centres is None
+            else nearest_centres(encoding.axis_costs(values), centres)
+        )
     if not bool(torch.isfinite(costs).all()):
         raise ValueError("instance channels must be finite, but some are NaN or infinite; check the network's weights")
     return Nearest(numbers, costs)
@@ -177,18 +181,17 @@ def blocks_of(pixels: int, values: int, device: torch.device) -> Iterator[slice]
         yield slice(start, min(start + step, pixels))
 
 
-def nearest_cells(costs: AxisCosts) -> Nearest:
+def nearest_cells(minima: AxisMinima, columns: int) -> Nearest:
     """The nearest cell of the grid, or void.
 
     A cell's cost is the sum of its row's and its column's, so the nearest cell is the one in the nearest row and the
-    nearest column: G_r + G_c costs for a pixel decide among G_r G_c cells. Of equally near rows or columns the first is
-    taken; void only where it is nearer than every cell.
+    nearest column: G_r + G_c costs for a pixel decide among G_r G_c cells. Void only where it is nearer than all.
 
     Args:
-        costs: Of N pixels, without further dimensions. Their tensors are overwritten.
+        minima: The nearest row and column of N pixels.
+        columns: G_c.
     """
-    (row, row_cost), (column, column_cost) = first_smallest(costs.rows), first_smallest(costs.columns)
-    return _or_void(row * len(costs.columns) + column, row_cost + column_cost, costs.void)
+    return _or_void(minima.rows * columns + minima.columns, minima.costs, minima.void)
 
 
 def nearest_centres(costs: AxisCosts, centres: Int64[Tensor, "k 2"]) -> Nearest:
@@ -202,21 +205,6 @@ def nearest_centres(costs: AxisCosts, centres: Int64[Tensor, "k 2"]) -> Nearest:
         return Nearest(torch.full_like(costs.void, VOID, dtype=torch.int32), costs.void)
     rows, columns = centres.unbind(1)
     return _or_void(*first_smallest(costs.rows[rows] + costs.columns[columns]), costs.void)
-
-
-def first_smallest(values: Float[Tensor, "g n"]) -> tuple[Int32[Tensor, " n"], Float[Tensor, " n"]]:
-    """For each column the number of the first row that has its smallest value, and the value.
-
-    Three passes that processors do in vectors: `torch.min`, which finds both at once, takes seven times as long there,
-    and promises no order among equals.
-
-    Args:
-        values: (G, N), G below 2^24. Overwritten.
-    """
-    smallest = values.amin(0)
-    last = torch.arange(len(values), 0, -1, device=values.device, dtype=values.dtype)  # 0 is no row's
-    first = len(values) - values.le_(smallest).mul_(last[:, None]).amax(0)
-    return first.to(torch.int32), smallest
 
 
 def _or_void(numbers: Int32[Tensor, " n"], costs: Float[Tensor, " n"], void: Float[Tensor, " n"]) -> Nearest:
@@ -283,24 +271,28 @@ def _choose_centres(instance: Float[Tensor, "c h w"], encoding: Encoding, settin
     confidences = (-costs).exp().clamp(max=1)
     shape = instance.shape[1:]
     return _Choice(
-        instance, found.view(shape), confidences.view(shape), len(centres), lambda part: decide(part).numbers
+        _channels_last(instance),
+        found.view(shape),
+        confidences.view(shape),
+        len(centres),
+        lambda part: decide(part).numbers,
     )
 
 
 def _choose_classes(semantic: Float[Tensor, "n h w"]) -> _Choice:
     """The class with the largest logit, and its probability."""
-    flat = semantic.flatten(1)
-    numbers = torch.empty(flat.shape[1], dtype=torch.int32, device=flat.device)
-    confidences = torch.empty(flat.shape[1], device=flat.device)
-    for part in blocks_of(flat.shape[1], len(flat), flat.device):
-        logits = flat[:, part].float()
-        opposite = -logits
-        numbers[part], least = first_smallest(opposite)
-        confidences[part] = 1 / torch.add(logits, least, out=opposite).exp_().sum(0)  # softmax of the largest
+    values = _channels_last(semantic)
+    flat = values.permute(1, 2, 0).flatten(0, 1)
+    numbers = torch.empty(len(flat), dtype=torch.int32, device=flat.device)
+    confidences = torch.empty(len(flat), device=flat.device)
+    for part in blocks_of(len(flat), len(values), flat.device):
+        logits = flat[part]
+        numbers[part] = _largest(logits.T)
+        confidences[part] = 1 / (logits - logits.amax(1, keepdim=True)).exp_().sum(1)  # softmax of the largest
     if not bool(torch.isfinite(confidences).all()):
         raise ValueError("semantic logits must be finite, but some are NaN or infinite; check the network's weights")
     shape = semantic.shape[1:]
-    return _Choice(semantic, numbers.view(shape), confidences.view(shape), len(semantic), _largest)
+    return _Choice(values, numbers.view(shape), confidences.view(shape), len(semantic), _largest)
 
 
 def _same_everywhere(values: Float[Tensor, "_ h w"], number: int, options: int) -> _Choice:
@@ -309,7 +301,15 @@ def _same_everywhere(values: Float[Tensor, "_ h w"], number: int, options: int) 
     return _Choice(values, numbers, torch.ones_like(numbers, dtype=torch.float32), options, _largest)
 
 
+def _channels_last(values: Float[Tensor, "c h w"]) -> Float32[Tensor, "c h w"]:
+    """The same with the channels of a pixel side by side: so they are interpolated and compared fastest."""
+    return values.permute(1, 2, 0).float().contiguous().permute(2, 0, 1)
+
+
 def _largest(values: Float32[Tensor, "c n"]) -> Int32[Tensor, " n"]:
+    """The first of the largest."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(values.T.numpy().argmax(1)).int()
     return first_smallest(-values)[0]
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int32, Int64, Shaped
 from torch import Tensor
 
 BAND_PIXELS = 2**18
 """Pixels of the image that are looked at together."""
-BLOCK_VALUES = 2**21
+BLOCK_VALUES = 2**20
 """Interpolated values that are made at once."""
 
 Decision = Callable[[Float32[Tensor, "c n"]], Int32[Tensor, " n"]]
@@ -112,13 +113,15 @@ class Resampling:
         that differ by no more than a rounding error either may come out.)
 
         Args:
-            values: (C, h, w) the map.
+            values: (C, h, w) the map; it is copied unless the channels of a pixel lie side by side in memory.
             decisions: (h, w) what is decided about its own pixels.
             decide: Decides about interpolated ones.
         """
         found, mixed = self._agreed(decisions)
         pixels = torch.nonzero(mixed.flatten())[:, 0]
-        flat, answers = values.flatten(1), found.flatten()
+        if len(pixels) == 0:
+            return found
+        flat, answers = values.permute(1, 2, 0).flatten(0, 1).float(), found.flatten()
         step = max(1, BLOCK_VALUES // len(values))
         for part in (pixels[start : start + step] for start in range(0, len(pixels), step)):
             answers[part] = decide(self._interpolated(flat, values.shape[2], part))
@@ -133,16 +136,18 @@ class Resampling:
         return found, (found != upper) | differ[self.rows.lower] | differ[self.rows.upper]
 
     def _interpolated(
-        self, flat: Float[Tensor, "c m"], width: int, pixels: Int64[Tensor, " n"]
+        self, flat: Float32[Tensor, "m c"], width: int, pixels: Int64[Tensor, " n"]
     ) -> Float32[Tensor, "c n"]:
         """Bilinear values of some of the image's pixels, by their place in row-major order."""
         row, column = pixels // self.size[1], pixels % self.size[1]
-        left, right, share = self.columns.lower[column], self.columns.upper[column], self.columns.weights[column]
-        above, below = (
-            torch.lerp(flat.index_select(1, line + left).float(), flat.index_select(1, line + right).float(), share)
-            for line in (self.rows.lower[row] * width, self.rows.upper[row] * width)
-        )
-        return torch.lerp(above, below, self.rows.weights[row])
+        above, below = self.rows.lower[row] * width, self.rows.upper[row] * width
+        left, right = self.columns.lower[column], self.columns.upper[column]
+        down, across = self.rows.weights[row], self.columns.weights[column]
+        corners = torch.stack((above + left, above + right, below + left, below + right), 1)
+        shares = torch.stack(((1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across), 1)
+        if flat.device.type == "cpu":  # the same in one pass, without the four values of each channel in memory
+            return F.embedding_bag(corners, flat, mode="sum", per_sample_weights=shares).T
+        return torch.einsum("nkc,nk->cn", flat[corners], shares)
 
 
 def _axis_samples(length: int, samples: int, extent: float, *, device: torch.device | str) -> AxisSamples:
