@@ -37,7 +37,7 @@ def test_help_needs_nothing(arguments: tuple[str, ...]) -> None:
 def test_an_image_needs_what_computes_it_and_a_second_run_nothing(tmp_path: Path, model: str) -> None:
     Image.new("RGB", (40, 30), (90, 20, 200)).save(tmp_path / "a.png")
     command = ("segment", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "-m", model, "-q")
-    needed = {"torch", "scipy", "skimage", "tifffile", "rich.progress"}
+    needed = {"torch", "scipy", "skimage", "rich.progress"}
     assert imported_by(*command) <= needed | (
         set() if version("torch").startswith("2.15.") else {"torch.export.exported_program"}
     )
