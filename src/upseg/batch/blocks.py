@@ -62,16 +62,18 @@ class BlockJob(ImageJob):
         return partial(len, found)
 
 
-def reuse_freed_memory() -> None:
+def reuse_freed_memory(largest: int = 1 << 28) -> None:
     """Let the C library of Linux keep what is freed for what is needed next.
 
     Else each of a network's maps is new memory, which the kernel clears page by page: a third of the time of a tile.
-    What is larger than 256 MB is still given back at once.
+
+    Args:
+        largest: Bytes; what has more is still given back at once.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # musl has none
-        mallopt(_MMAP_THRESHOLD, 1 << 28)
-        mallopt(_TRIM_THRESHOLD, 1 << 30)
+        mallopt(_MMAP_THRESHOLD, largest)
+        mallopt(_TRIM_THRESHOLD, 4 * largest)
 
 
 def block_key(digest: str, path: Path) -> str:

@@ -11,9 +11,10 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float32
 
+from upseg.batch.blocks import reuse_freed_memory
 from upseg.batch.jobs import SMALL, ImageJob, ImageResult, StepCallback
 from upseg.batch.remote_jobs import is_remote, start_anywhere
-from upseg.batch.workers import threads_of_an_image
+from upseg.batch.workers import MOST_KEPT, threads_of_an_image
 from upseg.models.registry import Model
 
 Pixels: TypeAlias = Future[Float32[np.ndarray, "h w 3"]]
@@ -41,6 +42,7 @@ def run_here(
     Yields:
         The number of each, in their order, and how it went.
     """
+    reuse_freed_memory(MOST_KEPT)
     segmenter = model.load(device)
     told = on_step if model.implementation.reports_progress else None
     with threads_of_an_image(), ThreadPoolExecutor(1) as disk:

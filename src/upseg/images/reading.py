@@ -14,7 +14,7 @@ from PIL import Image
 
 from upseg.errors import ImageError
 from upseg.files import printable
-from upseg.images.normalization import AUTOMATIC, Pixels, parse_normalization
+from upseg.images.normalization import AUTOMATIC, Normalization, Pixels, parse_normalization
 
 DEFAULT_MAX_PIXELS = 200_000_000
 """Files with more pixels (height times width) are refused before they are decoded, unless the caller raises this."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -43,7 +44,7 @@ def _normed(module: nn.Module) -> Iterator[tuple[str, str]]:
     if not isinstance(module, nn.Sequential | NormedConvolutions):
         return
     parts = [*module.named_children()]
-    for (name, convolution), (other, norm) in zip(parts, parts[1:], strict=False):
+    for (name, convolution), (other, norm) in pairwise(parts):
         if isinstance(convolution, nn.Conv2d) and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
             yield name, other
 

@@ -42,7 +42,9 @@ class FusionBlock(nn.Module):
         self.mix = _convolution(coarse + skip, channels)
         self.refine = _convolution(channels, channels)
 
-    def forward(self, coarse: Float[Tensor, "b c h w"], skip: Float[Tensor, "b s 2*h 2*w"]) -> Float[Tensor, "b o 2*h 2*w"]:
+    def forward(
+        self, coarse: Float[Tensor, "b c h w"], skip: Float[Tensor, "b s 2*h 2*w"]
+    ) -> Float[Tensor, "b o 2*h 2*w"]:
         """Merge both."""
         convolution, *rest = self.mix
         assert isinstance(convolution, nn.Conv2d)  # noqa: S101
