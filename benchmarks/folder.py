@@ -1,8 +1,8 @@
 """A folder of tiny images: how much of the time is segmentation, and what a second run takes that finds all done.
 
 Segmentation is what the model's `segment` does: pixels in, label map and table out. Its share is that of the time of
-the whole run, by the clock and by the processor; the rest is finding and reading images, drawing and writing results, and
-the journal. Beside it stands what the libraries alone take for an image: decoding it, encoding a label map and a
+the whole run, by the clock and by the processor; the rest is finding and reading images, drawing and writing results,
+and the journal. Beside it stands what the libraries alone take for an image: decoding it, encoding a label map and a
 picture, and making two files and a line of the journal that are on the disk before anything goes on.
 
     python benchmarks/folder.py [--images 5000] [--size 24] [--model dynaseg] [--before OTHER_CHECKOUT]

@@ -98,8 +98,9 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
         """
         if not self._folds or self.network.training or self.engine != "torch":
             return self.network
-        values = [self.network, *self.network.parameters(), *self.network.buffers()]
-        state = hash((*map(id, values), *(v._version for v in values[1:] if not v.is_inference())))
+        values = [*self.network.parameters(), *self.network.buffers()]
+        changes = (value._version for value in values if not value.is_inference())
+        state = hash((id(self.network), *map(id, values), *changes))
         if self._folded[0] != state:
             self._folded = state, folded(self.network)
         return self._folded[1]

@@ -38,7 +38,7 @@ class FusionBlock(nn.Module):
 
     def __init__(self, coarse: int, skip: int, channels: int) -> None:
         super().__init__()
-        self.incoming = (coarse, skip)
+        self.coarse = coarse
         self.mix = _convolution(coarse + skip, channels)
         self.refine = _convolution(channels, channels)
 
@@ -48,7 +48,7 @@ class FusionBlock(nn.Module):
         """Merge both."""
         convolution, *rest = self.mix
         assert isinstance(convolution, nn.Conv2d)  # noqa: S101
-        upper, lower = convolution.weight.split(self.incoming, dim=1)
+        upper, lower = convolution.weight[:, : self.coarse], convolution.weight[:, self.coarse :]
         mixed = _convolved_twice_as_large(coarse, upper).add_(F.conv2d(skip, lower, convolution.bias, padding=1))
         for layer in rest:
             mixed = layer(mixed)
