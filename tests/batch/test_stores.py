@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -226,7 +227,28 @@ def bucket(s3, monkeypatch) -> str:
     return "s3://lake"
 
 
-def test_from_bucket_to_bucket(bucket) -> None:
+@pytest.fixture
+def google(monkeypatch) -> Iterator[str]:
+    """A bucket of a server on this machine that behaves like Google's store."""
+    gcsfs = pytest.importorskip("gcsfs", reason='gcsfs is not installed: pip install "upseg[batch]"')
+    emulator = pytest.importorskip(
+        "gcp_storage_emulator.server", reason='gcp-storage-emulator is not installed: pip install "upseg[dev]"'
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = emulator.create_server("127.0.0.1", port, in_memory=True, default_bucket="lake")
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # asks Google what kind of bucket it is
+    gcsfs.GCSFileSystem.clear_instance_cache()
+    yield "gs://lake"
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", ["bucket", "google"])
+def test_from_bucket_to_bucket(kind, request) -> None:
+    bucket = request.getfixturevalue(kind)
     for number in range(3):
         write(Uri(f"{bucket}/photos/{number}.png"), picture(number))
     first = segment_files([f"{bucket}/photos"], f"{bucket}/out", **SETTINGS, workers=2)

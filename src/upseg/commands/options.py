@@ -91,6 +91,8 @@ def start_logging(*, verbose: bool) -> None:
     """Show what upseg logs on standard error: warnings, and with `verbose` what is done."""
     logger = logging.getLogger("upseg")
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    if not verbose:  # of what stores it cannot reach upseg says so itself, in one line
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     if not any(isinstance(handler, _Console) for handler in logger.handlers):
         logger.addHandler(_Console())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +28,8 @@ from upseg.commands.options import (
     run_and_report,
     start_logging,
 )
+from upseg.commands.quick_start import start_quickly
 from upseg.errors import UpsegError
-from upseg.lazy import DeferredModules
 
 if TYPE_CHECKING:
     from upseg.batch.jobs import ResultOptions
@@ -38,18 +37,6 @@ if TYPE_CHECKING:
 
 
 _SNAPSHOTS = 10
-# What torch, numpy and scipy import and nothing here uses, a tenth of the time of their import; of torch for the
-# versions of which it is known that their own modules do not miss it. Of what it imports to compile networks,
-# generators of random numbers need a part.
-_TORCH_VERSIONS = ("2.15.",)
-_DEFERRED = (
-    DeferredModules(
-        ("torch.export", "torch.distributions"),
-        lambda: str(sys.modules["torch"].__version__).startswith(_TORCH_VERSIONS),
-    ),
-    DeferredModules(("numpy.f2py", "scipy.spatial.transform")),
-)
-_OBJECTS = 50_000  # made before Python looks for cycles among them: imports make many, and no cycles
 _Paths = Annotated[
     list[str], typer.Argument(help="Images, folders (searched throughout) and globs; s3://... and gs://... too.")
 ]
@@ -252,12 +239,6 @@ def segment(
     )
     if summary.failures:
         raise typer.Exit(1)
-
-
-def start_quickly() -> None:
-    """Let the imports of this process leave out what segmenting does not need."""
-    gc.set_threshold(_OBJECTS)
-    sys.meta_path[:0] = [finder for finder in _DEFERRED if finder not in sys.meta_path]
 
 
 def _shard_of(text: str) -> tuple[int, int]:

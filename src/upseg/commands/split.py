@@ -22,6 +22,7 @@ from upseg.commands.options import (
     pictures_apart,
     run_and_report,
 )
+from upseg.commands.quick_start import start_quickly
 from upseg.errors import ModelError, UpsegError
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def split(
 
     A second run with the same arguments does only what is missing. One broken mask never stops the rest.
     """
+    start_quickly()
     from upseg.images.options import ReadingOptions
     from upseg.split.run import DEFAULT_FORMATS, split_files
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from upseg.layers import lite0
 from upseg.layers.backbone import TimmBackbone, check_timm_name, create_timm_model
 
 
@@ -102,6 +103,8 @@ def level_count(name: str) -> int:
     Raises:
         ModelError: If there is no such model, or it gives no feature maps.
     """
+    if name in lite0.NAMES:
+        return len(lite0.LEVELS)
     check_timm_name(name)
     needed = "give feature maps at several strides, as convnext_atto or resnet18 do"
     with torch.device("meta"):  # no weights are made, and no random numbers are drawn

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from upseg.errors import ModelError
 from upseg.files import atomic_path, printable
+from upseg.functional.random_numbers import seeded_generator
 from upseg.layers.backbone import ImageBackbone
 from upseg.layers.folding import folded
 from upseg.models.calling import torch_threads
@@ -171,7 +172,7 @@ def check_same(flat: FlatNetwork, compute: Compute, size: tuple[int, int], path:
     Raises:
         ModelError: If they differ by more than a thousandth of the largest value, or there is no answer.
     """
-    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, *size, generator=seeded_generator(0))
     with torch.inference_mode():
         wanted = flat(image)
     try:

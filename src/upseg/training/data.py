@@ -17,6 +17,7 @@ from upseg.data.mixing import MixedSamples, MixtureSampler, WeightedDataset
 from upseg.data.sample import Sample
 from upseg.data.transforms import SampleTransform
 from upseg.errors import DataError
+from upseg.functional.random_numbers import seeded_generator
 from upseg.images.options import ReadingOptions
 from upseg.segmentation import Category
 
@@ -211,5 +212,5 @@ class MixedDataModule(LightningDataModule):
             "pin_memory": torch.cuda.is_available(),
             "persistent_workers": self.workers > 0,
             # or each loader would take a number from the global generator
-            "generator": torch.Generator().manual_seed(self.seed),
+            "generator": seeded_generator(self.seed),
         }

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.segmentation.deeplabv3 import ASPP, ASPPPooling
 
 from upseg.layers.multi_scale import MultiScaleFeatures
 from upseg.methods.baiseg.equations import mutual_attention
@@ -306,6 +305,8 @@ class SemanticBranch(nn.Module):
     def __init__(
         self, incoming: int, width: int, classes: int, *, reduction: int = 1, rates: tuple[int, ...] = ATROUS_RATES
     ) -> None:
+        from torchvision.models.segmentation.deeplabv3 import ASPP, ASPPPooling
+
         super().__init__()
         self.reduction = reduction
         self.pyramid = ASPP(incoming, rates, out_channels=width)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torchmetrics.classification import MulticlassJaccardIndex
@@ -14,6 +13,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from upseg.data.batches import Batch
 from upseg.data.sample import IGNORE, TruthSegment
 from upseg.errors import UpsegError
+from upseg.functional.random_numbers import seeded_generator
 from upseg.methods.baiseg.losses import LossWeights, baiseg_losses
 from upseg.methods.baiseg.network import BaisegNetwork
 from upseg.methods.baiseg.segmenter import BaisegSegmenter
@@ -80,7 +80,7 @@ class BaisegTask(Task[BaisegNetwork, BaisegSegmenter]):
     def losses(self, batch: Batch, index: int) -> Mapping[str, Float[Tensor, ""]]:
         """Eq. 7 and its terms; the batch's `targets` are those of `BaisegTargets`: maps of classes, and contours."""
         seed = (self.current_epoch * SEED_STRIDE + index) * self.trainer.world_size + self.global_rank
-        generator = torch.Generator().manual_seed(seed)  # so that a resumed training draws what it would have drawn
+        generator = seeded_generator(seed)  # so that a resumed training draws what it would have drawn
         return baiseg_losses(self.network(batch.images), batch.targets, self.loss_weights, generator)
 
     def validation_step(self, batch: Batch, index: int, dataloader_idx: int = 0) -> None:  # noqa: ARG002

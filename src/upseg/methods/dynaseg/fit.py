@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.optim.sgd import sgd
 
+from upseg.functional.random_numbers import seeded_generator
 from upseg.methods.dynaseg.equations import WEIGHTINGS, cluster_labels, labels_in_use
 from upseg.methods.dynaseg.losses import fused_total_loss
 from upseg.methods.dynaseg.network import ConvolutionalExtractor, DynaSegNetwork, ResNetPyramidExtractor
@@ -81,7 +82,7 @@ def fit_network(
     network = build_network(settings).to(image.device).to(memory_format=torch.channels_last)
     parameters: list[Tensor] = list(network.parameters())
     velocities: list[Tensor | None] = [None] * len(parameters)
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = seeded_generator(settings.seed)
     window = 1 if settings.crop is None else CROPS_FOR_FLOOR
     used: deque[Bool[Tensor, " q"]] = deque(maxlen=window)
     counts: list[Int64[Tensor, ""]] = []

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from upseg.functional.precision import BLOCK_ELEMENTS, full_precision, wide
+from upseg.functional.random_numbers import seeded_generator
 
 SQUARINGS = 4
 BLOCK_COLUMNS = 8
@@ -81,7 +82,7 @@ def _by_iteration(moments: Float[Tensor, "n d d"]) -> Float[Tensor, "n d"]:
     for _ in range(SQUARINGS):
         power = _unit_trace(power @ power)
     # any start will do that is not orthogonal to the answer
-    start = torch.randn(dimensions, min(BLOCK_COLUMNS, dimensions), generator=torch.Generator().manual_seed(0))
+    start = torch.randn(dimensions, min(BLOCK_COLUMNS, dimensions), generator=seeded_generator(0))
     block = start.to(moments).expand(len(moments), -1, -1)
     for steps in BLOCK_STEPS:
         for _ in range(steps):
