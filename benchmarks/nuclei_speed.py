@@ -44,12 +44,12 @@ PARTS = (
 RUN = """
 import json, sys, time
 import numpy as np, torch
-from upseg.batch import blocks, workers
+from upseg.batch import jobs
 from upseg.models.registry import load_model
 images, threads = np.load(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(threads)
-if hasattr(workers, "MOST_KEPT"):
-    blocks.reuse_freed_memory(workers.MOST_KEPT)
+if hasattr(jobs, "SMALL_KEPT"):
+    jobs.reuse_freed_memory(jobs.SMALL_KEPT)
 model = load_model("nuclei", "cpu")
 kind, spent = type(model), {}
 def timed(name):

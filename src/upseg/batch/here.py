@@ -11,10 +11,9 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float32
 
-from upseg.batch.blocks import reuse_freed_memory
 from upseg.batch.jobs import SMALL, ImageJob, ImageResult, StepCallback
 from upseg.batch.remote_jobs import is_remote, start_anywhere
-from upseg.batch.workers import MOST_KEPT, threads_of_an_image
+from upseg.batch.workers import threads_of_an_image
 from upseg.models.registry import Model
 
 Pixels: TypeAlias = Future[Float32[np.ndarray, "h w 3"]]
@@ -28,9 +27,9 @@ def run_here(
     on_begin: Callable[[int], ImageResult | None],
     on_step: StepCallback,
 ) -> Generator[tuple[int, ImageResult], None, None]:
-    """Do jobs in this process, while another thread waits for the disk.
+    """Do jobs in this process, while two other threads wait for the disk.
 
-    That thread notes the next image, reads it where this one is small, and writes the results of the one before.
+    One notes the next image and writes the results of the one before, the other reads the next one if this is small.
 
     Args:
         jobs: What to do.
@@ -42,18 +41,17 @@ def run_here(
     Yields:
         The number of each, in their order, and how it went.
     """
-    reuse_freed_memory(MOST_KEPT)
     segmenter = model.load(device)
     told = on_step if model.implementation.reports_progress else None
-    with threads_of_an_image(), ThreadPoolExecutor(1) as disk:
-        begun, ahead = disk.submit(on_begin, 0), _start_reading(jobs[0], disk)
+    with threads_of_an_image(), ThreadPoolExecutor(1) as disk, ThreadPoolExecutor(1) as reader:
+        begun, ahead = disk.submit(on_begin, 0), _start_reading(jobs[0], reader)
         written: Future[ImageResult] | None = None
         for index, job in enumerate(jobs):
             failure, started = begun.result(), time.perf_counter()
-            pixels, ahead = ahead or _start_reading(job, disk), None
+            pixels, ahead = ahead or _start_reading(job, reader), None
             if index + 1 < len(jobs):
                 begun = disk.submit(on_begin, index + 1)
-                ahead = _start_reading(jobs[index + 1], disk) if _is_small(pixels) else None
+                ahead = _start_reading(jobs[index + 1], reader) if _is_small(pixels) else None
             read = None if pixels is None else pixels.result
             finish = start_anywhere(job, segmenter, told, read) if failure is None else partial(_same, failure)
             del pixels, read  # of a large image nothing is kept while the next is read
@@ -67,9 +65,9 @@ def run_here(
             yield len(jobs) - 1, written.result()
 
 
-def _start_reading(job: ImageJob, disk: ThreadPoolExecutor) -> Pixels | None:
-    """The pixels of an image, once the other thread has read them; None for jobs that read as they go."""
-    return disk.submit(job.read) if job.is_read_first and not is_remote(job) else None
+def _start_reading(job: ImageJob, reader: ThreadPoolExecutor) -> Pixels | None:
+    """The pixels of an image, once another thread has read them; None for jobs that read as they go."""
+    return reader.submit(job.read) if job.is_read_first and not is_remote(job) else None
 
 
 def _is_small(pixels: Pixels | None) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from jaxtyping import Float32
 
+from upseg.batch.memory import reuse_freed_memory
 from upseg.errors import UpsegError
 from upseg.files import printable, remove_partials
 from upseg.formats import formats_that_need, output_paths, write
@@ -28,6 +29,8 @@ Status = Literal["done", "replaced", "skipped", "failed"]
 _Done = TypeVar("_Done")
 SMALL = 1_000_000
 """Pixels of an image whose results may wait to be written, and beside which the next may be read."""
+SMALL_KEPT, LARGE_KEPT = 1 << 26, 1 << 24
+"""What `reuse_freed_memory` takes for small images, and for others."""
 StepCallback = Callable[[int, int], None]
 """Told how many steps of how many are done with the image in hand."""
 
@@ -194,6 +197,8 @@ class ImageJob:
     def _segment_pixels(
         self, image: Float32[np.ndarray, "h w 3"], segmenter: Any, on_step: StepCallback | None
     ) -> Outcome:
+        # what would be kept after a large image would add to what the next one takes
+        reuse_freed_memory(SMALL_KEPT if image[..., 0].size <= SMALL else LARGE_KEPT)
         found, depth = _segment(image, segmenter, on_step, with_depth=bool(formats_that_need("depth", self.formats)))
         found = self.options.apply(found.with_provenance({**found.provenance, **self.origin()}), self.path)
         return Outcome(found, image, depth)

@@ -17,7 +17,6 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from upseg.batch.blocks import reuse_freed_memory
 from upseg.batch.jobs import ImageJob, ImageResult, discard_partials, lacks_memory
 from upseg.batch.remote_jobs import run_anywhere
 from upseg.errors import ModelError, UpsegError
@@ -26,8 +25,6 @@ from upseg.models.registry import Model
 _LOG = "upseg"  # the logger of everything here
 _GOODBYE_SECONDS = 5.0
 _MOST_FAILED_STARTS = 3  # of processes that die while they load the model
-MOST_KEPT = 1 << 26
-"""Bytes of an array whose memory is kept for the next: more would add to what large photos take."""
 _MOST_THREADS = 4  # of an image: more bring little, and processes side by side have as many each
 
 
@@ -313,7 +310,6 @@ def _serve(connection: Connection, model: Model, device: str, level: int) -> Non
     logger.addHandler(_ToParent(connection))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=die_with_parent, daemon=True).start()
-    reuse_freed_memory(MOST_KEPT)
     try:
         segmenter = model.load(device)
     except UpsegError as error:
