@@ -11,6 +11,7 @@ import pytest
 from jaxtyping import Float32
 
 from upseg.batch import here
+from upseg.batch import jobs as jobs_module
 from upseg.batch.blocks import BlockJob
 from upseg.batch.here import run_here
 from upseg.batch.jobs import ImageJob, ImageResult, StepCallback
@@ -155,6 +156,14 @@ def test_beside_a_large_image_no_other_is_read(monkeypatch: pytest.MonkeyPatch) 
     events, results = read_in_order({"a": 4, "b": 5, "c": 4})
     assert [result.status for result in results] == ["done"] * 3
     assert events.index("segmented b") < events.index("read c")
+
+
+def test_little_memory_is_kept_beside_a_large_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = list[int]()
+    monkeypatch.setattr(jobs_module, "reuse_freed_memory", kept.append)
+    monkeypatch.setattr(jobs_module, "SMALL", 8)
+    read_in_order({"a": 4, "b": 5, "c": 4})
+    assert kept == [jobs_module.SMALL_KEPT, jobs_module.LARGE_KEPT, jobs_module.SMALL_KEPT]
 
 
 def test_an_image_that_cannot_be_read_fails_alone() -> None:
