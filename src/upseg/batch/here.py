@@ -27,9 +27,9 @@ def run_here(
     on_begin: Callable[[int], ImageResult | None],
     on_step: StepCallback,
 ) -> Generator[tuple[int, ImageResult], None, None]:
-    """Do jobs in this process, while two other threads wait for the disk.
+    """Do jobs in this process, while another thread waits for the disk.
 
-    One notes the next image and writes the results of the one before, the other reads the next one if this is small.
+    That thread reads the next image if this one is small, writes the results of the one before, and notes the next.
 
     Args:
         jobs: What to do.
@@ -43,31 +43,34 @@ def run_here(
     """
     segmenter = model.load(device)
     told = on_step if model.implementation.reports_progress else None
-    with threads_of_an_image(), ThreadPoolExecutor(1) as disk, ThreadPoolExecutor(1) as reader:
-        begun, ahead = disk.submit(on_begin, 0), _start_reading(jobs[0], reader)
-        written: Future[ImageResult] | None = None
+    with threads_of_an_image(), ThreadPoolExecutor(1) as disk:
+        pixels, begun = _start_reading(jobs[0], disk), disk.submit(on_begin, 0)
+        finish: Callable[[], ImageResult] | None = None
         for index, job in enumerate(jobs):
             failure, started = begun.result(), time.perf_counter()
-            pixels, ahead = ahead or _start_reading(job, reader), None
+            pixels = pixels or _start_reading(job, disk)
+            read, small = None if pixels is None else pixels.result, _is_small(pixels)
+            pixels = None  # of a large image nothing is kept while the next is read
+            # all at once, so that the other thread is woken once; first what is needed first
+            if index + 1 < len(jobs) and small:
+                pixels = _start_reading(jobs[index + 1], disk)
+            written = None if finish is None else disk.submit(finish)
             if index + 1 < len(jobs):
                 begun = disk.submit(on_begin, index + 1)
-                ahead = _start_reading(jobs[index + 1], reader) if _is_small(pixels) else None
-            read = None if pixels is None else pixels.result
             finish = start_anywhere(job, segmenter, told, read) if failure is None else partial(_same, failure)
-            del pixels, read  # of a large image nothing is kept while the next is read
+            del read
             if written is not None:
                 yield index - 1, written.result()
-            written = disk.submit(finish)
             if time.perf_counter() - started > _LONG:
-                yield index, written.result()
-                written = None
-        if written is not None:
-            yield len(jobs) - 1, written.result()
+                yield index, disk.submit(finish).result()
+                finish = None
+        if finish is not None:
+            yield len(jobs) - 1, disk.submit(finish).result()
 
 
-def _start_reading(job: ImageJob, reader: ThreadPoolExecutor) -> Pixels | None:
+def _start_reading(job: ImageJob, disk: ThreadPoolExecutor) -> Pixels | None:
     """The pixels of an image, once another thread has read them; None for jobs that read as they go."""
-    return reader.submit(job.read) if job.is_read_first and not is_remote(job) else None
+    return disk.submit(job.read) if job.is_read_first and not is_remote(job) else None
 
 
 def _is_small(pixels: Pixels | None) -> bool:
