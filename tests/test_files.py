@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from upseg.files import atomic_path, remove_partials
+from upseg.files import atomic_file, atomic_path, remove_partials
 
 
 def test_file_and_folders_appear(tmp_path):
@@ -22,14 +22,30 @@ def test_file_and_folders_appear(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
+@contextlib.contextmanager
+def by_path(target):
+    with atomic_path(target) as partial:
+        yield partial.write_bytes
+
+
+@contextlib.contextmanager
+def by_file(target):
+    with atomic_file(target) as file:
+        yield file.write
+
+
+WAYS = pytest.mark.parametrize("way", [by_path, by_file])
+
+
+@WAYS
 @pytest.mark.parametrize("interruption", [ValueError, KeyboardInterrupt, SystemExit])
-def test_an_exception_leaves_everything_as_it_was(tmp_path, interruption):
+def test_an_exception_leaves_everything_as_it_was(tmp_path, way, interruption):
     target = tmp_path / "c.txt"
     target.write_text("old")
 
     def write_half():
-        with atomic_path(target) as partial:
-            partial.write_text("half")
+        with way(target) as write:
+            write(b"half")
             raise interruption
 
     with pytest.raises(interruption):
@@ -38,7 +54,8 @@ def test_an_exception_leaves_everything_as_it_was(tmp_path, interruption):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_contents_are_on_the_disk_before_the_name(tmp_path, monkeypatch):
+@WAYS
+def test_contents_are_on_the_disk_before_the_name(tmp_path, monkeypatch, way):
     target, synced = tmp_path / "c.txt", []
     fsync = os.fsync
 
@@ -47,9 +64,11 @@ def test_contents_are_on_the_disk_before_the_name(tmp_path, monkeypatch):
         fsync(file_descriptor)
 
     monkeypatch.setattr(os, "fsync", spy)
-    with atomic_path(target) as partial:
-        partial.write_text("12345")
+    with way(target) as write:
+        write(b"12345")
     assert synced == [(5, False)]
+    assert target.read_bytes() == b"12345"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path):
@@ -58,11 +77,12 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_permissions_are_those_of_any_new_file(tmp_path):
-    with atomic_path(tmp_path / "c.txt") as partial:
-        partial.write_text("x")
+@WAYS
+def test_permissions_are_those_of_any_new_file(tmp_path, way):
+    with way(tmp_path / "new" / "c.txt") as write:
+        write(b"x")
     (tmp_path / "plain").write_text("x")
-    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("c.txt", "plain")}
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new/c.txt", "plain")}
     assert len(modes) == 1
 
 

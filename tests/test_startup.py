@@ -14,7 +14,7 @@ HEAVY = (
     "huggingface_hub", "matplotlib", "fastapi", "onnxruntime", "zarr", "rich.progress",
     "numpy.f2py.crackfortran", "torch._decomp", "torch._dynamo", "torch.export.exported_program", "sympy", "triton",
 )  # fmt: skip
-NEEDED = {"torch", "scipy", "skimage", "tifffile", "rich.progress"} | (
+NEEDED = {"torch", "scipy", "skimage", "rich.progress"} | (
     set() if version("torch").startswith("2.15.") else {"torch.export.exported_program", "torch._decomp"}
 )
 RUN = """

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MOST_BYTES = 1 << 30
 """Of a file that is read whole: what is larger would not fit into memory once it is parsed."""
@@ -114,22 +114,39 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises:
         OSError: If the folder cannot be made or the file cannot be written.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{_partial_prefix(target)}{secrets.token_hex(4)}{_PARTIAL}")
-    try:
+    with _replacing(Path(path)) as partial:
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
+    """As `atomic_path`, but give the file, open for writing bytes: of small files opening takes most of the time."""
+    with _replacing(Path(path)) as partial, partial.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Give a path that takes the place of another after the block, and is gone after an exception."""
+    if not target.parent.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{_partial_prefix(target)}{secrets.token_hex(4)}{_PARTIAL}")
+    try:
+        yield partial
         partial.replace(target)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> Path:
     """Write a text in UTF-8, whole or not at all; returns the path."""
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    with atomic_file(path) as file:
+        file.write(text.encode("utf-8"))
     return path
 
 
@@ -140,9 +157,9 @@ def write_picture(path: Path, pixels: Any, **options: Any) -> Path:
     """
     from PIL import Image
 
-    with atomic_path(path) as partial:
+    with atomic_file(path) as file:
         kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
-        Image.fromarray(pixels).save(partial, format=kind, **options)
+        Image.fromarray(pixels).save(file, format=kind, **options)
     return path
 
 

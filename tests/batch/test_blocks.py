@@ -104,7 +104,7 @@ def test_an_image_that_has_no_regions_or_too_little_memory_fails_by_itself(slide
 def test_memory_that_is_freed_is_used_again_without_the_kernel() -> None:
     script = """if True:
         import numpy, resource
-        from upseg.batch.blocks import reuse_freed_memory
+        from upseg.batch.memory import reuse_freed_memory
         reuse_freed_memory()
         for _ in range(3):
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from upseg.batch.jobs import ImageJob, ResultOptions, StepCallback, progress_option
+from upseg.batch.memory import reuse_freed_memory
 from upseg.errors import ImageError, UpsegError
 from upseg.files import printable
 from upseg.formats.banded import BANDED_FORMATS, write_banded
@@ -22,8 +21,6 @@ from upseg.models.registry import Model
 
 WORK_SUFFIX = ".upseg-blocks"
 """Of the folder beside the results that holds what is computed of an image until it is done."""
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Parameters of `mallopt`, as malloc.h numbers them."""
 _UNITS = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
@@ -60,18 +57,6 @@ class BlockJob(ImageJob):
             raise ImageError(f"{printable(self.path)}: {error}") from error
         shutil.rmtree(work, ignore_errors=True)
         return partial(len, found)
-
-
-def reuse_freed_memory() -> None:
-    """Let the C library of Linux keep what is freed for what is needed next.
-
-    Else each of a network's maps is new memory, which the kernel clears page by page: a third of the time of a tile.
-    What is larger than 256 MB is still given back at once.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:  # musl has none
-        mallopt(_MMAP_THRESHOLD, 1 << 28)
-        mallopt(_TRIM_THRESHOLD, 1 << 30)
 
 
 def block_key(digest: str, path: Path) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from jaxtyping import Float32
 
+from upseg.batch.memory import reuse_freed_memory
 from upseg.errors import UpsegError
 from upseg.files import printable, remove_partials
 from upseg.formats import formats_that_need, output_paths, write
@@ -26,7 +27,10 @@ from upseg.segmentation import Segmentation
 _LOGGER = logging.getLogger(__name__)
 Status = Literal["done", "replaced", "skipped", "failed"]
 _Done = TypeVar("_Done")
-_SMALL = 1_000_000  # pixels of an image whose results may wait to be written
+SMALL = 1_000_000
+"""Pixels of an image whose results may wait to be written, and beside which the next may be read."""
+SMALL_KEPT, LARGE_KEPT = 1 << 26, 1 << 24
+"""What `reuse_freed_memory` takes for small images, and for others."""
 StepCallback = Callable[[int, int], None]
 """Told how many steps of how many are done with the image in hand."""
 
@@ -126,8 +130,23 @@ class ImageJob:
         Raises:
             UpsegError: If something is wrong with this input; from what is returned, if a result cannot be written.
         """
+        return self._to_write(lambda: self.segment(segmenter, on_step))
+
+    def start_read(
+        self, read: Callable[[], Float32[np.ndarray, "h w 3"]], segmenter: Any, on_step: StepCallback | None = None
+    ) -> Callable[[], int]:
+        """As `start`, but the pixels are what `read` gives, which has called `self.read`; if it `is_read_first`."""
+        return self._to_write(lambda: self._segment_pixels(read(), segmenter, on_step))
+
+    @property
+    def is_read_first(self) -> bool:
+        """Whether there is one image, which is read whole and then segmented; other kinds of jobs go bit by bit."""
+        return type(self).start is ImageJob.start and type(self).segment is ImageJob.segment
+
+    def _to_write(self, segment: Callable[[], Outcome]) -> Callable[[], int]:
+        """Segment; what is returned writes the results, unless it is done already, and gives their number."""
         started = time.perf_counter()
-        found = self.segment(segmenter, on_step)
+        found = segment()
         count, taken = len(found.segmentation), time.perf_counter() - started
         _LOGGER.info("%s: %d segments after %.1f s", printable(self.path), count, taken)
 
@@ -139,7 +158,7 @@ class ImageJob:
             self.write_each(write_one)
             return count
 
-        if found.segmentation.labels.size <= _SMALL:
+        if found.segmentation.labels.size <= SMALL:
             return finish
         return partial(int, finish())  # so that its memory is free for the next
 
@@ -173,7 +192,13 @@ class ImageJob:
         Raises:
             UpsegError: If something is wrong with this input.
         """
-        image = self.read()
+        return self._segment_pixels(self.read(), segmenter, on_step)
+
+    def _segment_pixels(
+        self, image: Float32[np.ndarray, "h w 3"], segmenter: Any, on_step: StepCallback | None
+    ) -> Outcome:
+        # what would be kept after a large image would add to what the next one takes
+        reuse_freed_memory(SMALL_KEPT if image[..., 0].size <= SMALL else LARGE_KEPT)
         found, depth = _segment(image, segmenter, on_step, with_depth=bool(formats_that_need("depth", self.formats)))
         found = self.options.apply(found.with_provenance({**found.provenance, **self.origin()}), self.path)
         return Outcome(found, image, depth)
@@ -233,19 +258,26 @@ def run_job(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) 
     return start_job(job, segmenter, on_step)()
 
 
-def start_job(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) -> Callable[[], ImageResult]:
+def start_job(
+    job: ImageJob,
+    segmenter: Any,
+    on_step: StepCallback | None = None,
+    read: Callable[[], Float32[np.ndarray, "h w 3"]] | None = None,
+) -> Callable[[], ImageResult]:
     """Segment one image; whatever goes wrong concerns only this image.
 
     Args:
         job: What to do.
         segmenter: The loaded model, as the job takes it.
         on_step: Told of progress; None if nobody is, or the model's method does not report it.
+        read: What `ImageJob.start_read` takes, where that is to be called.
 
     Returns:
         Writes the results, and says how it went; may be called in another thread, once.
     """
     started = time.perf_counter()
-    write = _guarded(job, lambda: job.start(segmenter, on_step))
+    start = job.start if read is None else partial(job.start_read, read)
+    write = _guarded(job, lambda: start(segmenter, on_step))
 
     def finish() -> ImageResult:
         segments = write if isinstance(write, ImageResult) else _guarded(job, write)

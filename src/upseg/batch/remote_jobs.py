@@ -10,6 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float32
+
 from upseg.batch.jobs import ImageJob, ImageResult, StepCallback, run_job, start_job
 from upseg.batch.stores import Uri, read, write
 from upseg.errors import UpsegError
@@ -29,10 +32,15 @@ def run_anywhere(job: ImageJob, segmenter: Any, on_step: StepCallback | None = N
         return ImageResult.failure(job.path, str(error), details=traceback.format_exc())
 
 
-def start_anywhere(job: ImageJob, segmenter: Any, on_step: StepCallback | None = None) -> Callable[[], ImageResult]:
+def start_anywhere(
+    job: ImageJob,
+    segmenter: Any,
+    on_step: StepCallback | None = None,
+    read: Callable[[], Float32[np.ndarray, "h w 3"]] | None = None,
+) -> Callable[[], ImageResult]:
     """As `upseg.batch.jobs.start_job`; what goes to a store is there already when this returns."""
     if not is_remote(job):
-        return start_job(job, segmenter, on_step)
+        return start_job(job, segmenter, on_step, read)
     result = run_anywhere(job, segmenter, on_step)
     return lambda: result
 

@@ -79,11 +79,12 @@ def _category_colours(segmentation: Segmentation) -> dict[int, int]:
 
 def _free_colour(wanted: int, around: set[int]) -> int:
     """The first colour from `wanted` on with a hue that is not around, or else that is not itself around."""
-    order = [(wanted + step) % _COLOUR_COUNT for step in range(_COLOUR_COUNT)]
     hues = {number % _HUE_COUNT for number in around}
-    for number in order[:_HUE_COUNT]:
+    for step in range(_HUE_COUNT):
+        number = (wanted + step) % _COLOUR_COUNT
         if number % _HUE_COUNT not in hues:
             return number
+    order = ((wanted + step) % _COLOUR_COUNT for step in range(_COLOUR_COUNT))
     return next((number for number in order if number not in around), wanted)
 
 

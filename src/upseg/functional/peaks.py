@@ -42,8 +42,8 @@ def raised_under(
 ) -> Float[np.ndarray, "h w"]:
     """Morphological reconstruction by dilation: the seed grown as far as heights let it.
 
-    Sweeps down, up, right and left, a row at a time, until nothing changes: objects are round, and a few are enough,
-    where `skimage.morphology.reconstruction` sorts all pixels.
+    Sweeps down, up, right and left, a row at a time, until nothing can grow: objects are round, and a few are
+    enough, where `skimage.morphology.reconstruction` sorts all pixels.
 
     Args:
         seed: (H, W), nowhere above `heights`.
@@ -55,10 +55,8 @@ def raised_under(
         >>> raised_under(np.array([[2.0, 0.0, 0.0]]), np.array([[3.0, 1.0, 2.0]])).tolist()
         [[2.0, 1.0, 1.0]]
     """
-    raised, before = seed.copy(), np.empty_like(seed)
-    across = np.ascontiguousarray(heights.T)
-    while not np.array_equal(raised, before):
-        np.copyto(before, raised)
+    raised, across = seed.copy(), np.ascontiguousarray(heights.T)
+    while not np.array_equal(np.minimum(_dilated(raised, connectivity), heights), raised):
         _sweep(raised, heights, connectivity)
         _sweep(raised[::-1], heights[::-1], connectivity)
         turned = np.ascontiguousarray(raised.T)
@@ -66,6 +64,17 @@ def raised_under(
         _sweep(turned[::-1], across[::-1], connectivity)
         np.copyto(raised, turned.T)
     return raised
+
+
+def _dilated(raised: Float[np.ndarray, "h w"], connectivity: int) -> Float[np.ndarray, "h w"]:
+    """The highest of each pixel and its neighbours."""
+    beside = raised.copy()
+    np.maximum(beside[:, 1:], raised[:, :-1], out=beside[:, 1:])
+    np.maximum(beside[:, :-1], raised[:, 1:], out=beside[:, :-1])
+    row, dilated = (raised if connectivity == 1 else beside), beside.copy()
+    np.maximum(dilated[1:], row[:-1], out=dilated[1:])
+    np.maximum(dilated[:-1], row[1:], out=dilated[:-1])
+    return dilated
 
 
 def _sweep(raised: Float[np.ndarray, "h w"], heights: Float[np.ndarray, "h w"], connectivity: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class ReadingOptions:
 
     def read(self, image: ImageLike) -> Float32[np.ndarray, "h w 3"]:
         """Read an image; result and errors as of `read_image`."""
-        options = {key: value for key, value in asdict(self).items() if value is not None}
+        options = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
         return read_image(image, **options)
 
     def read_for_model(self, image: ImageLike) -> Float32[np.ndarray, "h w 3"]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from upseg.errors import ImageError
 from upseg.files import printable
-from upseg.images.normalization import AUTOMATIC, Pixels, parse_normalization
+from upseg.images.normalization import AUTOMATIC, Normalization, Pixels, parse_normalization
 
 DEFAULT_MAX_PIXELS = 200_000_000
 """Files with more pixels (height times width) are refused before they are decoded, unless the caller raises this."""
@@ -97,14 +97,8 @@ def read_image(
     chosen = parse_normalization(normalize)
     if channels is not None and (len(channels) not in (1, 3) or min(channels) < 0):
         raise ImageError(f"channels must be one or three numbers, counted from 0, got {list(channels)}")
-    if isinstance(image, bytes) or (isinstance(image, Readable) and not isinstance(image, Image.Image)):
-        pixels = _from_bytes(image if isinstance(image, bytes) else image.read(), channels, page, max_pixels)
-        return (pixels if channels is None else pixels.pick(channels)).to_rgb()
     if not isinstance(image, str | os.PathLike):
-        pixels = _from_memory(image, any_channels=channels is not None, max_pixels=max_pixels)
-        if chosen == AUTOMATIC and pixels.is_unit_range():
-            chosen = None
-        return (pixels if channels is None else pixels.pick(channels)).to_rgb(chosen)
+        return _from_elsewhere(image, channels, page, max_pixels, chosen)
     path = Path(image)
     try:
         pixels = _from_file(path, channels, page, max_pixels)
@@ -115,6 +109,20 @@ def read_image(
         raise ImageError(
             f"{printable(path)}: there is not enough memory to decode this image; make it smaller or free memory"
         ) from error
+
+
+def _from_elsewhere(
+    image: object, channels: Sequence[int] | None, page: int | None, max_pixels: int, chosen: Normalization | None
+) -> Float32[np.ndarray, "h w 3"]:
+    """What `read_image` gives for anything but a path."""
+    kept = isinstance(image, np.ndarray | Image.Image)  # it is slow to ask whether they are like an open file
+    if isinstance(image, bytes) or (not kept and isinstance(image, Readable)):
+        pixels = _from_bytes(image if isinstance(image, bytes) else image.read(), channels, page, max_pixels)
+        return (pixels if channels is None else pixels.pick(channels)).to_rgb()
+    pixels = _from_memory(image, any_channels=channels is not None, max_pixels=max_pixels)
+    if chosen == AUTOMATIC and pixels.is_unit_range():
+        chosen = None
+    return (pixels if channels is None else pixels.pick(channels)).to_rgb(chosen)
 
 
 def _from_file(path: Path, channels: Sequence[int] | None, page: int | None, max_pixels: int) -> Pixels:

@@ -151,10 +151,18 @@ def max_projection(
 def noted_pixel_size(path: Path) -> PixelSize | None:
     """What the metadata of a TIFF or an OME-Zarr say; None where they say nothing, or it is neither."""
     if not path.is_dir():
-        return read_pixel_size(path)
+        return read_pixel_size(path) if _is_tiff(path) else None
     from upseg.images.ome_zarr import ZarrRegions
 
     return ZarrRegions(path, page=0).pixel_size
+
+
+def _is_tiff(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4).startswith(TIFF_SIGNATURES)
+    except OSError:  # what reads its pixels says why
+        return False
 
 
 def blocks(height: int, width: int, side: int) -> Iterator[tuple[slice, slice]]:

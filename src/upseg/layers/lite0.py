@@ -15,6 +15,7 @@ from jaxtyping import Float
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from upseg.layers.folding import NormedConvolutions
 from upseg.layers.pretrained_weights import shipped_weights
 
 NAMES = ("tf_efficientnet_lite0", "tf_efficientnet_lite0.in1k")
@@ -39,7 +40,7 @@ COLOURS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 """Of the values in [0, 1] of the images that the weights were trained on."""
 
 
-class Lite0(nn.Module):
+class Lite0(NormedConvolutions):
     """Standardised images → feature maps at some of the strides 2, 4, 8, 16 and 32.
 
     Args:
@@ -114,7 +115,7 @@ class SameConv2d(nn.Conv2d):
         return super().forward(F.pad(features, padding))
 
 
-class Separable(nn.Module):
+class Separable(NormedConvolutions):
     """A depthwise and a pointwise convolution."""
 
     def __init__(self, channels: int, out: int) -> None:
@@ -130,7 +131,7 @@ class Separable(nn.Module):
         return result
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(NormedConvolutions):
     """Channels are expanded, convolved one by one and brought together again; added to the input where they can be."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int) -> None:

@@ -21,6 +21,7 @@ from upseg.errors import ModelError
 from upseg.files import printable
 from upseg.images.options import ReadingOptions
 from upseg.images.reading import ImageLike
+from upseg.layers.folding import folded
 from upseg.models.calling import CallableModel, torch_threads
 from upseg.models.folders import NETWORK_NAME, ModelConfig
 from upseg.models.hub import push_to_hub
@@ -87,6 +88,22 @@ class LearnedSegmenter(CallableModel, Generic[_Settings, _Network]):
             load_weights(network, weights)
             network.eval().to(self.device)
         self.network = cast("_Network", network)
+        self._folds, self._folded = weights is not None, (0, self.network)
+
+    @property
+    def computed_network(self) -> _Network:
+        """What computes maps: the network, without batch norms where its weights came from a file.
+
+        Made once, and anew where weights have been changed since.
+        """
+        if not self._folds or self.network.training or self.engine != "torch":
+            return self.network
+        values = [*self.network.parameters(), *self.network.buffers()]
+        changes = (value._version for value in values if not value.is_inference())
+        state = hash((id(self.network), *map(id, values), *changes))
+        if self._folded[0] != state:
+            self._folded = state, folded(self.network)
+        return self._folded[1]
 
     def _check_size(self, weights: Path) -> None:
         """Compare the network's shapes with the file's before any of it takes memory."""

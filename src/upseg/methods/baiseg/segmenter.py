@@ -97,7 +97,7 @@ class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
             Logits on the segmenter's device: `boundary` (B, 1, H, W), and `semantic` (B, C, H, W) of a model with a
             semantic branch; with the setting `background` its first channel is the background.
         """
-        maps: dict[str, Tensor] = self.network(batch.to(self.device))
+        maps: dict[str, Tensor] = self.computed_network(batch.to(self.device))
         return maps
 
     def picture(
@@ -181,7 +181,7 @@ class BaisegSegmenter(LearnedSegmenter[BaisegSettings, BaisegNetwork]):
         step = Steps(len(grid) + 1, progress)
 
         def run(tile: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 c h w"]:
-            maps = self.network(tile)
+            maps = self.computed_network(tile)
             boundary = maps["boundary"].float().sigmoid()
             return torch.cat([boundary, maps["semantic"].float().softmax(dim=1)], dim=1) if own else boundary
 

@@ -66,7 +66,7 @@ class DynaSegClassSegmenter(LearnedSegmenter[DynaSegClassesSettings, DynaSegNetw
     @torch.inference_mode()
     def predict(self, batch: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b q h w"]:
         """R' of RGB images in [0, 1] of one size, at the size that they have, on the segmenter's device."""
-        response: Tensor = self.network(batch.to(self.device))
+        response: Tensor = self.computed_network(batch.to(self.device))
         return response
 
     def group(self, response: Float[Tensor, "q h w"], size: tuple[int, int]) -> Int32[np.ndarray, "h2 w2"]:

@@ -28,6 +28,7 @@ REPLACING_IOU = 0.8
 """A cluster whose IoU with a segment is at least this is the same object."""
 CONTAINED_SHARE = 0.8
 """A cluster of which at least this share lies in a segment is a part of it."""
+_BAND = 64  # rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,14 +197,14 @@ def resize_label_rows(
     top, bottom = top - top[0], bottom - top[0]
     resized: Int32[np.ndarray, "h w"] = labels[top[:, None], left]
     mixed = _is_mixed(labels)
-    mixed_rows: Bool[np.ndarray, " h"] = np.logical_or.reduce(mixed, axis=1)
-    for row in np.flatnonzero(mixed_rows[top]):  # a row at a time: memory stays that of the result
-        places = np.flatnonzero(mixed[top[row], left])
-        corners = [labels[y, x] for y in (top[row], bottom[row]) for x in (left[places], right[places])]
-        x = across[places]
-        weights = [v * u for v in (1 - down[row], down[row]) for u in (1 - x, x)]
+    for start in range(0, len(top), _BAND):  # some rows at a time: memory stays that of the result
+        band = slice(start, start + _BAND)
+        row, column = np.nonzero(mixed[top[band]][:, left])
+        corners = [labels[y[band][row], x[column]] for y in (top, bottom) for x in (left, right)]
+        y, x = down[band][row], across[column]
+        weights = [v * u for v in (1 - y, y) for u in (1 - x, x)]
         votes = [sum(w * (c == corner) for w, c in zip(weights, corners, strict=True)) for corner in corners]
-        resized[row, places] = np.choose(np.argmax(votes, axis=0), corners)
+        resized[band][row, column] = np.choose(np.argmax(votes, axis=0), corners)
     return resized
 
 

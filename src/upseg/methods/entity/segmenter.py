@@ -79,7 +79,7 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
         Returns:
             (B, d, H, W) of unit length, on the segmenter's device; their signs mean nothing.
         """
-        return F.normalize(self.network(batch.to(self.device)).float(), dim=1)
+        return F.normalize(self.computed_network(batch.to(self.device)).float(), dim=1)
 
     def picture(self, image: ImageLike, kind: str = "features", count: int = 10) -> UInt8[np.ndarray, "h w 3"]:  # noqa: ARG002
         """The features of the lowest resolution in colours, as `colour_features` has them.
@@ -196,7 +196,7 @@ class EntitySegmenter(LearnedSegmenter[EntitySettings, EntityNetwork]):
     ) -> Iterator[tuple[tuple[int, int], Float[Tensor, "d _ _"]]]:
         for size, grid in self._resolutions(image):
             reduced = resize_image(image, size).clamp(0, 1).to(self.device)
-            yield size, run_in_tiles(self.network, reduced, grid, lines=True, progress=step)
+            yield size, run_in_tiles(self.computed_network, reduced, grid, lines=True, progress=step)
 
     def _with_resolution(
         self,

@@ -96,7 +96,7 @@ class PanopticSegmenter(LearnedSegmenter[PanopticSettings, PanopticNetwork]):
         Returns:
             For each head a (B, channels, h, w) map of raw values, on the segmenter's device.
         """
-        maps: dict[str, Tensor] = self.network(batch.to(self.device))
+        maps: dict[str, Tensor] = self.computed_network(batch.to(self.device))
         return maps
 
     def _maps(self, image: Float[Tensor, "1 3 h w"]) -> tuple[dict[str, Float[Tensor, "_ h2 w2"]], tuple[float, float]]:

@@ -14,6 +14,7 @@ from upseg.methods.dynaseg.extensions.features import (
     LEAST_PIXELS,
     MOST_ENLARGED,
     PhotoMaps,
+    _stages,
     photo_maps,
     sample_features,
 )
@@ -32,6 +33,11 @@ class TestNetwork:
             pairs = list(zip(Lite0Stages()(image), reference(image), strict=True))
         for own, expected in pairs:
             torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-3)
+
+    def test_regions_are_compared_by_the_same_levels_without_batch_norms(self) -> None:
+        image, computed = picture(64, 96), _stages()
+        assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in computed.modules())
+        torch.testing.assert_close(computed(image), Lite0Stages()(image), rtol=1e-4, atol=1e-3)
 
     @pytest.mark.parametrize(("height", "width"), [(1, 1), (33, 50), (7, 130)])
     def test_sides_are_divided_by_the_strides_and_rounded_up(self, height: int, width: int) -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from upseg.functional.resizing import resize_image, scaled_size
+from upseg.layers.folding import folded
 from upseg.methods.dynaseg.extensions.embedding import load_embedding
 from upseg.methods.dynaseg.extensions.lite0 import Lite0Stages
 
@@ -74,7 +75,7 @@ def sample_features(
 
 @cache
 def _stages() -> Lite0Stages:
-    return Lite0Stages()
+    return folded(Lite0Stages())
 
 
 def _principal_components(level: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 f h w"]:

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from upseg.methods.entity.extensions.cells.network import CellNetwork
+from upseg.methods.entity.extensions.cells.network import CellNetwork, FusionBlock
 
 BACKBONE = "mobilenetv3_small_050"
 
@@ -11,6 +12,20 @@ BACKBONE = "mobilenetv3_small_050"
 def small() -> CellNetwork:
     torch.manual_seed(0)
     return CellNetwork(BACKBONE, (8, 8, 8, 8))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (4, 5)])
+def test_a_level_is_convolved_as_if_the_coarser_one_were_written_twice_as_large(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    block = FusionBlock(3, 2, 4).double()
+    coarse = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    skip = torch.rand(2, 2, 2 * size[0], 2 * size[1], dtype=torch.float64, requires_grad=True)
+    plain = block.refine(block.mix(torch.cat((F.interpolate(coarse, scale_factor=2, mode="nearest"), skip), dim=1)))
+    found = block(coarse, skip)
+    torch.testing.assert_close(found, plain)
+    wanted = (coarse, skip, block.mix[0].weight)
+    gradients = [torch.autograd.grad(maps.square().sum(), wanted) for maps in (found, plain)]
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (33, 47), (64, 97)])

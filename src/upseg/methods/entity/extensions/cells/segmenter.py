@@ -207,7 +207,7 @@ class CellSegmenter(LearnedSegmenter[CellSettings, CellNetwork]):
         return total / len(mirrors)
 
     def _look(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h w"]:
-        maps = self.network(images)
+        maps = self.computed_network(images)
         logits = torch.stack((maps.foreground, maps.border, maps.distance), 1)
         return torch.cat((logits.float().sigmoid(), maps.size.float()[:, None]), 1)
 
