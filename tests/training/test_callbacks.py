@@ -62,7 +62,7 @@ def test_a_picture_is_there_whole_or_not_at_all(tmp_path, monkeypatch) -> None:
     before = path.read_bytes()
 
     def full_disk(self: Image.Image, file: Any, **options: Any) -> None:
-        file.write_bytes(b"\x89PNG")
+        file.write(b"\x89PNG")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full_disk)

@@ -12,22 +12,28 @@ async function answered(response) {
   throw new Error(reason);
 }
 
-let asking = 0; // requests that are not answered yet: the page says so to whoever waits for it
+let asking = 0; // what is not done yet: the page says so to whoever waits for it
 
 function count(change) {
   asking += change;
   document.documentElement.setAttribute("aria-busy", String(asking > 0));
 }
 
-async function send(path, options) {
-  let response;
+export async function busyUntil(done) {
   count(1);
   try {
-    response = await fetch(path, options);
-  } catch {
-    throw new Error("upseg app does not answer; is it still running in its terminal?");
+    return await done;
   } finally {
     count(-1);
+  }
+}
+
+async function send(path, options) {
+  let response;
+  try {
+    response = await busyUntil(fetch(path, options));
+  } catch {
+    throw new Error("upseg app does not answer; is it still running in its terminal?");
   }
   return answered(response);
 }

@@ -1,6 +1,6 @@
 // Corrections are sent one after the other, and drawn when the server has kept them: what is seen is on the disk.
 
-import { post } from "./api.js";
+import { busyUntil, post } from "./api.js";
 import { tried } from "./page.js";
 
 export class Corrections extends EventTarget {
@@ -12,14 +12,13 @@ export class Corrections extends EventTarget {
 
   send(path, content) {
     const { session } = this.stage;
-    this.last = this.last.then(() =>
-      tried(async () => {
-        const told = await post(`/api/sessions/${session.id}/${path}`, content);
-        if (this.stage.session?.id !== session.id) return;
-        this.stage.take(told);
-        this.dispatchEvent(new CustomEvent("kept", { detail: told }));
-      }),
-    );
+    const keep = async () => {
+      const told = await post(`/api/sessions/${session.id}/${path}`, content);
+      if (this.stage.session?.id !== session.id) return;
+      this.stage.take(told);
+      this.dispatchEvent(new CustomEvent("kept", { detail: told }));
+    };
+    this.last = busyUntil(this.last.then(() => tried(keep))); // also while it waits for those before
     return this.last;
   }
 
