@@ -50,3 +50,12 @@ def test_what_does_not_compute_does_without_torch(module) -> None:
 
 def test_the_command_line_starts_without_numpy() -> None:
     assert in_a_fresh_interpreter("import sys, upseg.cli; print('numpy' in sys.modules)") == "False"
+
+
+def test_what_has_moved_is_found_where_it_was() -> None:
+    from upseg.images import reading
+    from upseg.inference.images import read_image
+    from upseg.inference.model_folders import packaged_models
+    from upseg.models import folders
+
+    assert (read_image, packaged_models) == (reading.read_image, folders.packaged_models)

@@ -98,7 +98,7 @@ ROOMS = (
     ("selection", "measurements"),
     ("formats",),
     ("models", "metrics"),
-    ("comparison",),
+    ("comparison", "inference"),
     ("data",),
     ("batch", "training", "evaluation"),
     ("split", "exchange"),

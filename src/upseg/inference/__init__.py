@@ -1,0 +1,1 @@
+"""Where images were read and models found before: scripts that import from here go on working."""

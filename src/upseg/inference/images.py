@@ -1,0 +1,5 @@
+"""Now `upseg.images.reading`."""
+
+from upseg.images.reading import read_image
+
+__all__ = ["read_image"]
