@@ -1,7 +1,8 @@
 """How long the command line takes for one small photo, from nothing, and when there is nothing to do.
 
 Each command runs in a process of its own, with the sources of two checkouts in turns, so that other work on the machine
-slows both. Beside it stands what nothing of ours can be faster than: Python, and `import torch`.
+slows both. Beside it stands what nothing of ours can be faster than: Python, and `import torch`, by itself and as the
+commands import it.
 
     python benchmarks/startup.py --before OTHER_CHECKOUT [--repeats 5]
 """
@@ -29,6 +30,14 @@ from upseg.data.shapes import draw_scene
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (321, 481)
 MAIN = "from upseg.cli import main; main()"
+# a checkout that has no such module imports torch as it comes
+IMPORTED = """
+from contextlib import suppress
+with suppress(ImportError):
+    from upseg.commands.quick_start import start_quickly
+    start_quickly()
+import torch
+"""
 GOALS = {"first": 2.0, "nothing to do": 0.5}
 """Seconds."""
 
@@ -85,8 +94,8 @@ def main() -> int:
     options = parser.parse_args()
     checkouts, turns = (options.before.resolve(), ROOT), range(options.repeats + 1)
     rows = [
-        measure(name, name, {checkout: [()] * len(turns) for checkout in checkouts}, options.repeats)
-        for name in ("pass", "import torch")
+        measure(name, code, {checkout: [()] * len(turns) for checkout in checkouts}, options.repeats)
+        for name, code in (("pass",) * 2, ("import torch",) * 2, ("import torch, as the commands do", IMPORTED))
     ]
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.png"

@@ -8,8 +8,8 @@ import sys
 
 from upseg.lazy import DeferredModules
 
-# What torch, numpy and scipy import and nothing here uses, a third of the time that they take; of torch for the
-# versions of which it is known that their own modules do not miss it.
+# What torch, numpy and scipy import and nothing here uses (`benchmarks/startup.py` says what it costs); of torch for
+# the versions of which it is known that their own modules do not miss it.
 _TORCH_VERSIONS = ("2.15.",)
 _DEFERRED = (
     DeferredModules(
@@ -29,6 +29,6 @@ def start_quickly() -> None:
 
 
 def _end_quickly() -> None:
-    """Spare the process a last search for cycles among all that torch has made, a fifth of what starting it takes."""
+    """Spare the process a last search for cycles among all that torch has made."""
     if "triton" not in sys.modules:  # which would call its own objects leaked
         gc.freeze()
